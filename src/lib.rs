@@ -1,0 +1,16 @@
+//! mizzen: a service-mesh control plane, a drop-in istiod that does work only for what changed.
+//!
+//! ```text
+//!  sources            reconcilers         engine (inputs -> queries)      snapshot           xds
+//!  kube watch  --+
+//!                +--> apply/delete/reset --> inputs --> translate --> shared parts --> delta stream
+//!  config files --+    one file per kind        |        (pure)      name -> Resource    per proxy
+//!                                               +--> problems, provenance --> status, metrics, debug
+//! ```
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+pub mod model;
+pub mod snapshot;
+pub mod xds;

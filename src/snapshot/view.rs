@@ -1,0 +1,150 @@
+//! Parts (what proxies share), views (what one class of proxies sees of a type) and snapshots (all types).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use imbl::{OrdMap, ordmap::DiffItem};
+
+use super::{Name, Resource, TypeMap};
+
+/// Numbers the engine's rounds within this process. Never compared across replicas.
+pub type Generation = u64;
+
+/// Identifies a part for as long as it exists; never reused.
+pub type PartId = u64;
+
+/// What a part says of a name: a resource, or that there is none (which hides that of a part below).
+pub type Slot = Option<Arc<Resource>>;
+
+/// The content of a part.
+pub type PartMap = OrdMap<Name, Slot>;
+
+/// A part at one moment. Cloning is free, and two states of one part share what did not change.
+#[derive(Clone, Debug)]
+pub struct PartState {
+    /// Which part it is.
+    pub id: PartId,
+    /// What it held.
+    pub map: PartMap,
+}
+
+/// The resources of one type that a class of proxies sees: parts in layers, the first that holds a name
+/// decides.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    layers: Arc<[PartState]>,
+}
+
+impl View {
+    /// A view of layers, the deciding one first.
+    #[must_use]
+    pub fn new(layers: Vec<PartState>) -> Self {
+        Self { layers: layers.into() }
+    }
+
+    /// The resource of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.layers.iter().find_map(|l| l.map.get(name)).and_then(Option::as_ref)
+    }
+
+    /// All resources by name. Costs what the view holds.
+    #[must_use]
+    pub fn resources(&self) -> BTreeMap<Name, Arc<Resource>> {
+        let mut all: BTreeMap<Name, Slot> = BTreeMap::new();
+        for layer in self.layers.iter().rev() {
+            all.extend(layer.map.iter().map(|(n, s)| (n.clone(), s.clone())));
+        }
+        all.into_iter().filter_map(|(n, s)| s.map(|r| (n, r))).collect()
+    }
+
+    /// Calls `visit` with each resource once, in no particular order.
+    pub fn for_each(&self, mut visit: impl FnMut(&Arc<Resource>)) {
+        for (i, layer) in self.layers.iter().enumerate() {
+            for (name, slot) in &layer.map {
+                let hidden = self.layers[..i].iter().any(|upper| upper.map.contains_key(name));
+                if let (false, Some(resource)) = (hidden, slot) {
+                    visit(resource);
+                }
+            }
+        }
+    }
+
+    /// The names whose resource differs between `older` and this view. Costs what differs while both are made
+    /// of the same parts, else the size of the parts that are not in both.
+    #[must_use]
+    pub fn changed_since(&self, older: &Self) -> BTreeSet<Name> {
+        let mut touched = BTreeSet::new();
+        for new in self.layers.iter() {
+            match older.layers.iter().find(|old| old.id == new.id) {
+                Some(old) => touched.extend(old.map.diff(&new.map).map(|item| match item {
+                    DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => {
+                        name.clone()
+                    }
+                })),
+                None => touched.extend(new.map.keys().cloned()),
+            }
+        }
+        for old in older.layers.iter().filter(|old| !self.layers.iter().any(|new| new.id == old.id)) {
+            touched.extend(old.map.keys().cloned());
+        }
+        touched.retain(|name| {
+            self.get(name).map(|r| (r.version, &r.refs)) != older.get(name).map(|r| (r.version, &r.refs))
+        });
+        touched
+    }
+
+    /// Whether both are the same states of the same parts (cheap; `false` does not say that they differ).
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.layers, &other.layers)
+            || self.layers.len() == other.layers.len()
+                && self.layers.iter().zip(other.layers.iter()).all(|(a, b)| a.id == b.id && a.map.ptr_eq(&b.map))
+    }
+}
+
+/// Everything a class of proxies sees, consistent across types: the result of one engine round.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The round that made it.
+    pub generation: Generation,
+    /// One view per type.
+    pub views: TypeMap<View>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Encoder, Refs, ResourceType};
+
+    fn resource(name: &str, body: &str) -> Slot {
+        Some(Arc::new(Encoder::bytes(ResourceType::Cluster, name.into(), body.to_owned().into(), Refs::default())))
+    }
+
+    fn part(id: PartId, entries: &[(&str, Slot)]) -> PartState {
+        PartState { id, map: entries.iter().map(|(n, s)| (Name::from(*n), s.clone())).collect() }
+    }
+
+    #[test]
+    fn upper_layers_override_and_hide() {
+        let base = part(1, &[("a", resource("a", "1")), ("b", resource("b", "1"))]);
+        let view = View::new(vec![part(2, &[("a", None), ("b", resource("b", "2"))]), base]);
+        assert!(view.get("a").is_none());
+        assert_eq!(view.get("b").map(|r| r.version), resource("b", "2").map(|r| r.version));
+        assert_eq!(view.resources().len(), 1);
+        let mut visited = 0;
+        view.for_each(|_| visited += 1);
+        assert_eq!(visited, 1);
+    }
+
+    #[test]
+    fn a_change_below_an_override_is_no_change() {
+        let top = part(2, &[("a", resource("a", "top"))]);
+        let old = View::new(vec![top.clone(), part(1, &[("a", resource("a", "1"))])]);
+        let new = View::new(vec![top, part(1, &[("a", resource("a", "2")), ("c", resource("c", "1"))])]);
+        assert_eq!(new.changed_since(&old).into_iter().collect::<Vec<_>>(), [Name::from("c")]);
+        assert!(old.changed_since(&old.clone()).is_empty());
+    }
+}

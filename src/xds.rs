@@ -1,0 +1,85 @@
+//! The xDS server: delta and state-of-the-world ADS over shared, already encoded resources.
+//!
+//! It knows neither Kubernetes nor translation. What it needs of the rest of the house it asks for by the traits
+//! of this module; what it serves are [`Snapshot`]s.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::{
+    model::Proxy,
+    snapshot::{Name, ResourceType, Snapshot, Version},
+};
+
+/// What a proxy is given: the newest snapshot of its class, replaced whenever an engine round changed it.
+pub struct Attachment {
+    /// The newest snapshot. The value present at attachment is complete.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Detaches when dropped.
+    pub guard: Box<dyn Send + Sync>,
+}
+
+/// Why a proxy cannot be attached now.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// A source has not delivered its first full list (design §2 truth 1).
+    #[error("not ready: waiting for {0}")]
+    NotReady(String),
+    /// The engine has ended: the process is shutting down.
+    #[error("shutting down")]
+    ShuttingDown,
+}
+
+/// Turns a proxy's facts into the parts it shares with others.
+pub trait Proxies: Send + Sync + 'static {
+    /// Attaches a proxy.
+    fn attach(&self, proxy: Arc<Proxy>) -> BoxFuture<'_, Result<Attachment, AttachError>>;
+}
+
+/// What a proxy said about a resource it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The proxy's id.
+    pub proxy: Arc<str>,
+    /// The type of the resource.
+    pub resource_type: ResourceType,
+    /// The resource.
+    pub name: Name,
+    /// Its version.
+    pub version: Version,
+    /// Envoy's reason when it refused; `None` withdraws an earlier refusal (fixed, or the stream ended).
+    pub refused: Option<Arc<str>>,
+}
+
+/// Takes what proxies say: for status, metrics and the log. Must not block.
+pub trait Feedback: Send + Sync + 'static {
+    /// A single resource was refused (a NACK was isolated to it) or is accepted again.
+    fn verdict(&self, verdict: Verdict);
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The remote address; `None` for a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// SPIFFE identities of a verified client certificate (or, later, of a verified token).
+    pub identities: Vec<Arc<str>>,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
+
+impl Peer {
+    /// Whether it is on this machine: loopback or a Unix socket.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.address.is_none_or(|a| a.ip().to_canonical().is_loopback())
+    }
+}
+
+/// Decides who may read which secret; asked at subscription and at every push (design §2 truth 5).
+pub trait SecretAccess: Send + Sync + 'static {
+    /// Whether this peer, which is this proxy, may have the secret resource of this name.
+    fn may_read(&self, peer: &Peer, proxy: &Proxy, name: &str) -> bool;
+}
