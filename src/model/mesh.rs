@@ -1,0 +1,130 @@
+//! The mesh configuration as translation uses it (translation §9.5).
+
+use std::{sync::Arc, time::Duration};
+
+use super::service::Namespace;
+
+/// What happens to traffic to unknown destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OutboundPolicy {
+    /// It passes through.
+    #[default]
+    AllowAny,
+    /// It is refused.
+    RegistryOnly,
+}
+
+/// Locality-aware load balancing (`localityLbSetting`; translation §4.4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LocalityLb {
+    /// Whether it is on.
+    pub enabled: bool,
+    /// From locality pattern to (locality pattern, weight) list.
+    pub distribute: Vec<(Arc<str>, Vec<(Arc<str>, u32)>)>,
+    /// From region to region.
+    pub failover: Vec<(Arc<str>, Arc<str>)>,
+    /// Labels in order of priority, `key` or `key=value`.
+    pub failover_priority: Vec<Arc<str>>,
+}
+
+impl Default for LocalityLb {
+    fn default() -> Self {
+        Self { enabled: true, distribute: Vec::new(), failover: Vec::new(), failover_priority: Vec::new() }
+    }
+}
+
+/// Access log encoding.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub enum AccessLogEncoding {
+    /// Text lines.
+    #[default]
+    Text,
+    /// JSON objects.
+    Json,
+}
+
+/// Mesh-wide settings. `Default` is Istio's compiled-in default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeshConfig {
+    /// The trust domain of identities.
+    pub trust_domain: Arc<str>,
+    /// The namespace of mesh-wide configuration.
+    pub root_namespace: Namespace,
+    /// The suffix of Kubernetes host names (`--domain`).
+    pub domain_suffix: Arc<str>,
+    /// Port of the sidecars' virtual outbound listener.
+    pub proxy_listen_port: u16,
+    /// Port of the sidecars' virtual inbound listener.
+    pub proxy_inbound_listen_port: u16,
+    /// A forward proxy listener on sidecars; 0 is none.
+    pub proxy_http_port: u16,
+    /// Default connect timeout.
+    pub connect_timeout: Duration,
+    /// How long to sniff before giving up; zero is for ever.
+    pub protocol_detection_timeout: Duration,
+    /// DNS refresh of DNS clusters.
+    pub dns_refresh_rate: Duration,
+    /// Unknown destinations.
+    pub outbound_policy: OutboundPolicy,
+    /// Whether mutual TLS is used automatically.
+    pub enable_auto_mtls: bool,
+    /// Locality-aware load balancing of services whose DestinationRule says nothing.
+    pub locality_lb: LocalityLb,
+    /// `HTTP/1.1` ports are upgraded to HTTP/2 upstream.
+    pub h2_upgrade: bool,
+    /// Where access logs go; empty is off.
+    pub access_log_file: Arc<str>,
+    /// Text or JSON.
+    pub access_log_encoding: AccessLogEncoding,
+    /// The format; empty is Istio's default.
+    pub access_log_format: Arc<str>,
+    /// `default{Service,VirtualService,DestinationRule}ExportTo`; empty is public.
+    pub default_service_export_to: Vec<Arc<str>>,
+    /// Of VirtualServices.
+    pub default_virtual_service_export_to: Vec<Arc<str>>,
+    /// Of DestinationRules.
+    pub default_destination_rule_export_to: Vec<Arc<str>>,
+    /// Path normalisation: NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES.
+    pub path_normalization: PathNormalization,
+}
+
+/// How request paths are normalised before matching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum PathNormalization {
+    /// Not at all.
+    None,
+    /// RFC 3986.
+    #[default]
+    Base,
+    /// And slashes merged.
+    MergeSlashes,
+    /// And escaped slashes decoded first.
+    DecodeAndMergeSlashes,
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self {
+            trust_domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            domain_suffix: "cluster.local".into(),
+            proxy_listen_port: 15001,
+            proxy_inbound_listen_port: 15006,
+            proxy_http_port: 0,
+            connect_timeout: Duration::from_secs(10),
+            protocol_detection_timeout: Duration::ZERO,
+            dns_refresh_rate: Duration::from_secs(60),
+            outbound_policy: OutboundPolicy::AllowAny,
+            enable_auto_mtls: true,
+            locality_lb: LocalityLb::default(),
+            h2_upgrade: false,
+            access_log_file: "".into(),
+            access_log_encoding: AccessLogEncoding::Text,
+            access_log_format: "".into(),
+            default_service_export_to: Vec::new(),
+            default_virtual_service_export_to: Vec::new(),
+            default_destination_rule_export_to: Vec::new(),
+            path_normalization: PathNormalization::Base,
+        }
+    }
+}

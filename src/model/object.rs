@@ -1,0 +1,60 @@
+//! Identity of a configuration object, and what is wrong with one.
+
+use std::{fmt, sync::Arc};
+
+/// Names one object: kind, namespace (empty when cluster-scoped) and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectRef {
+    /// The kind, e.g. `VirtualService`; static, from the API types.
+    pub kind: &'static str,
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl ObjectRef {
+    /// Names an object.
+    #[must_use]
+    pub fn new(kind: &'static str, namespace: &str, name: &str) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// Age of an object in seconds since the epoch (`metadata.creationTimestamp`), with name and namespace as
+/// tie-breakers: the order in which conflicts are decided, oldest first (translation §0).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Age {
+    /// Seconds since the epoch; objects without a timestamp are the youngest (`i64::MAX`).
+    pub created: i64,
+    /// The name.
+    pub name: Arc<str>,
+    /// The namespace.
+    pub namespace: Arc<str>,
+}
+
+/// Something that a user should know about an object: it is wrong, or a field is not honoured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Problem {
+    /// The object.
+    pub object: ObjectRef,
+    /// The path of the field, e.g. `spec.http[0].route[1].destination`; empty when it is the whole object.
+    pub field: String,
+    /// What is wrong, with the value, and what would be right.
+    pub reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field.as_str() {
+            "" => write!(f, "{}: {}", self.object, self.reason),
+            field => write!(f, "{}: {field}: {}", self.object, self.reason),
+        }
+    }
+}
