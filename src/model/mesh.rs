@@ -19,12 +19,21 @@ pub enum OutboundPolicy {
 pub struct LocalityLb {
     /// Whether it is on.
     pub enabled: bool,
-    /// From locality pattern to (locality pattern, weight) list.
-    pub distribute: Vec<(Arc<str>, Vec<(Arc<str>, u32)>)>,
+    /// Where traffic from a locality goes.
+    pub distribute: Vec<Distribute>,
     /// From region to region.
     pub failover: Vec<(Arc<str>, Arc<str>)>,
     /// Labels in order of priority, `key` or `key=value`.
     pub failover_priority: Vec<Arc<str>>,
+}
+
+/// Traffic shares of one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Distribute {
+    /// The pattern of the proxy's locality, e.g. `region/zone/*`.
+    pub from: Arc<str>,
+    /// Patterns of endpoint localities with their weights in percent.
+    pub to: Vec<(Arc<str>, u32)>,
 }
 
 impl Default for LocalityLb {

@@ -79,12 +79,12 @@ impl Resource {
 
     /// The `google.protobuf.Any` without tag and length, in chunks.
     pub fn any(&self) -> impl Iterator<Item = Bytes> + '_ {
-        self.from_offset(self.any_offset)
+        self.chunks_from(self.any_offset)
     }
 
     /// The encoded message itself (the `value` of the `Any`), in chunks.
     pub fn body(&self) -> impl Iterator<Item = Bytes> + '_ {
-        self.from_offset(self.body_offset)
+        self.chunks_from(self.body_offset)
     }
 
     /// Length of [`Self::delta_entry`] in bytes.
@@ -116,7 +116,7 @@ impl Resource {
         }
     }
 
-    fn from_offset(&self, offset: usize) -> impl Iterator<Item = Bytes> + '_ {
+    fn chunks_from(&self, offset: usize) -> impl Iterator<Item = Bytes> + '_ {
         let mut skip = offset;
         self.entry.iter().filter_map(move |chunk| {
             let cut = skip.min(chunk.len());
