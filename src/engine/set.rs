@@ -1,0 +1,110 @@
+//! Sets that are maintained element by element.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+
+use super::{
+    Db,
+    cx::{Cx, Key, Query},
+    node::NodeId,
+};
+
+/// A family of sets; a key names one set of the family.
+pub trait Set: Key {
+    /// What it holds.
+    type Elem: Ord + Key;
+    /// Higher than that of what is emitted into it.
+    const STAGE: u8;
+}
+
+/// A query whose result is elements of sets. One exists for each key of what it was registered for
+/// ([`Db::emit_for_input`], [`Db::emit_for_elements`]).
+pub trait Emit: Key {
+    /// The family of sets that it fills.
+    type Into: Set;
+    /// Reads only what has a lower stage.
+    const STAGE: u8;
+    /// The elements, in an order that depends on what is read only.
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(Self::Into, <Self::Into as Set>::Elem)>;
+}
+
+/// The node of an emitter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Emission<E>(pub(super) E);
+
+/// What an emitter emits, without duplicates.
+pub(super) type Emitted<E> = Arc<Vec<(<E as Emit>::Into, <<E as Emit>::Into as Set>::Elem)>>;
+
+impl<E: Emit> Query for Emission<E> {
+    type Value = Emitted<E>;
+    const STAGE: u8 = E::STAGE;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        const { assert!(E::STAGE < <E::Into as Set>::STAGE, "a set is filled from lower stages") };
+        let mut all = self.0.run(cx);
+        let mut seen: HashSet<_, FixedState> = HashSet::default();
+        all.retain(|e| seen.insert(e.clone()));
+        Arc::new(all)
+    }
+}
+
+/// Tells a part of an element.
+pub(super) type ElemHook<S> = fn(&mut Db, NodeId, &<S as Set>::Elem, bool);
+
+/// One set: its elements with how often each is emitted.
+pub(super) struct SetRow<S: Set> {
+    pub(super) elems: BTreeMap<S::Elem, u32>,
+    pub(super) listed: Option<Arc<[S::Elem]>>,
+    /// Parts that hold an item per element, with what tells them of a new (`true`) or gone element.
+    pub(super) parts: Vec<(NodeId, ElemHook<S>)>,
+}
+
+impl<S: Set> Default for SetRow<S> {
+    fn default() -> Self {
+        Self { elems: BTreeMap::new(), listed: None, parts: Vec::new() }
+    }
+}
+
+impl<S: Set> SetRow<S> {
+    /// Counts an element up; whether it is new.
+    pub(super) fn insert(&mut self, elem: S::Elem) -> bool {
+        let count = self.elems.entry(elem).or_insert(0);
+        *count += 1;
+        let new = *count == 1;
+        if new {
+            self.listed = None;
+        }
+        new
+    }
+
+    /// Counts an element down; whether it is gone.
+    pub(super) fn remove(&mut self, elem: &S::Elem) -> bool {
+        let Some(count) = self.elems.get_mut(elem) else { return false };
+        *count -= 1;
+        let gone = *count == 0;
+        if gone {
+            self.elems.remove(elem);
+            self.listed = None;
+        }
+        gone
+    }
+
+    pub(super) fn list(&mut self) -> Arc<[S::Elem]> {
+        self.listed.get_or_insert_with(|| self.elems.keys().cloned().collect()).clone()
+    }
+}
+
+/// Applies the difference between two emissions of one emitter.
+pub(super) fn apply_emission<E: Emit>(db: &mut Db, old: Option<&Emitted<E>>, new: Option<&Emitted<E>>) {
+    let (old, new) = (old.map_or(&[][..], |v| v), new.map_or(&[][..], |v| v));
+    let had: HashSet<_, FixedState> = old.iter().collect();
+    let has: HashSet<_, FixedState> = new.iter().collect();
+    // Insertions first: an element that moves between emitters of one set never leaves it.
+    for (set, elem) in new.iter().filter(|e| !had.contains(e)) {
+        db.set_insert(set, elem);
+    }
+    for (set, elem) in old.iter().filter(|e| !has.contains(e)) {
+        db.set_remove(set, elem);
+    }
+}
