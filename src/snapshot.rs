@@ -10,12 +10,14 @@
 //! Everything here is immutable and shared by reference count. Comparing two states of a part costs what
 //! differs between them, not what they hold: the maps share their unchanged nodes.
 
+mod canonical;
 mod encode;
+mod map_fields;
 mod resource;
 mod types;
 mod view;
 
-pub use encode::{Encoder, canonical_bytes, pack_any};
+pub use encode::{Encoder, canonical_bytes, canonical_bytes_of, pack_any};
 pub use resource::{Name, Refs, Resource, Version};
 pub use types::{ResourceType, TypeMap};
 pub use view::{Generation, PartId, PartMap, PartState, Slot, Snapshot, View};

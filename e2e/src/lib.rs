@@ -1,1 +1,41 @@
-//! x
+//! The rig of the tests against real parts: what starts them, watches them and ends them.
+//!
+//! ```text
+//!  Client / Load ──► Envoy ──► Upstream            requests
+//!                      │ xDS
+//!                   Mizzen ◄── ConfigDir           objects from files
+//!                      ▲
+//!                      └─ Link ─ ApiServer (+ etcd) objects from a cluster
+//! ```
+//!
+//! Everything listens on loopback, on ports found free, and ends with the value that stands for it. Waiting is
+//! always for a condition, with a deadline: [`eventually`]. Programs come from the cache that `e2e/tools/fetch`
+//! fills; a missing one is an error that says so, never a skipped test.
+
+mod api_server;
+mod certs;
+mod client;
+mod config_dir;
+mod envoy;
+mod link;
+mod load;
+mod mizzen;
+mod ports;
+mod process;
+mod tools;
+mod upstream;
+mod wait;
+
+pub use api_server::ApiServer;
+pub use certs::{Authority, KeyPairPem};
+pub use client::{Client, Connection, HttpVersion, Reply, Request, Tls};
+pub use config_dir::ConfigDir;
+pub use envoy::{Admin, Envoy, EnvoyOptions, Node, Warming, XdsServer, XdsTls, XdsTransport};
+pub use link::Link;
+pub use load::{Load, Tally};
+pub use mizzen::{Mizzen, MizzenOptions};
+pub use ports::free_port;
+pub use process::{Process, Signal};
+pub use tools::tool;
+pub use upstream::{Echo, Upstream, UpstreamOptions, Wire};
+pub use wait::{PATIENCE, eventually};

@@ -6,7 +6,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
 };
 
-use super::{Name, Refs, Resource, ResourceType, Version};
+use super::{Name, Refs, Resource, ResourceType, Version, canonical::sort_maps};
 
 /// Field numbers of `google.protobuf.Any`, `envoy.service.discovery.v3.Resource` and `DeltaDiscoveryResponse`.
 mod field {
@@ -87,10 +87,17 @@ pub fn pack_any<M: Message + MessageName>(message: &M) -> envoy_types::pb::googl
     envoy_types::pb::google::protobuf::Any { type_url: M::type_url(), value: canonical_bytes(message).to_vec() }
 }
 
-/// The bytes of a message.
+/// The bytes of a message: the same for equal messages, in every process.
 #[must_use]
 pub fn canonical_bytes<M: Message + MessageName>(message: &M) -> Bytes {
-    message.encode_to_vec().into()
+    canonical_bytes_of(&M::full_name(), message.encode_to_vec())
+}
+
+/// The same for a message that is encoded already, known by its full name (`envoy.config.core.v3.Metadata`).
+#[must_use]
+pub fn canonical_bytes_of(full_name: &str, mut encoded: Vec<u8>) -> Bytes {
+    sort_maps(full_name, &mut encoded);
+    encoded.into()
 }
 
 /// The tag and length of a length-delimited field.

@@ -1,0 +1,74 @@
+//! Certificates for the tests' servers and clients.
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+
+/// A certificate and its private key, PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPairPem {
+    /// The certificate.
+    pub cert: String,
+    /// The private key (PKCS#8).
+    pub key: String,
+}
+
+impl std::fmt::Debug for KeyPairPem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyPairPem").field("cert", &self.cert).finish_non_exhaustive()
+    }
+}
+
+/// A certificate authority made for one test.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    /// A new authority with its own key.
+    ///
+    /// # Errors
+    /// When the key cannot be made.
+    pub fn new(name: &str) -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), pem })
+    }
+
+    /// Its own certificate, PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate, good for servers and clients, of these names: DNS names, IP addresses or `spiffe://` URIs. The
+    /// first one is the common name too.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate.
+    pub fn issue(&self, names: &[&str]) -> Result<KeyPairPem> {
+        let mut params = CertificateParams::default();
+        for name in names {
+            params.subject_alt_names.push(match name.parse() {
+                Ok(ip) => SanType::IpAddress(ip),
+                Err(_) if name.contains("://") => SanType::URI((*name).try_into()?),
+                Err(_) => SanType::DnsName((*name).try_into()?),
+            });
+        }
+        if let Some(first) = names.first() {
+            params.distinguished_name.push(DnType::CommonName, *first);
+        }
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate()?;
+        Ok(KeyPairPem { cert: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
+    }
+}

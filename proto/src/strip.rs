@@ -1,0 +1,90 @@
+//! Leaves in a descriptor set what is needed to read, write and merge messages.
+
+use std::collections::HashSet;
+
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FieldOptions, FileDescriptorProto, FileDescriptorSet,
+    MessageOptions,
+    field_descriptor_proto::{Label, Type},
+};
+
+/// Packages that only define options (and the types of options), which are dropped.
+const OPTIONS_ONLY: [&str; 5] =
+    ["envoy.annotations", "google.api", "udpa.annotations", "validate", "xds.annotations.v3"];
+
+const DESCRIPTOR_PROTO: &str = "google/protobuf/descriptor.proto";
+
+/// Removes comments, services, reserved ranges and every option except `map_entry`, `packed` and `deprecated`.
+pub(crate) fn strip(set: &mut FileDescriptorSet) {
+    set.file.retain(|file| !OPTIONS_ONLY.contains(&file.package()) && file.name() != DESCRIPTOR_PROTO);
+    let kept: HashSet<String> = set.file.iter().map(|file| file.name().to_owned()).collect();
+    for file in &mut set.file {
+        file.source_code_info = None;
+        file.options = None;
+        file.service.clear();
+        file.extension.clear();
+        file.public_dependency.clear();
+        file.weak_dependency.clear();
+        file.dependency.retain(|dependency| kept.contains(dependency));
+        file.message_type.iter_mut().for_each(strip_message);
+        file.enum_type.iter_mut().for_each(strip_enum);
+    }
+}
+
+fn strip_message(message: &mut DescriptorProto) {
+    let is_map_entry = message.options.as_ref().is_some_and(|options| options.map_entry());
+    message.options = is_map_entry.then(|| MessageOptions { map_entry: Some(true), ..MessageOptions::default() });
+    message.extension.clear();
+    message.extension_range.clear();
+    message.reserved_name.clear();
+    message.reserved_range.clear();
+    message.oneof_decl.iter_mut().for_each(|oneof| oneof.options = None);
+    message.field.iter_mut().for_each(strip_field);
+    message.enum_type.iter_mut().for_each(strip_enum);
+    message.nested_type.iter_mut().for_each(strip_message);
+}
+
+fn strip_field(field: &mut FieldDescriptorProto) {
+    field.options =
+        field.options.take().filter(|options| options.packed.is_some() || options.deprecated.is_some()).map(
+            |options| FieldOptions {
+                packed: options.packed,
+                deprecated: options.deprecated,
+                ..FieldOptions::default()
+            },
+        );
+}
+
+fn strip_enum(message: &mut EnumDescriptorProto) {
+    message.options = None;
+    message.reserved_name.clear();
+    message.reserved_range.clear();
+    message.value.iter_mut().for_each(|value| value.options = None);
+}
+
+/// `TypedStruct`, which EnvoyFilters like and `envoy-types` lacks: a message known by its type URL, as JSON.
+pub(crate) fn typed_struct(package: &str) -> FileDescriptorProto {
+    let field = |name: &str, number, kind, type_name: Option<&str>| FieldDescriptorProto {
+        name: Some(name.to_owned()),
+        number: Some(number),
+        label: Some(Label::Optional.into()),
+        r#type: Some(Type::into(kind)),
+        type_name: type_name.map(str::to_owned),
+        ..FieldDescriptorProto::default()
+    };
+    FileDescriptorProto {
+        name: Some(format!("{}/typed_struct.proto", package.replace('.', "/"))),
+        package: Some(package.to_owned()),
+        dependency: vec!["google/protobuf/struct.proto".to_owned()],
+        message_type: vec![DescriptorProto {
+            name: Some("TypedStruct".to_owned()),
+            field: vec![
+                field("type_url", 1, Type::String, None),
+                field("value", 2, Type::Message, Some(".google.protobuf.Struct")),
+            ],
+            ..DescriptorProto::default()
+        }],
+        syntax: Some("proto3".to_owned()),
+        ..FileDescriptorProto::default()
+    }
+}
