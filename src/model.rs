@@ -1,11 +1,14 @@
 //! Plain domain types. Nothing here knows Kubernetes' API objects, Envoy's messages or any I/O.
 
+pub mod destination_rule;
 pub mod mesh;
 pub mod object;
 pub mod protocol;
 pub mod proxy;
 pub mod service;
+pub mod workload;
 
+pub use destination_rule::{DestinationRule, EffectivePolicy, MergedRule};
 pub use mesh::MeshConfig;
 pub use object::{Age, ObjectRef, Problem};
 pub use protocol::{Protocol, ProtocolClass};

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::service::Namespace;
+use super::{
+    destination_rule::{ConnectionPool, OutlierDetection, TcpKeepalive},
+    service::Namespace,
+};
 
 /// What happens to traffic to unknown destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -93,6 +96,16 @@ pub struct MeshConfig {
     pub default_virtual_service_export_to: Vec<Arc<str>>,
     /// Of DestinationRules.
     pub default_destination_rule_export_to: Vec<Arc<str>>,
+    /// TCP keepalive of upstream connections; a DestinationRule's fields go over it one by one.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `defaultTrafficPolicy.connectionPool`: of clusters whose rules have none.
+    pub default_connection_pool: Option<Arc<ConnectionPool>>,
+    /// `defaultTrafficPolicy.outlierDetection`: of clusters whose rules have none.
+    pub default_outlier_detection: Option<Arc<OutlierDetection>>,
+    /// `tlsDefaults.ecdhCurves` of TLS that is not mutual TLS of the mesh; empty is Envoy's.
+    pub tls_ecdh_curves: Vec<Arc<str>>,
+    /// `tlsDefaults.cipherSuites`; empty is Envoy's.
+    pub tls_cipher_suites: Vec<Arc<str>>,
     /// Path normalisation: NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES.
     pub path_normalization: PathNormalization,
 }
@@ -133,6 +146,11 @@ impl Default for MeshConfig {
             default_service_export_to: Vec::new(),
             default_virtual_service_export_to: Vec::new(),
             default_destination_rule_export_to: Vec::new(),
+            tcp_keepalive: None,
+            default_connection_pool: None,
+            default_outlier_detection: None,
+            tls_ecdh_curves: Vec::new(),
+            tls_cipher_suites: Vec::new(),
             path_normalization: PathNormalization::Base,
         }
     }
