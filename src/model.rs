@@ -1,16 +1,25 @@
 //! Plain domain types. Nothing here knows Kubernetes' API objects, Envoy's messages or any I/O.
 
 pub mod destination_rule;
+pub mod gateway;
 pub mod mesh;
 pub mod object;
+pub mod policy;
 pub mod protocol;
 pub mod proxy;
+pub mod secret;
 pub mod service;
 pub mod workload;
 
 pub use destination_rule::{DestinationRule, EffectivePolicy, MergedRule};
+pub mod sidecar;
+
+pub use gateway::{Bind, Gateway, Server, ServerTls, ServerTlsMode};
 pub use mesh::MeshConfig;
 pub use object::{Age, ObjectRef, Problem};
+pub use policy::UnenforcedPolicy;
 pub use protocol::{Protocol, ProtocolClass};
 pub use proxy::{Locality, Proxy, ProxyKind};
+pub use secret::{SecretState, TlsSecret};
 pub use service::{Endpoint, Host, Labels, Namespace, Service, ServicePort, Visibility};
+pub use sidecar::Sidecar;
