@@ -2,6 +2,7 @@
 
 pub mod destination_rule;
 pub mod gateway;
+pub mod host;
 pub mod mesh;
 pub mod object;
 pub mod policy;

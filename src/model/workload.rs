@@ -122,6 +122,17 @@ impl WorkloadFacts {
     }
 }
 
+/// The members of a ServiceEntry: those it lists, or those that it selects in its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalMembers {
+    /// The ServiceEntry.
+    pub object: ObjectRef,
+    /// The endpoints it lists.
+    pub endpoints: Vec<WorkloadFacts>,
+    /// `workloadSelector`: Pods and WorkloadEntries of its namespace.
+    pub selector: Option<Labels>,
+}
+
 /// Whether labels contain all of a selector's.
 #[must_use]
 pub fn selects(selector: &Labels, labels: &Labels) -> bool {

@@ -107,6 +107,13 @@ impl<'a> Candidates<'a> {
         self.visible(client_namespace).into_iter().filter_map(|r| r.workload_selector.as_ref()).collect()
     }
 
+    /// The rules with a selector that clients of a namespace follow if it matches them.
+    #[must_use]
+    pub fn selective(&self, client_namespace: &str) -> Vec<Arc<MergedRule>> {
+        let own = |r: &&&Arc<MergedRule>| r.workload_selector.is_some() && *r.namespace == *client_namespace;
+        self.visible(client_namespace).iter().filter(own).map(|r| Arc::clone(r)).collect()
+    }
+
     /// The first non-empty step: own namespace, service's namespace, root namespace.
     fn visible(&self, client: &str) -> Vec<&'a Arc<MergedRule>> {
         let own = self.rules.get(client).map(|r| if client == self.root_namespace { &r.private } else { &r.local });

@@ -1,0 +1,237 @@
+//! The engine's thread: applies changes, runs rounds, publishes snapshots.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    graph::{Db, Round, Stats, Watched},
+    inputs::Clients,
+    proxies::ProxyViews,
+    register,
+};
+use crate::{
+    model::{Namespace, Problem, Proxy},
+    snapshot::{Generation, Snapshot},
+};
+
+/// A change of inputs, or a look at the graph.
+type Task = Box<dyn FnOnce(&mut Db) + Send>;
+
+/// How many commands one round takes in: bounds how long the first of them waits for its effect.
+const COMMANDS_PER_ROUND: usize = 4096;
+
+enum Command {
+    Change(Task),
+    Attach(Arc<Proxy>, oneshot::Sender<(Ticket, watch::Receiver<Arc<Snapshot>>)>),
+    Detach(Ticket),
+}
+
+/// An attached proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(u64);
+
+/// What an observer is told after each round.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// The number of the round.
+    pub generation: Generation,
+    /// Problems that appeared.
+    pub appeared: &'a [Problem],
+    /// Problems that vanished.
+    pub vanished: &'a [Problem],
+    /// All work so far.
+    pub stats: Stats,
+    /// Proxies whose snapshot changed.
+    pub concerned: usize,
+}
+
+/// Is told after each round, on the engine's thread: must not block.
+pub type Observer = Box<dyn FnMut(&Report<'_>) + Send>;
+
+/// Errors of the engine's thread.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The thread could not be started.
+    #[error("start the engine's thread")]
+    Start(#[source] std::io::Error),
+    /// The engine has stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// A handle of the engine; it stops when all handles are gone.
+#[derive(Clone)]
+pub struct Engine {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Engine {
+    /// Starts the engine on a thread of its own.
+    ///
+    /// # Errors
+    /// [`EngineError::Start`] when the system gives no thread.
+    pub fn start(observer: Observer) -> Result<(Self, JoinHandle<()>), EngineError> {
+        let (commands, queue) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || Worker::new(observer).run(queue))
+            .map_err(EngineError::Start)?;
+        Ok((Self { commands }, thread))
+    }
+
+    /// Changes inputs; takes effect with the next round, together with what else waits.
+    pub fn change(&self, task: impl FnOnce(&mut Db) + Send + 'static) {
+        // A stopped engine has nobody left to serve: the process is ending.
+        let _ = self.commands.send(Command::Change(Box::new(task)));
+    }
+
+    /// Asks the graph something and waits for the answer.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Db) -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.change(move |db| drop(reply.send(question(db))));
+        answer.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Attaches a proxy: its snapshots, the newest first, until the ticket is given back.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`].
+    pub async fn attach(&self, proxy: Arc<Proxy>) -> Result<(Ticket, watch::Receiver<Arc<Snapshot>>), EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Attach(proxy, reply)).map_err(|_| EngineError::Stopped)?;
+        answer.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Detaches a proxy.
+    pub fn detach(&self, ticket: Ticket) {
+        let _ = self.commands.send(Command::Detach(ticket));
+    }
+}
+
+struct Attached {
+    watched: Watched,
+    query: ProxyViews,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+}
+
+struct Worker {
+    db: Db,
+    observer: Observer,
+    attached: HashMap<Ticket, Attached>,
+    by_watched: HashMap<Watched, Vec<Ticket>>,
+    clients: BTreeMap<Namespace, u32>,
+    next_ticket: u64,
+}
+
+impl Worker {
+    fn new(observer: Observer) -> Self {
+        let mut db = Db::default();
+        register(&mut db);
+        Self {
+            db,
+            observer,
+            attached: HashMap::new(),
+            by_watched: HashMap::new(),
+            clients: BTreeMap::new(),
+            next_ticket: 0,
+        }
+    }
+
+    fn run(mut self, mut queue: mpsc::UnboundedReceiver<Command>) {
+        let mut batch = Vec::new();
+        while queue.blocking_recv_many(&mut batch, COMMANDS_PER_ROUND) > 0 {
+            let mut arrivals = Vec::new();
+            for command in batch.drain(..) {
+                match command {
+                    Command::Change(task) => task(&mut self.db),
+                    Command::Attach(proxy, reply) => {
+                        self.count_client(&proxy.namespace, true);
+                        arrivals.push((proxy, reply));
+                    }
+                    Command::Detach(ticket) => self.detach(ticket),
+                }
+            }
+            let round = self.db.settle();
+            let concerned = self.publish(&round);
+            for (proxy, reply) in arrivals {
+                self.attach(proxy, round.generation, reply);
+            }
+            (self.observer)(&Report {
+                generation: round.generation,
+                appeared: &round.appeared,
+                vanished: &round.vanished,
+                stats: self.db.stats(),
+                concerned,
+            });
+        }
+    }
+
+    fn attach(
+        &mut self,
+        proxy: Arc<Proxy>,
+        generation: Generation,
+        reply: oneshot::Sender<(Ticket, watch::Receiver<Arc<Snapshot>>)>,
+    ) {
+        let query = ProxyViews(proxy);
+        let (watched, views) = self.db.watch(&query);
+        let (snapshots, receiver) = watch::channel(Arc::new(Snapshot { generation, views: views.to_views() }));
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.by_watched.entry(watched).or_default().push(ticket);
+        self.attached.insert(ticket, Attached { watched, query, snapshots });
+        if reply.send((ticket, receiver)).is_err() {
+            // The stream ended while it waited.
+            self.detach(ticket);
+        }
+    }
+
+    fn detach(&mut self, ticket: Ticket) {
+        let Some(attached) = self.attached.remove(&ticket) else { return };
+        self.count_client(&attached.query.0.namespace, false);
+        if let Some(tickets) = self.by_watched.get_mut(&attached.watched) {
+            tickets.retain(|t| *t != ticket);
+            if tickets.is_empty() {
+                self.by_watched.remove(&attached.watched);
+            }
+        }
+        self.db.unwatch(attached.watched);
+    }
+
+    fn count_client(&mut self, namespace: &Namespace, arrives: bool) {
+        let count = self.clients.entry(namespace.clone()).or_insert(0);
+        *count = if arrives { *count + 1 } else { *count - 1 };
+        let present = *count > 0;
+        if !present {
+            self.clients.remove(namespace);
+        }
+        self.db.set_input(&Clients(namespace.clone()), present.then_some(()));
+    }
+
+    fn publish(&mut self, round: &Round) -> usize {
+        let mut concerned = 0;
+        for watched in &round.watched {
+            let Some(tickets) = self.by_watched.get(watched) else { continue };
+            let Some(first) = tickets.first().and_then(|t| self.attached.get(t)) else { continue };
+            let views = self.db.peek(&first.query).to_views();
+            let snapshot = Arc::new(Snapshot { generation: round.generation, views });
+            for ticket in tickets {
+                if let Some(attached) = self.attached.get(ticket) {
+                    attached.snapshots.send_replace(snapshot.clone());
+                    concerned += 1;
+                }
+            }
+        }
+        concerned
+    }
+}

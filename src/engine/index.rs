@@ -1,0 +1,168 @@
+//! Sets of keys by what they are looked up by. Each entry is small and ordered by age where conflicts are decided.
+
+use std::sync::Arc;
+
+use super::{
+    graph::{Cx, Db, Emission, Emit, Set},
+    inputs::{
+        DestinationRules, EnvoyFilters, Findings, Gateways, NamespacedName, Pods, Policies, ServiceKey, Sidecars,
+        Slices, VirtualServices, Workloads,
+    },
+    stage,
+};
+use crate::model::{
+    Age, DestinationRule, Host, Labels, Namespace, ObjectRef,
+    service::Registry,
+    virtual_service::GatewayName,
+};
+
+macro_rules! index {
+    ($($(#[$doc:meta])* $name:ident($key:ty) of $elem:ty;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub(super) struct $name(pub(super) $key);
+
+        impl Set for $name {
+            type Elem = $elem;
+            const STAGE: u8 = stage::INDEX;
+        }
+    )*};
+}
+
+index! {
+    /// Services of a host: Kubernetes' before ServiceEntries, then oldest first.
+    ServicesByHost(Host) of (Registry, Age, ServiceKey);
+    /// Services of a namespace.
+    ServicesIn(Namespace) of ServiceKey;
+    /// All namespaces with services.
+    ServiceNamespaces(()) of Namespace;
+    /// Slices of a Kubernetes Service.
+    SlicesOf(NamespacedName) of NamespacedName;
+    /// Pods of a namespace.
+    PodsIn(Namespace) of NamespacedName;
+    /// WorkloadEntries of a namespace.
+    WorkloadsIn(Namespace) of NamespacedName;
+    /// DestinationRules by their host as written.
+    RulesByHost(Host) of (Age, NamespacedName);
+    /// VirtualServices on the mesh gateway by host.
+    MeshRoutesByHost(Host) of (Age, NamespacedName);
+    /// VirtualServices bound to a Gateway.
+    RoutesByGateway(NamespacedName) of (Age, NamespacedName);
+    /// Distinct selectors of Gateways; `None` selects every gateway workload.
+    GatewaySelectors(()) of Option<Labels>;
+    /// Gateways by selector.
+    GatewaysBySelector(Option<Labels>) of (Age, NamespacedName);
+    /// Sidecars of a namespace.
+    SidecarsIn(Namespace) of (Age, NamespacedName);
+    /// EnvoyFilters of a namespace.
+    FiltersIn(Namespace) of NamespacedName;
+    /// Policies of a namespace.
+    PoliciesIn(Namespace) of ObjectRef;
+    /// Keys of proxy labels that any configuration looks at.
+    LabelKeys(()) of Arc<str>;
+}
+
+macro_rules! emitters {
+    ($($input:ident => $name:ident: $into:ident |$key:ident, $value:ident, $cx:ident| $body:expr;)*) => {
+        $(
+            #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+            struct $name($input);
+
+            impl Emit for $name {
+                type Into = $into;
+                const STAGE: u8 = stage::INDEX_EMIT;
+                fn run(&self, $cx: &mut Cx<'_, Emission<Self>>) -> Vec<($into, <$into as Set>::Elem)> {
+                    let $key = &self.0;
+                    let Some($value) = $cx.input($key) else { return Vec::new() };
+                    $body
+                }
+            }
+        )*
+
+        /// Registers all indexes.
+        pub(super) fn register(db: &mut Db) {
+            $(db.emit_for_input::<$input, $name>(|key| $name(key.clone()));)*
+            db.emit_for_input::<Findings, ReportFindings>(|key| ReportFindings(key.clone()));
+        }
+    };
+}
+
+emitters! {
+    ServiceKey => IndexServiceByHost: ServicesByHost |key, service, cx| {
+        vec![(ServicesByHost(key.host.clone()), (service.registry, service.age.clone(), key.clone()))]
+    };
+    ServiceKey => IndexServiceIn: ServicesIn |key, service, cx| {
+        vec![(ServicesIn(service.namespace.clone()), key.clone())]
+    };
+    ServiceKey => IndexServiceNamespace: ServiceNamespaces |key, service, cx| {
+        vec![(ServiceNamespaces(()), service.namespace.clone())]
+    };
+    Slices => IndexSlice: SlicesOf |key, slice, cx| {
+        let service = NamespacedName { namespace: slice.namespace.clone(), name: slice.service.clone() };
+        vec![(SlicesOf(service), key.0.clone())]
+    };
+    Pods => IndexPod: PodsIn |key, pod, cx| vec![(PodsIn(pod.namespace.clone()), key.0.clone())];
+    Workloads => IndexWorkload: WorkloadsIn |key, workload, cx| {
+        vec![(WorkloadsIn(workload.object.namespace.clone()), key.0.clone())]
+    };
+    DestinationRules => IndexRule: RulesByHost |key, rule, cx| {
+        vec![(RulesByHost(rule.host.clone()), (rule.age.clone(), key.0.clone()))]
+    };
+    DestinationRules => IndexRuleLabels: LabelKeys |key, rule, cx| {
+        let selector = rule.workload_selector.iter().flat_map(|s| s.keys().map(String::as_str));
+        selector.chain(failover_label_keys(&rule)).map(|k| (LabelKeys(()), k.into())).collect()
+    };
+    VirtualServices => IndexMeshRoute: MeshRoutesByHost |key, vs, cx| {
+        let mesh = vs.gateways.contains(&GatewayName::Mesh);
+        let hosts = vs.hosts.iter().filter(|_| mesh);
+        hosts.map(|h| (MeshRoutesByHost(h.clone()), (vs.age.clone(), key.0.clone()))).collect()
+    };
+    VirtualServices => IndexGatewayRoute: RoutesByGateway |key, vs, cx| {
+        let named = vs.gateways.iter().filter_map(|g| match g {
+            GatewayName::Mesh => None,
+            GatewayName::Named(name) => name.split_once('/').map(|(ns, n)| NamespacedName::new(ns, n)),
+        });
+        named.map(|g| (RoutesByGateway(g), (vs.age.clone(), key.0.clone()))).collect()
+    };
+    VirtualServices => IndexRouteLabels: LabelKeys |key, vs, cx| {
+        let http = vs.http.iter().flat_map(|r| r.matches.iter().map(|m| &m.source));
+        let tls = vs.tls.iter().flat_map(|r| r.matches.iter().map(|m| &m.source));
+        let tcp = vs.tcp.iter().flat_map(|r| r.matches.iter().map(|m| &m.source));
+        let keys = http.chain(tls).chain(tcp).flat_map(|s| s.labels.keys());
+        keys.map(|k| (LabelKeys(()), k.as_str().into())).collect()
+    };
+    Gateways => IndexGatewaySelector: GatewaySelectors |key, gateway, cx| {
+        vec![(GatewaySelectors(()), gateway.selector.clone())]
+    };
+    Gateways => IndexGateway: GatewaysBySelector |key, gateway, cx| {
+        vec![(GatewaysBySelector(gateway.selector.clone()), (gateway.age.clone(), key.0.clone()))]
+    };
+    Sidecars => IndexSidecar: SidecarsIn |key, sidecar, cx| {
+        vec![(SidecarsIn(sidecar.namespace.clone()), (sidecar.age.clone(), key.0.clone()))]
+    };
+    EnvoyFilters => IndexFilter: FiltersIn |key, filter, cx| vec![(FiltersIn(key.0.namespace.clone()), key.0.clone())];
+    Policies => IndexPolicy: PoliciesIn |key, policy, cx| vec![(PoliciesIn(policy.namespace.clone()), key.0.clone())];
+}
+
+/// Reports what conversion found, through the same way as everything that queries find.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ReportFindings(Findings);
+
+impl Emit for ReportFindings {
+    type Into = LabelKeys;
+    const STAGE: u8 = stage::INDEX_EMIT;
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(LabelKeys, Arc<str>)> {
+        let findings = cx.input(&self.0);
+        findings.iter().flat_map(|f| f.iter()).for_each(|p| cx.problem(p.clone()));
+        Vec::new()
+    }
+}
+
+/// The labels of the proxy that `failoverPriority` compares (translation §4.4).
+fn failover_label_keys(rule: &DestinationRule) -> impl Iterator<Item = &str> {
+    let subsets = rule.subsets.iter().filter_map(|s| s.policy.as_deref());
+    let policies = rule.policy.as_deref().into_iter().chain(subsets);
+    let blocks = policies.flat_map(|p| std::iter::once(&p.blocks).chain(p.ports.iter().map(|(_, b)| b)));
+    let localities = blocks.filter_map(|b| b.load_balancer.as_deref()?.locality.as_ref());
+    localities.flat_map(|l| l.failover_priority.iter().map(|key| key.split('=').next().unwrap_or_default()))
+}

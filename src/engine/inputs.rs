@@ -1,0 +1,95 @@
+//! The relations that reconcilers fill.
+
+use std::sync::Arc;
+
+use super::graph::Input;
+use crate::model::{
+    DestinationRule, Gateway, MeshConfig, Namespace, ObjectRef, Problem, Service, Sidecar, TlsSecret, UnenforcedPolicy,
+    envoy_filter::EnvoyFilter,
+    service::Host,
+    virtual_service::VirtualService,
+    workload::{ExternalMembers, NamespaceFacts, NodeFacts, PodFacts, SliceEndpoints, WorkloadFacts},
+};
+
+/// Namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NamespacedName {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl NamespacedName {
+    /// Of two names.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Of an object.
+    #[must_use]
+    pub fn of(object: &ObjectRef) -> Self {
+        Self { namespace: object.namespace.clone(), name: object.name.clone() }
+    }
+}
+
+/// A service: an object and one of its hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// The host.
+    pub host: Host,
+    /// The Service or ServiceEntry.
+    pub object: ObjectRef,
+}
+
+impl Input for ServiceKey {
+    type Value = Service;
+}
+
+macro_rules! relations {
+    ($($(#[$doc:meta])* $name:ident($key:ty) => $value:ty;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub $key);
+
+        impl Input for $name {
+            type Value = $value;
+        }
+    )*};
+}
+
+relations! {
+    /// The mesh configuration.
+    Mesh(()) => MeshConfig;
+    /// EndpointSlices.
+    Slices(NamespacedName) => SliceEndpoints;
+    /// Pods.
+    Pods(NamespacedName) => PodFacts;
+    /// Nodes, by name.
+    Nodes(Arc<str>) => NodeFacts;
+    /// Namespaces, by name.
+    Namespaces(Namespace) => NamespaceFacts;
+    /// Endpoints and selectors of ServiceEntries.
+    External(NamespacedName) => ExternalMembers;
+    /// WorkloadEntries.
+    Workloads(NamespacedName) => WorkloadFacts;
+    /// VirtualServices.
+    VirtualServices(NamespacedName) => VirtualService;
+    /// DestinationRules.
+    DestinationRules(NamespacedName) => DestinationRule;
+    /// Gateways.
+    Gateways(NamespacedName) => Gateway;
+    /// Sidecars.
+    Sidecars(NamespacedName) => Sidecar;
+    /// Secrets with certificates.
+    Secrets(NamespacedName) => TlsSecret;
+    /// EnvoyFilters.
+    EnvoyFilters(NamespacedName) => EnvoyFilter;
+    /// AuthorizationPolicies and RequestAuthentications, which are not enforced yet.
+    Policies(ObjectRef) => UnenforcedPolicy;
+    /// Namespaces with connected proxies.
+    Clients(Namespace) => ();
+    /// What was wrong with objects when they were converted.
+    Findings(ObjectRef) => Vec<Problem>;
+}

@@ -1,0 +1,143 @@
+//! The members of services: slices joined with Pods and Nodes, endpoints of ServiceEntries, selected workloads.
+
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
+
+use super::{
+    graph::{Cx, Query},
+    index::{PodsIn, SlicesOf, WorkloadsIn},
+    inputs::{External, Namespaces, NamespacedName, Nodes, Pods, ServiceKey, Slices, Workloads},
+    services::mesh,
+    stage,
+};
+use crate::{
+    model::{
+        Endpoint, Namespace, Service,
+        service::{Registry, Resolution},
+        workload::selects,
+    },
+    translate::endpoints::members::{MemberContext, SliceMembers, of_host, of_pod, of_slice, of_workload},
+};
+
+/// The cluster that objects are read from (`--clusterID`'s default; contract §8).
+const CLUSTER: &str = "Kubernetes";
+
+/// The endpoints of one slice of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OfSlice {
+    slice: NamespacedName,
+    service: ServiceKey,
+}
+
+impl Query for OfSlice {
+    type Value = Arc<SliceMembers>;
+    const STAGE: u8 = stage::FACT;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let (Some(slice), Some(service)) = (cx.input(&Slices(self.slice.clone())), cx.input(&self.service)) else {
+            return Arc::default();
+        };
+        let surroundings = Surroundings::of(cx, &slice.namespace);
+        let cx = RefCell::new(cx);
+        let pod = |name: &str| cx.borrow_mut().input(&Pods(NamespacedName::new(&slice.namespace, name)));
+        let node = |name: &str| cx.borrow_mut().input(&Nodes(name.into()));
+        Arc::new(of_slice(&slice, &service, pod, node, &surroundings.context()))
+    }
+}
+
+/// All members of a service, of every port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Members(pub(super) ServiceKey);
+
+impl Query for Members {
+    type Value = Arc<Vec<Arc<Endpoint>>>;
+    const STAGE: u8 = stage::FACT2;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let Some(service) = cx.input(&self.0) else { return Arc::default() };
+        let mut all = match service.registry {
+            Registry::Kubernetes => of_kubernetes(cx, &self.0, &service),
+            Registry::ServiceEntry => of_service_entry(cx, &self.0, &service),
+        };
+        // An address may stand in two slices while it moves between them: the first slice by name counts.
+        let mut seen = BTreeSet::new();
+        all.retain(|e: &Arc<Endpoint>| seen.insert((e.address.clone(), e.port, e.port_name.clone())));
+        Arc::new(all)
+    }
+}
+
+/// The identities of a service's members, for verification.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Identities(pub(super) ServiceKey);
+
+impl Query for Identities {
+    type Value = Arc<BTreeSet<Arc<str>>>;
+    const STAGE: u8 = stage::OUTLOOK;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let members = cx.get(&Members(self.0.clone()));
+        Arc::new(members.iter().map(|m| m.identity.clone()).filter(|i| !i.is_empty()).collect())
+    }
+}
+
+fn of_kubernetes(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Service) -> Vec<Arc<Endpoint>> {
+    let slices = cx.set(&SlicesOf(NamespacedName { namespace: service.namespace.clone(), name: service.name.clone() }));
+    let mut all = Vec::new();
+    for slice in slices.iter() {
+        let members = cx.get(&OfSlice { slice: slice.clone(), service: key.clone() });
+        all.extend(members.endpoints.iter().cloned());
+    }
+    // A Service with a selector also selects WorkloadEntries of its namespace (translation §1.3).
+    if let (Some(selector), Resolution::ClientSideLb) = (&service.selector, service.resolution) {
+        let surroundings = Surroundings::of(cx, &service.namespace);
+        for workload in cx.set(&WorkloadsIn(service.namespace.clone())).iter() {
+            let Some(facts) = cx.input(&Workloads(workload.clone())) else { continue };
+            if facts.is_selected_by(selector) {
+                all.extend(of_workload(&facts, service, true, &surroundings.context()));
+            }
+        }
+    }
+    all
+}
+
+fn of_service_entry(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Service) -> Vec<Arc<Endpoint>> {
+    let Some(external) = cx.input(&External(NamespacedName::of(&key.object))) else { return Vec::new() };
+    let surroundings = Surroundings::of(cx, &service.namespace);
+    let mut all = Vec::new();
+    for endpoint in &external.endpoints {
+        all.extend(of_workload(endpoint, service, false, &surroundings.context()));
+    }
+    if let Some(selector) = &external.selector {
+        for workload in cx.set(&WorkloadsIn(service.namespace.clone())).iter() {
+            let Some(facts) = cx.input(&Workloads(workload.clone())) else { continue };
+            if facts.is_selected_by(selector) {
+                all.extend(of_workload(&facts, service, true, &surroundings.context()));
+            }
+        }
+        for pod in cx.set(&PodsIn(service.namespace.clone())).iter() {
+            let Some(facts) = cx.input(&Pods(pod.clone())).filter(|p| selects(selector, &p.labels)) else { continue };
+            let node = cx.input(&Nodes(facts.node.clone()));
+            all.extend(of_pod(&facts, node.as_deref(), service, &surroundings.context()));
+        }
+    }
+    let by_name = matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+    if all.is_empty() && by_name && external.selector.is_none() && external.endpoints.is_empty() {
+        all = of_host(service, &surroundings.context());
+    }
+    all
+}
+
+/// What endpoints of a namespace have in common.
+struct Surroundings {
+    mesh: Arc<crate::model::MeshConfig>,
+    cluster: Arc<str>,
+    network: Arc<str>,
+}
+
+impl Surroundings {
+    fn of<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace) -> Self {
+        let facts = cx.input(&Namespaces(namespace.clone()));
+        let network = facts.map_or_else(|| "".into(), |n| n.network.clone());
+        Self { mesh: mesh(cx), cluster: CLUSTER.into(), network }
+    }
+
+    fn context(&self) -> MemberContext<'_> {
+        MemberContext { mesh: &self.mesh, cluster: &self.cluster, network: &self.network }
+    }
+}

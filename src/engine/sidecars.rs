@@ -1,0 +1,199 @@
+//! Sidecar objects: whom they select and which hosts they import (translation §2).
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    graph::{Cx, Db, Emission, Emit, Query, Set},
+    index::{ServiceNamespaces, ServicesIn, SidecarsIn},
+    inputs::{Clients, NamespacedName, ServiceKey, Sidecars},
+    scope::SidecarScope,
+    services::{Claims, mesh},
+    stage,
+};
+use crate::model::{
+    Host, Namespace, Sidecar,
+    sidecar::{EgressHost, NamespaceMatch},
+    host::is_subset,
+};
+
+/// Namespaces with connected proxies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ClientNamespaces;
+
+impl Set for ClientNamespaces {
+    type Elem = Namespace;
+    const STAGE: u8 = stage::INDEX;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct IndexClient(Clients);
+
+impl Emit for IndexClient {
+    type Into = ClientNamespaces;
+    const STAGE: u8 = stage::INDEX_EMIT;
+    fn run(&self, _: &mut Cx<'_, Emission<Self>>) -> Vec<(ClientNamespaces, Namespace)> {
+        vec![(ClientNamespaces, self.0.0.clone())]
+    }
+}
+
+/// All views of Sidecar objects that somebody may need.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct SidecarScopes;
+
+impl Set for SidecarScopes {
+    type Elem = SidecarScope;
+    const STAGE: u8 = stage::FACT2;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct EmitScopes(Sidecars);
+
+impl Emit for EmitScopes {
+    type Into = SidecarScopes;
+    const STAGE: u8 = stage::FACT;
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(SidecarScopes, SidecarScope)> {
+        let Some(sidecar) = cx.input(&self.0) else { return Vec::new() };
+        let for_namespace = |namespace| SidecarScope { sidecar: self.0.0.clone(), namespace };
+        // One of the root namespace without a selector is the default of every namespace.
+        let root = mesh(cx).root_namespace == sidecar.namespace && sidecar.workload_selector.is_none();
+        let namespaces = if root { cx.set(&ClientNamespaces) } else { Arc::from([sidecar.namespace.clone()]) };
+        namespaces.iter().map(|ns| (SidecarScopes, for_namespace(ns.clone()))).collect()
+    }
+}
+
+/// The hosts that a Sidecar object imports.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Imports(pub(super) SidecarScope);
+
+/// An imported host, with the egress listeners' ports through which it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Import {
+    /// The host.
+    pub(super) host: Host,
+    /// The port it was imported for; `None` is every port that no listener names.
+    pub(super) port: Option<u16>,
+}
+
+impl Set for Imports {
+    type Elem = Import;
+    const STAGE: u8 = stage::IMPORT;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct EmitImports(SidecarScope);
+
+impl Emit for EmitImports {
+    type Into = Imports;
+    const STAGE: u8 = stage::IMPORT_EMIT;
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(Imports, Import)> {
+        let Some(sidecar) = cx.input(&Sidecars(self.0.sidecar.clone())) else { return Vec::new() };
+        let mut imports = Vec::new();
+        for listener in &sidecar.egress {
+            let port = listener.port.as_ref().map(|p| p.number);
+            for host in imported_hosts(cx, &listener.hosts, &self.0.namespace) {
+                imports.push((Imports(self.0.clone()), Import { host, port }));
+            }
+        }
+        imports
+    }
+}
+
+/// The services' hosts that egress entries admit.
+fn imported_hosts(
+    cx: &mut Cx<'_, Emission<EmitImports>>,
+    entries: &[EgressHost],
+    namespace: &Namespace,
+) -> BTreeSet<Host> {
+    let mut hosts = BTreeSet::new();
+    for key in candidates(cx, entries, namespace) {
+        let from = &key.object.namespace;
+        let meant = |e: &&EgressHost| e.namespace.names(from, namespace) && is_subset(&key.host, &e.host);
+        let excluded = entries.iter().filter(|e| e.namespace.excludes()).any(|e| meant(&e));
+        let admitted = entries.iter().filter(|e| !e.namespace.excludes()).any(|e| meant(&e));
+        if admitted && !excluded && cx.get(&Claims(key.host.clone())).seen_from(Some(namespace)) == Some(&key) {
+            hosts.insert(key.host);
+        }
+    }
+    hosts
+}
+
+/// The services of all namespaces that the entries name.
+fn candidates(cx: &mut Cx<'_, Emission<EmitImports>>, entries: &[EgressHost], own: &Namespace) -> Vec<ServiceKey> {
+    let mut namespaces = BTreeSet::new();
+    for entry in entries {
+        match &entry.namespace {
+            NamespaceMatch::Any => namespaces.extend(cx.set(&ServiceNamespaces(())).iter().cloned()),
+            NamespaceMatch::Own => drop(namespaces.insert(own.clone())),
+            NamespaceMatch::Named(ns) => drop(namespaces.insert(ns.clone())),
+            NamespaceMatch::Except(_) | NamespaceMatch::Nothing => {}
+        }
+    }
+    namespaces.into_iter().flat_map(|ns| cx.set(&ServicesIn(ns)).to_vec()).collect()
+}
+
+/// The ports through which a host is imported; `None` is all.
+pub(super) fn imported_ports<Q: Query>(cx: &mut Cx<'_, Q>, imports: &Imports, host: &Host) -> Option<BTreeSet<u16>> {
+    let sidecar = cx.input(&Sidecars(imports.0.sidecar.clone()))?;
+    if sidecar.egress.iter().all(|l| l.port.is_none()) {
+        return None;
+    }
+    let through = cx.get(&ImportedThrough { imports: imports.clone(), host: host.clone() });
+    let named: BTreeSet<u16> = through.iter().filter_map(|p| *p).collect();
+    (!through.contains(&None)).then_some(named)
+}
+
+/// The listeners' ports through which a host is imported.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ImportedThrough {
+    imports: Imports,
+    host: Host,
+}
+
+impl Query for ImportedThrough {
+    type Value = Arc<BTreeSet<Option<u16>>>;
+    const STAGE: u8 = stage::LAYER_EMIT - 1;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let Some(sidecar) = cx.input(&Sidecars(self.imports.0.sidecar.clone())) else { return Arc::default() };
+        let own = &self.imports.0.namespace;
+        let claims = cx.get(&Claims(self.host.clone()));
+        let Some(key) = claims.seen_from(Some(own)) else { return Arc::default() };
+        let from = &key.object.namespace;
+        let through = sidecar.egress.iter().filter(|l| {
+            let meant = |e: &EgressHost| e.namespace.names(from, own) && is_subset(&self.host, &e.host);
+            l.hosts.iter().any(|e| !e.namespace.excludes() && meant(e))
+                && !l.hosts.iter().any(|e| e.namespace.excludes() && meant(e))
+        });
+        Arc::new(through.map(|l| l.port.as_ref().map(|p| p.number)).collect())
+    }
+}
+
+/// The Sidecar object of a sidecar proxy: of its own namespace and selecting it, of its own namespace, of the root
+/// namespace; the oldest of each (translation §2).
+pub(super) fn selected<Q: Query>(
+    cx: &mut Cx<'_, Q>,
+    namespace: &Namespace,
+    labels: &crate::model::Labels,
+) -> Option<(SidecarScope, Arc<Sidecar>)> {
+    let scope = |name: &NamespacedName| SidecarScope { sidecar: name.clone(), namespace: namespace.clone() };
+    let own = all_in(cx, namespace);
+    let selecting = own.iter().find(|(_, s)| s.workload_selector.is_some() && s.selects(labels));
+    let plain = own.iter().find(|(_, s)| s.workload_selector.is_none());
+    if let Some((name, sidecar)) = selecting.or(plain) {
+        return Some((scope(name), sidecar.clone()));
+    }
+    let root = mesh(cx).root_namespace.clone();
+    let of_root = all_in(cx, &root).into_iter().find(|(_, s)| s.workload_selector.is_none());
+    of_root.map(|(name, sidecar)| (scope(&name), sidecar))
+}
+
+fn all_in<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace) -> Vec<(NamespacedName, Arc<Sidecar>)> {
+    let keys = cx.set(&SidecarsIn(namespace.clone()));
+    keys.iter().filter_map(|(_, key)| Some((key.clone(), cx.input(&Sidecars(key.clone()))?))).collect()
+}
+
+/// Registers the emitters of Sidecars.
+pub(super) fn register(db: &mut Db) {
+    db.emit_for_input::<Clients, IndexClient>(|c| IndexClient(c.clone()));
+    db.emit_for_input::<Sidecars, EmitScopes>(|s| EmitScopes(s.clone()));
+    db.emit_for_elements::<SidecarScopes, EmitImports>(|_, scope| EmitImports(scope.clone()));
+}
