@@ -13,4 +13,5 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod model;
 pub mod snapshot;
+pub mod translate;
 pub mod xds;
