@@ -1,0 +1,12 @@
+//! The end of the chain: the request goes upstream.
+
+use envoy_types::pb::envoy::extensions::filters::{
+    http::router::v3::Router, network::http_connection_manager::v3::HttpFilter,
+};
+
+use super::http_filter;
+use crate::snapshot::pack_any;
+
+pub(super) fn filter() -> HttpFilter {
+    http_filter("envoy.filters.http.router", pack_any(&Router::default()))
+}
