@@ -1,0 +1,37 @@
+//! Clusters that every proxy of a kind has (translation §4.1).
+
+use std::sync::Arc;
+
+use super::{
+    graph::{Cx, Query},
+    own::OwnPart,
+    services::mesh,
+    stage,
+};
+use crate::{
+    model::ProxyKind,
+    snapshot::{Encoder, Name, Refs, ResourceType},
+    translate::clusters::{black_hole, passthrough},
+};
+
+/// The built-in clusters of a kind of proxies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct BuiltinClusters(pub(super) ProxyKind);
+
+impl Query for BuiltinClusters {
+    type Value = OwnPart;
+    const STAGE: u8 = stage::ASSEMBLY;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> OwnPart {
+        let mesh = mesh(cx);
+        let clusters = match self.0 {
+            ProxyKind::Router => vec![black_hole(&mesh)],
+            ProxyKind::Sidecar => vec![black_hole(&mesh), passthrough(&mesh)],
+        };
+        let items = clusters.into_iter().map(|cluster| {
+            let name = Name::from(cluster.name.as_str());
+            let resource = Encoder::message(ResourceType::Cluster, name.clone(), &cluster, Refs::default());
+            (name, Some(Arc::new(resource)))
+        });
+        OwnPart::of(self, items)
+    }
+}

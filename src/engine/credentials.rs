@@ -1,0 +1,57 @@
+//! Secrets that gateways ask for by name (contract §3.4).
+
+use std::sync::Arc;
+
+use super::{
+    graph::{Cx, Query},
+    inputs::{NamespacedName, Secrets},
+    stage,
+};
+use crate::{
+    model::{Namespace, TlsSecret},
+    snapshot::{Encoder, Name, Refs, ResourceType, Slot},
+    translate::secrets::{tls_certificate_secret, validation_context_secret},
+};
+
+/// The suffix of a credential that holds only a CA.
+const CA_SUFFIX: &str = "-cacert";
+
+/// The Secret of a resource name as proxies of a namespace mean it, and whether its CA is meant.
+///
+/// The CA of credential `n` is Secret `n-cacert`, else the CA keys of Secret `n`.
+pub(super) fn resolve<Q: Query>(
+    cx: &mut Cx<'_, Q>,
+    namespace: &Namespace,
+    resource: &str,
+) -> Option<(Arc<TlsSecret>, bool)> {
+    let name = resource.strip_prefix("kubernetes://")?;
+    let (owner, name) = name.split_once('/').unwrap_or((namespace, name));
+    // Secrets of another namespace are nobody's business (translation §7.5).
+    if *owner != **namespace {
+        return None;
+    }
+    let mut find = |name: &str| cx.input(&Secrets(NamespacedName::new(owner, name)));
+    let Some(base) = name.strip_suffix(CA_SUFFIX) else { return find(name).map(|s| (s, false)) };
+    find(name).or_else(|| find(base)).map(|s| (s, true))
+}
+
+/// The resource of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SecretItem {
+    pub(super) namespace: Namespace,
+    pub(super) name: Name,
+}
+
+impl Query for SecretItem {
+    type Value = Slot;
+    const STAGE: u8 = stage::ITEM;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Slot {
+        let (secret, of_ca) = resolve(cx, &self.namespace, &self.name)?;
+        let message = if of_ca {
+            validation_context_secret(&self.name, secret.authorities.ready()?)
+        } else {
+            tls_certificate_secret(&self.name, secret.certificate.ready()?)
+        };
+        Some(Arc::new(Encoder::message(ResourceType::Secret, self.name.clone(), &message, Refs::default())))
+    }
+}

@@ -1,0 +1,136 @@
+//! What each proxy has: which parts, and their content.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    gateways::RouterClass,
+    graph::{Cx, Key, Layer, Query, Set},
+    inputs::{NamespacedName, Pods},
+    own::OwnPart,
+    scope::{ClusterLayer, FacetsIn, Family, Scope},
+    sidecar_listeners::{ListenerClass, SidecarListeners},
+    sidecar_routes::SidecarRoutes,
+    sidecars,
+    builtin::BuiltinClusters,
+    stage,
+};
+use crate::{
+    model::{Labels, Proxy, ProxyKind},
+    snapshot::{PartState, ResourceType, TypeMap, View},
+    translate::client::ClientFacts,
+};
+
+/// A part that a proxy has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    /// Clusters or assignments that it shares by scope and facets.
+    Clusters(ClusterLayer, ClientFacts),
+    /// The clusters that every proxy of its kind has.
+    Builtin(ProxyKind),
+    /// What gateways of its class have.
+    Router(Arc<RouterClass>),
+    /// What sidecars of its class have.
+    Sidecar(Arc<ListenerClass>),
+}
+
+/// The parts of a type, the deciding one first.
+type Parts = Arc<TypeMap<Vec<Part>>>;
+
+/// Which parts a proxy has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Enrol(Arc<Proxy>);
+
+impl Query for Enrol {
+    type Value = Parts;
+    const STAGE: u8 = stage::ENROL;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Parts {
+        let labels = labels(cx, &self.0);
+        // Facets are taken of the proxy with the labels that the cluster knows.
+        let proxy = Proxy { labels: labels.clone(), ..(*self.0).clone() };
+        let mut parts = TypeMap::<Vec<Part>>::default();
+        let sidecar = match proxy.kind {
+            ProxyKind::Sidecar => sidecars::selected(cx, &proxy.namespace, &labels),
+            ProxyKind::Router => None,
+        };
+        let scopes = match &sidecar {
+            Some((scope, _)) => vec![Scope::Sidecar(scope.clone())],
+            None => vec![Scope::Namespace(proxy.namespace.clone()), Scope::Mesh],
+        };
+        parts[ResourceType::Cluster].push(Part::Builtin(proxy.kind));
+        for scope in &scopes {
+            let shared = [(Family::Clusters, ResourceType::Cluster), (Family::Assignments, ResourceType::Endpoint)];
+            for (family, t) in shared {
+                for facets in cx.set(&FacetsIn { family, scope: scope.clone() }).iter() {
+                    let layer = ClusterLayer { family, scope: scope.clone(), facets: facets.clone() };
+                    parts[t].push(Part::Clusters(layer, facets.of(&proxy)));
+                }
+            }
+        }
+        let own = match proxy.kind {
+            ProxyKind::Router => Part::Router(Arc::new(RouterClass::of(cx, &proxy, &labels))),
+            ProxyKind::Sidecar => Part::Sidecar(Arc::new(ListenerClass::of(cx, &proxy, &labels, scopes, sidecar))),
+        };
+        for t in [ResourceType::Listener, ResourceType::Route, ResourceType::Secret] {
+            parts[t].push(own.clone());
+        }
+        Arc::new(parts)
+    }
+}
+
+/// The labels of a proxy: those of its Pod when it is known (contract §2.1), else its own.
+fn labels<Q: Query>(cx: &mut Cx<'_, Q>, proxy: &Proxy) -> Labels {
+    let pod = proxy.id.rsplit_once('.').map(|(pod, ns)| Pods(NamespacedName::new(ns, pod)));
+    let known = pod.and_then(|key| cx.input(&key)).map(|pod| pod.labels.clone());
+    known.unwrap_or_else(|| proxy.labels.clone())
+}
+
+/// The content of a list of parts: shared by the proxies that have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Class(Parts);
+
+/// The resources of a class of proxies.
+#[derive(Clone, Debug)]
+pub(super) struct Views(Arc<TypeMap<View>>);
+
+impl Views {
+    pub(super) fn to_views(&self) -> TypeMap<View> {
+        (*self.0).clone()
+    }
+}
+
+impl PartialEq for Views {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.iter().zip(other.0.iter()).all(|((_, a), (_, b))| a.same_as(b))
+    }
+}
+
+impl Query for Class {
+    type Value = Views;
+    const STAGE: u8 = stage::CLASS;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Views {
+        let mut views = TypeMap::<View>::default();
+        for (t, parts) in self.0.iter() {
+            let states = parts.iter().filter_map(|part| match part {
+                Part::Clusters(layer, client) => Some(cx.part(layer, client)),
+                Part::Builtin(kind) => Some(cx.get(&BuiltinClusters(*kind)).0),
+                Part::Router(class) => class.own_part(cx, t).map(|p| p.0),
+                Part::Sidecar(class) => class.own_part(cx, t).map(|p| p.0),
+            });
+            views[t] = View::new(states.filter(|state: &PartState| !state.map.is_empty()).collect());
+        }
+        Views(Arc::new(views))
+    }
+}
+
+/// What one proxy has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ProxyViews(pub(super) Arc<Proxy>);
+
+impl Query for ProxyViews {
+    type Value = Views;
+    const STAGE: u8 = stage::PROXY;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Views {
+        let parts = cx.get(&Enrol(self.0.clone()));
+        cx.get(&Class(parts))
+    }
+}
