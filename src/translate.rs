@@ -1,0 +1,3 @@
+//! From the model to Envoy's messages: pure functions, without clock, randomness, environment or I/O.
+
+pub mod filters;

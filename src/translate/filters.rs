@@ -1,0 +1,4 @@
+//! Filters of listeners: one Envoy feature per file.
+
+mod descriptors;
+pub mod json_any;
