@@ -1,6 +1,7 @@
 //! Plain domain types. Nothing here knows Kubernetes' API objects, Envoy's messages or any I/O.
 
 pub mod destination_rule;
+pub mod envoy_filter;
 pub mod gateway;
 pub mod host;
 pub mod mesh;
@@ -15,6 +16,7 @@ pub mod workload;
 pub use destination_rule::{DestinationRule, EffectivePolicy, MergedRule};
 pub mod sidecar;
 
+pub use envoy_filter::EnvoyFilter;
 pub use gateway::{Bind, Gateway, Server, ServerTls, ServerTlsMode};
 pub use mesh::MeshConfig;
 pub use object::{Age, ObjectRef, Problem};

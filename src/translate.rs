@@ -3,3 +3,6 @@
 pub mod filters;
 pub mod listeners;
 pub mod secrets;
+//! From the model to Envoy's messages: pure functions, without clock, randomness, environment or I/O.
+
+pub mod filters;

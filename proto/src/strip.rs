@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use prost_types::{
-    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FieldOptions, FileDescriptorProto, FileDescriptorSet,
-    MessageOptions,
+    DescriptorProto, EnumDescriptorProto, EnumOptions, FieldDescriptorProto, FieldOptions, FileDescriptorProto,
+    FileDescriptorSet, MessageOptions,
     field_descriptor_proto::{Label, Type},
 };
 
@@ -14,7 +14,7 @@ const OPTIONS_ONLY: [&str; 5] =
 
 const DESCRIPTOR_PROTO: &str = "google/protobuf/descriptor.proto";
 
-/// Removes comments, services, reserved ranges and every option except `map_entry`, `packed` and `deprecated`.
+/// Removes comments, services, reserved ranges and every option except `map_entry`, `allow_alias`, `packed` and `deprecated`.
 pub(crate) fn strip(set: &mut FileDescriptorSet) {
     set.file.retain(|file| !OPTIONS_ONLY.contains(&file.package()) && file.name() != DESCRIPTOR_PROTO);
     let kept: HashSet<String> = set.file.iter().map(|file| file.name().to_owned()).collect();
@@ -56,7 +56,8 @@ fn strip_field(field: &mut FieldDescriptorProto) {
 }
 
 fn strip_enum(message: &mut EnumDescriptorProto) {
-    message.options = None;
+    let has_aliases = message.options.as_ref().is_some_and(|options| options.allow_alias());
+    message.options = has_aliases.then(|| EnumOptions { allow_alias: Some(true), ..EnumOptions::default() });
     message.reserved_name.clear();
     message.reserved_range.clear();
     message.value.iter_mut().for_each(|value| value.options = None);

@@ -99,3 +99,9 @@ mod tests {
         assert_eq!(few, ["envoy.filters.http.grpc_stats", "envoy.filters.http.router"]);
     }
 }
+//! Filters of listeners: one Envoy feature per file.
+
+mod descriptors;
+pub mod envoy_filter;
+pub mod json_any;
+mod merge;

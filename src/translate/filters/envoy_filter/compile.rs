@@ -1,0 +1,140 @@
+//! Reads the values of patches, once per object.
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use prost::{Message, Name};
+
+use super::{Change, CompiledFilter, CompiledPatch, NamedFilter, Place, Target};
+use crate::{
+    model::{
+        EnvoyFilter, Problem,
+        envoy_filter::{ApplyTo, Operation, Patch},
+    },
+    translate::filters::{json_any::json_to_message, merge::Lists},
+};
+
+/// Filters that only Istio's own build of Envoy has.
+const ISTIO_ONLY: [&str; 8] = [
+    "istio.alpn",
+    "istio.metadata_exchange",
+    "istio.peer_metadata",
+    "istio.stats",
+    "istio_authn",
+    "mixer",
+    "tcp_metadata_exchange",
+    "waypoint_downstream_peer_metadata",
+];
+
+/// A field of the patch and what is wrong with it.
+type Fault = (String, String);
+
+/// Reads the values of an EnvoyFilter. A patch that cannot be applied is left out; the others are kept.
+#[must_use]
+pub fn compile(filter: &Arc<EnvoyFilter>) -> (CompiledFilter, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut patches = Vec::new();
+    for patch in &filter.patches {
+        let mut faults = Vec::new();
+        match compile_patch(patch, &mut faults) {
+            Ok(target) => patches.push(Arc::new(CompiledPatch {
+                object: filter.object.clone(),
+                index: patch.index,
+                context: patch.context,
+                proxy: patch.proxy.clone(),
+                target,
+            })),
+            Err(fault) => faults.push(fault),
+        }
+        problems.extend(faults.into_iter().map(|(field, reason)| Problem {
+            object: filter.object.clone(),
+            field: format!("spec.configPatches[{}].{field}", patch.index),
+            reason,
+        }));
+    }
+    (CompiledFilter { filter: Arc::clone(filter), patches }, problems)
+}
+
+fn compile_patch(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Target, Fault> {
+    match patch.apply_to {
+        ApplyTo::HttpFilter => {
+            let names = patch.listener.chain.filter.as_ref();
+            check_anchor(names.and_then(|names| names.sub_filter.as_deref()), "subFilter.name")?;
+            Ok(Target::Http(patch.listener.clone(), filter_change(patch, faults)?))
+        }
+        ApplyTo::NetworkFilter => {
+            check_anchor(patch.listener.chain.filter.as_ref().map(|names| &names.name[..]), "name")?;
+            Ok(Target::Network(patch.listener.clone(), filter_change(patch, faults)?))
+        }
+        ApplyTo::Cluster => Ok(Target::Cluster(patch.cluster.clone(), cluster_change(patch, faults)?)),
+        other => Err(("applyTo".to_owned(), format!("{} is not honoured yet", other.as_str()))),
+    }
+}
+
+/// An anchor that stock Envoy can never have would make the patch a silent no-op.
+fn check_anchor(name: Option<&str>, field: &str) -> Result<(), Fault> {
+    match name.filter(|name| ISTIO_ONLY.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err((
+            format!("match.listener.filterChain.filter.{field}"),
+            format!(
+                "`{name}` is a filter of Istio's own Envoy, which stock Envoy does not have, so the patch does nothing; a place beside envoy.filters.http.router would be found"
+            ),
+        )),
+    }
+}
+
+fn filter_change<T>(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Change<T>, Fault>
+where
+    T: NamedFilter + Message + Name + Default,
+{
+    let place = match patch.operation {
+        Operation::Remove => return Ok(Change::Remove),
+        Operation::Merge => return Ok(Change::Merge(Lists::Append, Box::new(value(patch, faults)?))),
+        Operation::MergeAndReplaceList => return Ok(Change::Merge(Lists::Replace, Box::new(value(patch, faults)?))),
+        Operation::Replace => None,
+        Operation::Add => Some(Place::Last),
+        Operation::InsertFirst => Some(Place::First),
+        Operation::InsertBefore => Some(Place::Before),
+        Operation::InsertAfter => Some(Place::After),
+    };
+    let filter: T = value(patch, faults)?;
+    if filter.name().is_empty() {
+        return Err(("patch.value.name".to_owned(), "is empty, but a filter needs a name".to_owned()));
+    }
+    if !filter.is_configured() {
+        let reason = "is missing, but Envoy knows a filter by the type of its configuration";
+        return Err(("patch.value.typed_config".to_owned(), reason.to_owned()));
+    }
+    let filter = Box::new(filter);
+    Ok(place.map_or_else(|| Change::Replace(filter.clone()), |place| Change::Insert(place, filter.clone())))
+}
+
+fn cluster_change(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Change<Cluster>, Fault> {
+    match patch.operation {
+        Operation::Remove => Ok(Change::Remove),
+        Operation::Merge => Ok(Change::Merge(Lists::Append, Box::new(value(patch, faults)?))),
+        Operation::MergeAndReplaceList => Ok(Change::Merge(Lists::Replace, Box::new(value(patch, faults)?))),
+        Operation::Add | Operation::InsertBefore | Operation::InsertAfter | Operation::InsertFirst => {
+            let cluster: Cluster = value(patch, faults)?;
+            if cluster.name.is_empty() {
+                return Err(("patch.value.name".to_owned(), "is empty, but a cluster needs a name".to_owned()));
+            }
+            Ok(Change::Insert(Place::Last, Box::new(cluster)))
+        }
+        Operation::Replace => {
+            let reason = "REPLACE of a CLUSTER is not honoured; REMOVE and ADD would be, or MERGE";
+            Err(("patch.operation".to_owned(), reason.to_owned()))
+        }
+    }
+}
+
+fn value<T: Message + Name + Default>(patch: &Patch, faults: &mut Vec<Fault>) -> Result<T, Fault> {
+    let fault = |error: crate::translate::filters::json_any::JsonAnyError| {
+        let separator = if error.field.is_empty() { "" } else { "." };
+        (format!("patch.value{separator}{}", error.field), error.problem.to_string())
+    };
+    let (message, unknown) = json_to_message(&patch.value).map_err(fault)?;
+    faults.extend(unknown.into_iter().map(fault));
+    Ok(message)
+}

@@ -1,0 +1,51 @@
+//! Reads free-form JSON, such as the values of an EnvoyFilter's patches, as Envoy's messages.
+//!
+//! The rules are those of protobuf's JSON mapping: fields by either of their names, `null` for an absent one,
+//! enums by name or number, 64-bit numbers as strings or numbers, `@type` in an `Any`, special forms for
+//! durations, structs and wrappers. Messages of types that we do not know can be passed through to Envoy inside
+//! a `TypedStruct`.
+
+mod error;
+mod reader;
+mod scalar;
+mod well_known;
+
+use envoy_types::pb::google::protobuf::Any;
+use prost::{Message, Name};
+use serde_json::Value as Json;
+
+pub use error::{JsonAnyError, JsonAnyProblem};
+use reader::Reader;
+
+use super::descriptors;
+use crate::snapshot::canonical_bytes_of;
+
+/// Reads an object such as `{"@type": "type.googleapis.com/…", …}`. The bytes depend on the content alone.
+///
+/// # Errors
+///
+/// Names the first field that is unknown, repeated or has a value of the wrong kind.
+pub fn json_to_any(value: &Json) -> Result<Any, JsonAnyError> {
+    let mut reader = Reader::default();
+    let any = reader.any(value)?;
+    reader.into_unknown().into_iter().next().map_or(Ok(any), Err)
+}
+
+/// Reads an object as a message of a known type. Fields that the message does not have are left out, as the
+/// reference does, and returned for the user to know.
+///
+/// # Errors
+///
+/// Names the first field that is repeated or has a value of the wrong kind.
+pub fn json_to_message<M: Message + Name + Default>(value: &Json) -> Result<(M, Vec<JsonAnyError>), JsonAnyError> {
+    let full_name = M::full_name();
+    let mut reader = Reader::default();
+    let descriptor = descriptors::message(&full_name).ok_or_else(|| reader.unknown_type(&full_name))?;
+    let dynamic = reader.message(&descriptor, value)?;
+    let bytes = canonical_bytes_of(&full_name, dynamic.encode_to_vec());
+    let message = M::decode(bytes).map_err(|_| reader.wrong("a message without such deep nesting", value))?;
+    Ok((message, reader.into_unknown()))
+}
+
+#[cfg(test)]
+mod tests;
