@@ -14,4 +14,5 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub mod engine;
 pub mod model;
 pub mod snapshot;
+pub mod translate;
 pub mod xds;

@@ -1,0 +1,5 @@
+//! From the model to Envoy's messages: pure functions, without clock, randomness, environment or I/O.
+
+pub mod client;
+pub mod clusters;
+pub mod endpoints;
