@@ -6,3 +6,8 @@ pub mod secrets;
 //! From the model to Envoy's messages: pure functions, without clock, randomness, environment or I/O.
 
 pub mod filters;
+//! From the model to Envoy's messages: pure functions, without clock, randomness, environment or I/O.
+
+pub mod client;
+pub mod clusters;
+pub mod endpoints;

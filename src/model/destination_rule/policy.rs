@@ -66,12 +66,12 @@ pub fn effective_policy(
     mesh: &MeshConfig,
 ) -> Option<EffectivePolicy> {
     let mut policy = rule.and_then(|r| r.policy.as_deref()).map(|p| EffectivePolicy::of(p, port)).unwrap_or_default();
+    policy.fill_from_mesh(mesh);
     if !subset.is_empty() {
         let found = rule?.subset(subset)?;
         if let Some(own) = &found.policy {
             policy.override_with(own, port);
         }
     }
-    policy.fill_from_mesh(mesh);
     Some(policy)
 }

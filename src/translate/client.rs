@@ -1,0 +1,122 @@
+//! Which facts of a proxy matter to a resource, so that proxies share it whenever those are equal
+//! (design §1, facets).
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::model::{Labels, Locality, Proxy, ProxyKind, workload::label};
+
+/// The address families of a proxy; decides what its DNS clusters look up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IpFamilies {
+    /// IPv4 only.
+    #[default]
+    V4,
+    /// IPv6 only.
+    V6,
+    /// Both.
+    Dual,
+}
+
+impl IpFamilies {
+    /// The families of some addresses.
+    #[must_use]
+    pub fn of(ips: &[IpAddr]) -> Self {
+        match (ips.iter().any(IpAddr::is_ipv4), ips.iter().any(IpAddr::is_ipv6)) {
+            (true, true) => Self::Dual,
+            (false, true) => Self::V6,
+            _ => Self::V4,
+        }
+    }
+}
+
+/// Which facts of a proxy a resource depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Facets {
+    /// Sidecar or gateway.
+    pub kind: bool,
+    /// Address families.
+    pub families: bool,
+    /// Where it runs.
+    pub locality: bool,
+    /// The values of these labels; topology labels come from other facts of the proxy.
+    pub labels: Vec<Arc<str>>,
+    /// Its node.
+    pub node: bool,
+}
+
+/// The facts of a proxy that matter; equal facts yield equal resources. Facts that do not matter are default.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientFacts {
+    /// Sidecar or gateway.
+    pub kind: ProxyKind,
+    /// Address families.
+    pub families: IpFamilies,
+    /// Where it runs.
+    pub locality: Locality,
+    /// Values of labels; absent ones are missing.
+    pub labels: Labels,
+    /// Its node; empty is unknown.
+    pub node: Arc<str>,
+}
+
+impl Default for ClientFacts {
+    fn default() -> Self {
+        Self {
+            kind: ProxyKind::Sidecar,
+            families: IpFamilies::default(),
+            locality: Locality::default(),
+            labels: Labels::new(),
+            node: "".into(),
+        }
+    }
+}
+
+impl Facets {
+    /// What two resources together depend on.
+    #[must_use]
+    pub fn union(mut self, other: Self) -> Self {
+        self.kind |= other.kind;
+        self.families |= other.families;
+        self.locality |= other.locality;
+        self.node |= other.node;
+        self.labels.extend(other.labels);
+        self.labels.sort();
+        self.labels.dedup();
+        self
+    }
+
+    /// The facts of a proxy that matter.
+    #[must_use]
+    pub fn of(&self, proxy: &Proxy) -> ClientFacts {
+        let mut facts = ClientFacts::default();
+        if self.kind {
+            facts.kind = proxy.kind;
+        }
+        if self.families {
+            facts.families = IpFamilies::of(&proxy.ips);
+        }
+        if self.locality {
+            facts.locality = proxy.locality.clone();
+        }
+        if self.node {
+            facts.node = proxy.node_name.clone();
+        }
+        let values = self.labels.iter().filter_map(|key| Some((key.to_string(), label_of(proxy, key)?)));
+        facts.labels = values.collect();
+        facts
+    }
+}
+
+/// A label of a proxy, those of topology included.
+fn label_of(proxy: &Proxy, key: &str) -> Option<String> {
+    let known = match key {
+        label::REGION => &proxy.locality.region,
+        label::ZONE => &proxy.locality.zone,
+        label::SUBZONE => &proxy.locality.subzone,
+        label::CLUSTER => &proxy.cluster_id,
+        label::NETWORK => &proxy.network,
+        label::HOSTNAME => &proxy.node_name,
+        _ => return proxy.labels.get(key).cloned(),
+    };
+    (!known.is_empty()).then(|| known.to_string()).or_else(|| proxy.labels.get(key).cloned())
+}

@@ -1,0 +1,152 @@
+//! Upstream clusters of services, and the built-in ones (translation §4).
+//!
+//! ```text
+//!  Service, port, subset ─┐
+//!  EffectivePolicy ───────┼─► discovery ─► connection pool ─► outlier detection ─► load balancing ─► TLS
+//!  MeshConfig, facets ────┘   (type, DNS)   (breakers, HTTP)                                        ─► PROXY protocol
+//! ```
+
+mod builtin;
+mod circuit_breakers;
+mod connection_pool;
+mod convert;
+mod discovery;
+mod dns;
+mod http_protocol;
+mod keepalive;
+mod load_balancing;
+mod metadata;
+mod naming;
+mod outlier_detection;
+mod proxy_protocol;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use envoy_types::pb::envoy::config::cluster::v3::{
+    Cluster,
+    cluster::{ClusterDiscoveryType, CommonLbConfig, DiscoveryType},
+};
+
+pub use self::{
+    builtin::{BLACK_HOLE, PASSTHROUGH, black_hole, passthrough},
+    naming::{cluster_name, sni_name},
+};
+use self::{discovery::Kind, http_protocol::HttpProtocol};
+use super::client::{ClientFacts, Facets};
+use crate::{
+    model::{
+        EffectivePolicy, Endpoint, MergedRule, MeshConfig, Protocol, Service, ServicePort,
+        destination_rule::{ClientTlsMode, Subset},
+        service::Resolution,
+    },
+    snapshot::{Encoder, Name, Refs, Resource, ResourceType},
+    translate::endpoints::locality::LocalityPlan,
+};
+
+/// Everything that decides an outbound cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterInput<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// Its port.
+    pub port: &'a ServicePort,
+    /// The subset; `None` is the whole service.
+    pub subset: Option<&'a Subset>,
+    /// The rule that the client follows; named in metadata.
+    pub rule: Option<&'a MergedRule>,
+    /// The policy of the port and subset.
+    pub policy: &'a EffectivePolicy,
+    /// The mesh.
+    pub mesh: &'a MeshConfig,
+    /// Members, looked at when [`needs_members`] says so; any port, any order.
+    pub members: &'a [Arc<Endpoint>],
+    /// Identities of the members, looked at when [`needs_identities`] says so.
+    pub identities: &'a BTreeSet<Arc<str>>,
+    /// What matters of the proxy: see [`facets`].
+    pub client: &'a ClientFacts,
+}
+
+/// A cluster and what it makes Envoy ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuiltCluster {
+    /// The message.
+    pub cluster: Cluster,
+    /// Its assignment and secrets over ADS.
+    pub refs: Refs,
+}
+
+impl BuiltCluster {
+    /// The cluster, encoded.
+    #[must_use]
+    pub fn resource(&self) -> Resource {
+        let name = Name::from(self.cluster.name.as_str());
+        Encoder::message(ResourceType::Cluster, name, &self.cluster, self.refs.clone())
+    }
+}
+
+/// Whether the cluster carries its members itself: Envoy resolves them.
+#[must_use]
+pub fn needs_members(service: &Service) -> bool {
+    matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin)
+}
+
+/// Whether the cluster verifies the identities of the members.
+#[must_use]
+pub fn needs_identities(policy: &EffectivePolicy) -> bool {
+    let tls = policy.blocks.tls.as_ref();
+    tls.is_some_and(|t| t.mode == ClientTlsMode::IstioMutual && t.subject_alt_names.is_empty())
+}
+
+/// Which facts of a proxy the cluster depends on.
+#[must_use]
+pub fn facets(service: &Service, port: &ServicePort, policy: &EffectivePolicy, mesh: &MeshConfig) -> Facets {
+    let dns = needs_members(service);
+    let credential = policy.blocks.tls.as_ref().is_some_and(|t| !t.credential_name.is_empty());
+    let inline = if dns { super::endpoints::facets(service, policy, mesh) } else { Facets::default() };
+    Facets {
+        kind: service.resolution == Resolution::Passthrough || port.protocol == Protocol::Auto || credential,
+        families: dns,
+        ..inline
+    }
+}
+
+/// The cluster of a service port and subset; `None` when there is none: UDP, an alias, DNS without members, or a
+/// subset of a service whose names are resolved per request.
+#[must_use]
+pub fn outbound_cluster(input: &ClusterInput<'_>) -> Option<BuiltCluster> {
+    if input.port.protocol == Protocol::Udp {
+        return None;
+    }
+    let kind = Kind::of(input)?;
+    let subset = input.subset.map_or("", |s| &s.name);
+    let name = cluster_name(input.port.number, subset, &input.service.host);
+    let mut cluster = Cluster {
+        alt_stat_name: naming::stat_name(&name),
+        name,
+        common_lb_config: Some(CommonLbConfig::default()),
+        metadata: Some(metadata::of(input)),
+        ..Cluster::default()
+    };
+    discovery::apply(&mut cluster, kind, input)?;
+    let mut http = HttpProtocol::of(input);
+    connection_pool::apply(&mut cluster, &mut http, input.policy, input.mesh);
+    outlier_detection::apply(&mut cluster, &mut http, input);
+    load_balancing::apply(&mut cluster, kind, input);
+    let secrets = tls::apply(&mut cluster, &mut http, input);
+    proxy_protocol::apply(&mut cluster, input.policy);
+    http.apply(&mut cluster);
+    let endpoints = is_eds(&cluster).then(|| Name::from(cluster.name.as_str()));
+    Some(BuiltCluster { cluster, refs: Refs { endpoints, secrets: secrets.into(), ..Refs::default() } })
+}
+
+fn is_eds(cluster: &Cluster) -> bool {
+    cluster.cluster_discovery_type == Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into()))
+}
+
+/// Whether the localities of a cluster are weighed.
+fn weighs_localities(input: &ClusterInput<'_>) -> bool {
+    LocalityPlan::of(input.service, input.policy, input.mesh).weighs_localities()
+}
