@@ -102,7 +102,7 @@ impl ApiServer {
             format!("--client-ca-file={}", file("ca.crt")),
             format!("--token-auth-file={}", file("tokens.csv")),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
-            format!("--service-account-key-file={}", file("server.key")),
+            format!("--service-account-key-file={}", file("server.crt")),
             format!("--service-account-signing-key-file={}", file("server.key")),
             format!("--cert-dir={}", file("certs")),
         ]
