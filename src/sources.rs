@@ -1,0 +1,99 @@
+//! Where objects come from: a Kubernetes API server or a directory of files.
+//!
+//! ```text
+//!  API server ── kube.rs  (one guarded watch per kind) ──┐
+//!                                                        ├──► Delivery ──► Intake (reconcilers, engine)
+//!  directory ─── files.rs (scan, diff per object)  ──────┘
+//! ```
+//!
+//! Both end in the same calls: apply, delete and, for a full list, reset. A relist is one reset, never a storm of
+//! applies. What cannot be read is a [`SourceProblem`], which goes when its cause goes; it never stops the rest.
+
+pub(crate) mod decode;
+pub mod files;
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    api::{Kind, Object},
+    model::ObjectRef,
+};
+
+/// One thing that a source has to say.
+#[derive(Debug)]
+pub enum Delivery {
+    /// The object is new or has changed.
+    Apply(Object),
+    /// The object is gone.
+    Delete(ObjectRef),
+    /// The full list of a kind: what is neither live nor kept is gone. The first one makes the kind complete.
+    Reset {
+        /// The kind.
+        kind: Kind,
+        /// Every object that could be read.
+        live: Vec<Object>,
+        /// Objects that exist but could not be read now: what was known of them stays.
+        kept: Vec<ObjectRef>,
+    },
+    /// Something cannot be read. The same key again replaces the line.
+    Problem(SourceProblem),
+    /// It can be read again, or is gone.
+    ProblemGone(ProblemKey),
+}
+
+/// Takes what sources deliver. Called in the order of events of one kind; kinds are unordered.
+pub trait Intake: Send + Sync + 'static {
+    /// Takes one delivery; must not block.
+    fn deliver(&self, delivery: Delivery);
+}
+
+/// Where a problem was found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// A file of the configuration directory.
+    File(Arc<str>),
+    /// The watch of a resource, `<plural>.<group>`.
+    Watch(Arc<str>),
+    /// An object of the API server.
+    Cluster,
+}
+
+/// What tells one problem from another. The line of a file is not part of it: an edit further up is no new problem.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProblemKey {
+    /// Where it was found.
+    pub origin: Origin,
+    /// The object, when it is known which.
+    pub object: Option<ObjectRef>,
+    /// The path of the field, empty when it is the whole object or file.
+    pub field: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Something that a source cannot read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceProblem {
+    /// What it is.
+    pub key: ProblemKey,
+    /// The line of the file, from 1; `None` when there is no file or the whole file is meant.
+    pub line: Option<u32>,
+}
+
+impl fmt::Display for SourceProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.key.origin, self.line) {
+            (Origin::File(file), Some(line)) => write!(f, "{file}:{line}: ")?,
+            (Origin::File(file), None) => write!(f, "{file}: ")?,
+            (Origin::Watch(resource), _) => write!(f, "watch of {resource}: ")?,
+            (Origin::Cluster, _) => {}
+        }
+        if let Some(object) = &self.key.object {
+            write!(f, "{object}: ")?;
+        }
+        if !self.key.field.is_empty() {
+            write!(f, "{}: ", self.key.field)?;
+        }
+        f.write_str(&self.key.reason)
+    }
+}

@@ -1,0 +1,214 @@
+//! Looks at the directory: which files there are, which may have changed, and what must be watched to learn of the
+//! next change.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fs::{self, Metadata},
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    store::{Change, Content},
+    watch::{Dirty, Watched, Watches},
+};
+
+/// Looks at one directory again and again.
+pub(super) struct Scanner {
+    root: PathBuf,
+    /// Files as last read.
+    read: BTreeMap<Arc<str>, Stamp>,
+    /// Directories that could not be read.
+    unreadable: BTreeSet<PathBuf>,
+}
+
+/// What must differ when a file's content does. Edits too quick for the clock are covered by their events.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    id: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(meta: &Metadata) -> Self {
+        Self {
+            id: (meta.dev(), meta.ino()),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// A file that was found.
+struct Found {
+    /// Where it is, through the links that lead there.
+    path: PathBuf,
+    /// Names under which its events come.
+    aliases: Vec<PathBuf>,
+}
+
+impl Scanner {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, read: BTreeMap::new(), unreadable: BTreeSet::new() }
+    }
+
+    /// Reads what has, or may have, changed. Everything is watched before it is read, so nothing is missed.
+    pub(super) fn scan(&mut self, dirty: &Dirty, watches: &mut Watches) -> io::Result<Vec<Change>> {
+        let Tree { found, unreadable } = self.walk(watches)?;
+        let mut round = Round { changes: Vec::new(), read: BTreeMap::new() };
+        for (name, file) in found {
+            let is_dirty = dirty.all || file.aliases.iter().any(|alias| dirty.paths.contains(alias));
+            round.read(name.clone(), &file.path, self.read.get(&name).filter(|_| !is_dirty));
+        }
+        for (name, stamp) in &self.read {
+            let is_hidden = unreadable.keys().any(|directory| Path::new(&**name).starts_with(directory));
+            if is_hidden {
+                round.read.insert(name.clone(), *stamp);
+            } else if !round.read.contains_key(name) {
+                round.change(name.clone(), Content::Gone);
+            }
+        }
+        let healed = self.unreadable.iter().filter(|directory| !unreadable.contains_key(*directory));
+        healed.for_each(|directory| round.change(name_of(directory), Content::Gone));
+        self.unreadable = unreadable.keys().cloned().collect();
+        for (directory, reason) in unreadable {
+            round.change(name_of(&directory), Content::Unreadable(reason));
+        }
+        self.read = round.read;
+        Ok(round.changes)
+    }
+
+    fn walk(&self, watches: &mut Watches) -> io::Result<Tree> {
+        let mut walk = Walk { tree: Tree::default(), visited: HashSet::new(), watched: HashMap::new(), watches };
+        walk.links(&self.root);
+        let result = walk.directory(&self.root);
+        let Walk { tree, watched, watches, .. } = walk;
+        watches.keep_only(watched);
+        result.map(|()| tree)
+    }
+}
+
+/// What one scan makes of the files.
+struct Round {
+    changes: Vec<Change>,
+    read: BTreeMap<Arc<str>, Stamp>,
+}
+
+impl Round {
+    fn change(&mut self, path: Arc<str>, content: Content) {
+        self.changes.push(Change { path, content });
+    }
+
+    /// Reads a file unless it is as it was. One that is gone already is left to the caller.
+    fn read(&mut self, name: Arc<str>, path: &Path, known: Option<&Stamp>) {
+        let stamp = match fs::metadata(path) {
+            Ok(meta) => Stamp::from(&meta),
+            Err(_) => return,
+        };
+        if known != Some(&stamp) {
+            let content = match fs::read(path) {
+                Ok(bytes) => Content::Bytes(bytes),
+                Err(error) if error.kind() == ErrorKind::NotFound => return,
+                Err(error) => Content::Unreadable(error.to_string()),
+            };
+            self.change(name.clone(), content);
+        }
+        self.read.insert(name, stamp);
+    }
+}
+
+fn name_of(path: &Path) -> Arc<str> {
+    path.to_string_lossy().as_ref().into()
+}
+
+/// One walk through the tree.
+struct Walk<'a> {
+    tree: Tree,
+    /// Directories by canonical path: each is read once, however many links lead there.
+    visited: HashSet<PathBuf>,
+    watched: HashMap<PathBuf, Watched>,
+    watches: &'a mut Watches,
+}
+
+/// What a walk found.
+#[derive(Default)]
+struct Tree {
+    found: BTreeMap<Arc<str>, Found>,
+    /// Directories that could not be read, and why: what was known of them stays.
+    unreadable: BTreeMap<PathBuf, String>,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, directory: &Path) -> io::Result<()> {
+        let canonical = fs::canonicalize(directory)?;
+        self.watch(&canonical, Watched::All);
+        if !self.visited.insert(canonical.clone()) {
+            return Ok(());
+        }
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            names.insert((entry.file_name(), entry.file_type()?.is_symlink()));
+        }
+        for (name, is_link) in names {
+            // Hidden entries hold the versions of a ConfigMap mount (`..data`) and editors' copies.
+            if !name.as_encoded_bytes().starts_with(b".") {
+                self.entry(directory.join(&name), canonical.join(&name), is_link);
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: PathBuf, canonical: PathBuf, is_link: bool) {
+        if is_link {
+            self.links(&path);
+        }
+        // An entry that is gone meanwhile, or a link to nothing, is not there.
+        let Ok(meta) = fs::metadata(&path) else { return };
+        if meta.is_dir() {
+            match self.directory(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    self.tree.unreadable.insert(path, error.to_string());
+                }
+                _ => {}
+            }
+        } else if meta.is_file() && path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+            let mut aliases = vec![canonical];
+            if is_link {
+                aliases.extend(fs::canonicalize(&path));
+            }
+            self.tree.found.insert(name_of(&path), Found { path, aliases });
+        }
+    }
+
+    /// Follows a link, and watches the directory of each step for the step's name.
+    fn links(&mut self, path: &Path) {
+        /// As many as Linux follows.
+        const MOST: usize = 40;
+        let mut step = path.to_owned();
+        for _ in 0..MOST {
+            let (Some(parent), Some(name)) = (step.parent(), step.file_name()) else { return };
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            let Ok(canonical) = fs::canonicalize(parent) else { return };
+            self.watch(&canonical, Watched::Name(canonical.join(name)));
+            let Ok(target) = fs::read_link(&step) else { return };
+            step = parent.join(target);
+        }
+    }
+
+    fn watch(&mut self, directory: &Path, what: Watched) {
+        let Ok(meta) = fs::metadata(directory) else { return };
+        self.watches.ensure(directory, (meta.dev(), meta.ino()));
+        match self.watched.get_mut(directory) {
+            Some(watched) => watched.add(what),
+            None => {
+                self.watched.insert(directory.to_owned(), what);
+            }
+        }
+    }
+}
