@@ -10,10 +10,30 @@
 
 pub mod graph;
 
+mod builtin;
+mod clusters;
+mod credentials;
+mod filters;
+mod gateway_routes;
+mod gateways;
 mod handle;
 mod index;
 pub mod inputs;
+mod members;
+mod own;
+mod proxies;
+mod scope;
 mod services;
+mod sidecar_listeners;
+mod sidecar_routes;
+mod sidecars;
 mod stage;
 
-pub use handle::{Engine, EngineError};
+pub use handle::{Engine, EngineError, Observer, Report, Ticket};
+
+/// Registers what exists without being asked for: indexes and layers.
+fn register(db: &mut graph::Db) {
+    index::register(db);
+    sidecars::register(db);
+    clusters::register(db);
+}

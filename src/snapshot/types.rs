@@ -86,7 +86,7 @@ impl ResourceType {
 }
 
 /// One value per resource type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TypeMap<T>([T; ResourceType::COUNT]);
 
 impl<T> TypeMap<T> {

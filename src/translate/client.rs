@@ -30,7 +30,7 @@ impl IpFamilies {
 }
 
 /// Which facts of a proxy a resource depends on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Facets {
     /// Sidecar or gateway.
     pub kind: bool,

@@ -2,10 +2,14 @@
 
 pub mod access_log;
 mod cors;
+mod descriptors;
+pub mod envoy_filter;
 mod fault;
 mod grpc_stats;
 mod grpc_web;
 pub mod hcm;
+pub mod json_any;
+mod merge;
 pub mod rbac;
 mod router;
 pub mod tcp_proxy;
@@ -99,9 +103,3 @@ mod tests {
         assert_eq!(few, ["envoy.filters.http.grpc_stats", "envoy.filters.http.router"]);
     }
 }
-//! Filters of listeners: one Envoy feature per file.
-
-mod descriptors;
-pub mod envoy_filter;
-pub mod json_any;
-mod merge;

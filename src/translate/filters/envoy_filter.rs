@@ -14,7 +14,10 @@ mod compile;
 mod list;
 mod listener;
 
-use std::sync::Arc;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use envoy_types::pb::{
     envoy::{
@@ -85,9 +88,28 @@ enum Place {
 }
 
 /// The patches for one proxy, in the order in which they are applied.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct PatchSet {
     patches: Vec<Arc<CompiledPatch>>,
+}
+
+/// Sets of the same compiled patches are equal: an EnvoyFilter is compiled once, so identity is enough, and the
+/// messages inside need not be compared.
+impl PartialEq for PatchSet {
+    fn eq(&self, other: &Self) -> bool {
+        let pairs = self.patches.iter().zip(&other.patches);
+        self.patches.len() == other.patches.len() && pairs.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}
+
+impl Eq for PatchSet {}
+
+impl Hash for PatchSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for patch in &self.patches {
+            (&patch.object, patch.index).hash(state);
+        }
+    }
 }
 
 impl PatchSet {

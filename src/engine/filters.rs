@@ -1,0 +1,45 @@
+//! EnvoyFilters: compiled once, chosen per proxy.
+
+use std::sync::Arc;
+
+use super::{
+    graph::{Cx, Query},
+    index::FiltersIn,
+    inputs::{EnvoyFilters, NamespacedName},
+    services::mesh,
+    stage,
+};
+use crate::{
+    model::{Labels, Proxy},
+    translate::filters::envoy_filter::{CompiledFilter, PatchSet, compile},
+};
+
+/// An EnvoyFilter with its values read as messages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Compiled(NamespacedName);
+
+impl Query for Compiled {
+    type Value = Option<Arc<CompiledFilter>>;
+    const STAGE: u8 = stage::FACT;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let filter = cx.input(&EnvoyFilters(self.0.clone()))?;
+        let (compiled, problems) = compile(&filter);
+        problems.into_iter().for_each(|p| cx.problem(p));
+        Some(Arc::new(compiled))
+    }
+}
+
+/// The patches for a proxy with these labels (translation §9.1).
+pub(super) fn patches_for<Q: Query>(cx: &mut Cx<'_, Q>, proxy: &Proxy, labels: &Labels) -> PatchSet {
+    let root = mesh(cx).root_namespace.clone();
+    let mut keys = cx.set(&FiltersIn(root.clone())).to_vec();
+    if root != proxy.namespace {
+        keys.extend_from_slice(&cx.set(&FiltersIn(proxy.namespace.clone())));
+    }
+    let filters: Vec<_> = keys.into_iter().filter_map(|key| cx.get(&Compiled(key))).collect();
+    if filters.is_empty() {
+        return PatchSet::default();
+    }
+    let known = Proxy { labels: labels.clone(), ..proxy.clone() };
+    PatchSet::select(filters.iter().map(AsRef::as_ref), &known, &root)
+}
