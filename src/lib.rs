@@ -11,6 +11,7 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+pub mod api;
 pub mod engine;
 pub mod model;
 pub mod snapshot;
