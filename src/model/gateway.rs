@@ -239,8 +239,6 @@ pub struct ServerTls {
     pub max_version: Option<TlsVersion>,
     /// Ciphers; empty is Envoy's default.
     pub cipher_suites: Vec<Arc<str>>,
-    /// Curves; empty is Envoy's default.
-    pub ecdh_curves: Vec<Arc<str>>,
 }
 
 impl ServerTls {
@@ -258,7 +256,6 @@ impl ServerTls {
             min_version: None,
             max_version: None,
             cipher_suites: Vec::new(),
-            ecdh_curves: Vec::new(),
         }
     }
 }

@@ -8,13 +8,13 @@
 pub mod address;
 pub mod chain;
 pub mod gateway;
-//pub mod http_proxy;
+pub mod http_proxy;
 mod inspectors;
-//pub mod sidecar_outbound;
+pub mod sidecar_outbound;
 pub mod tcp;
 pub mod tls_context;
-//pub mod virtual_inbound;
-//pub mod virtual_outbound;
+pub mod virtual_inbound;
+pub mod virtual_outbound;
 pub(crate) mod wire;
 
 pub use address::{IpFamilies, listener_name};

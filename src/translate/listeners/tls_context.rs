@@ -188,7 +188,6 @@ fn parameters(tls: &ServerTls) -> TlsParameters {
         tls_minimum_protocol_version: protocol(tls.min_version.unwrap_or(TlsVersion::V1_2)).into(),
         tls_maximum_protocol_version: tls.max_version.map_or(TlsProtocol::TlsAuto, protocol).into(),
         cipher_suites: strings(&tls.cipher_suites),
-        ecdh_curves: strings(&tls.ecdh_curves),
         ..TlsParameters::default()
     }
 }
