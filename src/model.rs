@@ -11,18 +11,18 @@ pub mod protocol;
 pub mod proxy;
 pub mod secret;
 pub mod service;
+pub mod sidecar;
+pub mod virtual_service;
 pub mod workload;
 
 pub use destination_rule::{DestinationRule, EffectivePolicy, MergedRule};
-pub mod sidecar;
-
 pub use envoy_filter::EnvoyFilter;
 pub use gateway::{Bind, Gateway, Server, ServerTls, ServerTlsMode};
 pub use mesh::MeshConfig;
 pub use object::{Age, ObjectRef, Problem};
 pub use policy::UnenforcedPolicy;
 pub use protocol::{Protocol, ProtocolClass};
-pub use proxy::{Locality, Proxy, ProxyKind};
+pub use proxy::{IpFamilies, Locality, Proxy, ProxyKind};
 pub use secret::{SecretState, TlsSecret};
 pub use service::{Endpoint, Host, Labels, Namespace, Service, ServicePort, Visibility};
 pub use sidecar::Sidecar;

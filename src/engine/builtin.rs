@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     model::ProxyKind,
-    snapshot::{Encoder, Name, Refs, ResourceType},
     translate::clusters::{black_hole, passthrough},
 };
 
@@ -28,9 +27,8 @@ impl Query for BuiltinClusters {
             ProxyKind::Sidecar => vec![black_hole(&mesh), passthrough(&mesh)],
         };
         let items = clusters.into_iter().map(|cluster| {
-            let name = Name::from(cluster.name.as_str());
-            let resource = Encoder::message(ResourceType::Cluster, name.clone(), &cluster, Refs::default());
-            (name, Some(Arc::new(resource)))
+            let resource = cluster.resource();
+            (resource.name.clone(), Some(Arc::new(resource)))
         });
         OwnPart::of(self, items)
     }

@@ -78,12 +78,7 @@ fn plan(seen: &Seen, port: &ServicePort, subset: &Arc<str>, mesh: &MeshConfig) -
         cluster = cluster.union(by_labels.clone());
         assignment = assignment.union(by_labels);
     }
-    Planned {
-        port: port.number,
-        subset: subset.clone(),
-        cluster: Arc::new(cluster),
-        assignment: Arc::new(assignment),
-    }
+    Planned { port: port.number, subset: subset.clone(), cluster: Arc::new(cluster), assignment: Arc::new(assignment) }
 }
 
 fn outlook(host: &Host, client: Option<&Namespace>, labels: Option<&ClientFacts>) -> Outlook {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     credentials::{SecretItem, resolve},
-    filters::{FilterSet, patch},
+    filters::patches_for,
     gateway_routes::{GatewayRoute, tcp_routes},
     graph::{Cx, Query},
     index::{GatewaySelectors, GatewaysBySelector, PoliciesIn, ServicesIn},
@@ -19,10 +19,12 @@ use super::{
     stage,
 };
 use crate::{
-    model::{Gateway, Labels, Namespace, Proxy, SecretState, workload::selects},
+    model::{
+        Gateway, IpFamilies, Labels, Namespace, Proxy, SecretState, envoy_filter::PatchContext, workload::selects,
+    },
     snapshot::{Name, ResourceType, Slot},
     translate::{
-        client::IpFamilies,
+        filters::{envoy_filter::PatchSet, unpatched},
         listeners::{
             gateway::{GatewayInput, Merged, PortTranslation, gateway_listener, merge_servers},
             tls_context,
@@ -46,7 +48,7 @@ pub(super) struct RouterClass {
     /// A policy that cannot be enforced yet selects it.
     pub(super) deny_all: bool,
     /// The EnvoyFilters that apply to it.
-    pub(super) filters: FilterSet,
+    pub(super) filters: PatchSet,
 }
 
 impl RouterClass {
@@ -59,7 +61,7 @@ impl RouterClass {
             unprivileged: proxy.unprivileged,
             families: IpFamilies::of(&proxy.ips),
             deny_all: is_denied(cx, &proxy.namespace, labels),
-            filters: FilterSet::of(cx, proxy, labels),
+            filters: patches_for(cx, proxy, labels),
         }
     }
 }
@@ -128,18 +130,21 @@ impl Query for GatewayListenerItem {
         let class = &self.class;
         let listener = merged.listeners.iter().find(|l| *l.name(class.families) == *self.name)?;
         let mesh = mesh(cx);
-        let filters = class.filters.read(cx);
-        let output = {
+        let mut output = {
             let cx = RefCell::new(&mut *cx);
-            gateway_listener(listener, &GatewayInput {
-                mesh: &mesh,
-                families: class.families,
-                deny_all: class.deny_all,
-                secret_state: &|name| secret_state(*cx.borrow_mut(), &class.namespace, name),
-                tcp_routes: &|server| tcp_routes(*cx.borrow_mut(), class, server),
-                patch: &|site, all| patch(*cx.borrow_mut(), &filters, site, all),
-            })
+            gateway_listener(
+                listener,
+                &GatewayInput {
+                    mesh: &mesh,
+                    families: class.families,
+                    deny_all: class.deny_all,
+                    secret_state: &|name| secret_state(*cx.borrow_mut(), &class.namespace, name),
+                    tcp_routes: &|server| tcp_routes(*cx.borrow_mut(), class, server),
+                    patch: &unpatched,
+                },
+            )
         };
+        output.patch(&class.filters, PatchContext::Gateway, Some(listener.port));
         output.problems.iter().for_each(|p| cx.problem(p.clone()));
         output.resource().map(Arc::new)
     }

@@ -11,9 +11,7 @@ use super::{
     stage,
 };
 use crate::model::{
-    Age, DestinationRule, Host, Labels, Namespace, ObjectRef,
-    service::Registry,
-    virtual_service::GatewayName,
+    Age, DestinationRule, Host, Labels, Namespace, ObjectRef, service::Registry, virtual_service::GatewayName,
 };
 
 macro_rules! index {
@@ -140,7 +138,7 @@ emitters! {
     Sidecars => IndexSidecar: SidecarsIn |key, sidecar, cx| {
         vec![(SidecarsIn(sidecar.namespace.clone()), (sidecar.age.clone(), key.0.clone()))]
     };
-    EnvoyFilters => IndexFilter: FiltersIn |key, filter, cx| vec![(FiltersIn(key.0.namespace.clone()), key.0.clone())];
+    EnvoyFilters => IndexFilter: FiltersIn |key, filter, cx| vec![(FiltersIn(filter.object.namespace.clone()), key.0.clone())];
     Policies => IndexPolicy: PoliciesIn |key, policy, cx| vec![(PoliciesIn(policy.namespace.clone()), key.0.clone())];
 }
 

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
 use super::{
     graph::{Cx, Query},
     index::{PodsIn, SlicesOf, WorkloadsIn},
-    inputs::{External, Namespaces, NamespacedName, Nodes, Pods, ServiceKey, Slices, Workloads},
+    inputs::{External, NamespacedName, Namespaces, Nodes, Pods, ServiceKey, Slices, Workloads},
     services::mesh,
     stage,
 };

@@ -1,18 +1,15 @@
 //! What each proxy has: which parts, and their content.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    gateways::RouterClass,
-    graph::{Cx, Key, Layer, Query, Set},
-    inputs::{NamespacedName, Pods},
-    own::OwnPart,
-    scope::{ClusterLayer, FacetsIn, Family, Scope},
-    sidecar_listeners::{ListenerClass, SidecarListeners},
-    sidecar_routes::SidecarRoutes,
-    sidecars,
     builtin::BuiltinClusters,
-    stage,
+    gateways::RouterClass,
+    graph::{Cx, Query},
+    inputs::{NamespacedName, Pods},
+    scope::{ClusterLayer, FacetsIn, Family, Scope},
+    sidecar_listeners::ListenerClass,
+    sidecars, stage,
 };
 use crate::{
     model::{Labels, Proxy, ProxyKind},

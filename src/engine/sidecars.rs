@@ -12,8 +12,8 @@ use super::{
 };
 use crate::model::{
     Host, Namespace, Sidecar,
-    sidecar::{EgressHost, NamespaceMatch},
     host::is_subset,
+    sidecar::{EgressHost, NamespaceMatch},
 };
 
 /// Namespaces with connected proxies.

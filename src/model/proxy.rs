@@ -1,6 +1,11 @@
 //! A proxy as it introduces itself in its first xDS request (contract §2.1).
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 /// What a proxy is for: the first part of its node id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +45,73 @@ pub enum InterceptionMode {
     Tproxy,
     /// No interception: listeners bind real ports.
     None,
+}
+
+/// The IP families of a proxy, the primary one first: the only thing that its addresses decide about wildcard
+/// listeners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IpFamilies {
+    /// IPv4 only.
+    #[default]
+    V4,
+    /// IPv6 only.
+    V6,
+    /// Both, IPv4 first.
+    V4V6,
+    /// Both, IPv6 first.
+    V6V4,
+}
+
+impl IpFamilies {
+    /// The families of a proxy's addresses; IPv4 when there are none.
+    #[must_use]
+    pub fn of(ips: &[IpAddr]) -> Self {
+        let (v4, v6) = (ips.iter().position(IpAddr::is_ipv4), ips.iter().position(IpAddr::is_ipv6));
+        match (v4, v6) {
+            (Some(four), Some(six)) if four < six => Self::V4V6,
+            (Some(_), Some(_)) => Self::V6V4,
+            (None, Some(_)) => Self::V6,
+            (_, None) => Self::V4,
+        }
+    }
+
+    /// Whether the proxy can use an address.
+    #[must_use]
+    pub const fn supports(self, ip: IpAddr) -> bool {
+        match self {
+            Self::V4 => ip.is_ipv4(),
+            Self::V6 => ip.is_ipv6(),
+            Self::V4V6 | Self::V6V4 => true,
+        }
+    }
+
+    /// The wildcard addresses, the primary first.
+    #[must_use]
+    pub const fn wildcards(self) -> &'static [IpAddr] {
+        const V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        const V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        match self {
+            Self::V4 => &[V4],
+            Self::V6 => &[V6],
+            Self::V4V6 => &[V4, V6],
+            Self::V6V4 => &[V6, V4],
+        }
+    }
+
+    /// The primary wildcard address.
+    #[must_use]
+    pub const fn wildcard(self) -> IpAddr {
+        self.wildcards()[0]
+    }
+
+    /// The primary loopback address.
+    #[must_use]
+    pub const fn loopback(self) -> IpAddr {
+        match self {
+            Self::V4 | Self::V4V6 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Self::V6 | Self::V6V4 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        }
+    }
 }
 
 /// A proxy's facts. Whatever the engine shares between proxies is keyed by the few of them that matter.

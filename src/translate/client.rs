@@ -1,33 +1,9 @@
 //! Which facts of a proxy matter to a resource, so that proxies share it whenever those are equal
 //! (design §1, facets).
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use crate::model::{Labels, Locality, Proxy, ProxyKind, workload::label};
-
-/// The address families of a proxy; decides what its DNS clusters look up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum IpFamilies {
-    /// IPv4 only.
-    #[default]
-    V4,
-    /// IPv6 only.
-    V6,
-    /// Both.
-    Dual,
-}
-
-impl IpFamilies {
-    /// The families of some addresses.
-    #[must_use]
-    pub fn of(ips: &[IpAddr]) -> Self {
-        match (ips.iter().any(IpAddr::is_ipv4), ips.iter().any(IpAddr::is_ipv6)) {
-            (true, true) => Self::Dual,
-            (false, true) => Self::V6,
-            _ => Self::V4,
-        }
-    }
-}
+use crate::model::{IpFamilies, Labels, Locality, Proxy, ProxyKind, workload::label};
 
 /// Which facts of a proxy a resource depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -10,6 +10,7 @@ pub mod chain;
 pub mod gateway;
 pub mod http_proxy;
 mod inspectors;
+mod patch;
 pub mod sidecar_outbound;
 pub mod tcp;
 pub mod tls_context;
@@ -17,5 +18,5 @@ pub mod virtual_inbound;
 pub mod virtual_outbound;
 pub(crate) mod wire;
 
-pub use address::{IpFamilies, listener_name};
+pub use address::listener_name;
 pub use chain::{Chain, ListenerOutput, RefSet};

@@ -16,12 +16,10 @@ use super::{
     convert::{duration, uint32},
     discovery::Kind,
 };
+use crate::model::IpFamilies;
 use crate::{
     snapshot::pack_any,
-    translate::{
-        client::IpFamilies,
-        endpoints::{EndpointInput, resolved_endpoints},
-    },
+    translate::endpoints::{EndpointInput, resolved_endpoints},
 };
 
 /// Spreads the lookups of many proxies.
@@ -65,7 +63,7 @@ fn lookups(cluster: &mut Cluster, input: &ClusterInput<'_>) {
     let family = match input.client.families {
         IpFamilies::V4 => DnsLookupFamily::V4Only,
         IpFamilies::V6 => DnsLookupFamily::V6Only,
-        IpFamilies::Dual => DnsLookupFamily::All,
+        IpFamilies::V4V6 | IpFamilies::V6V4 => DnsLookupFamily::All,
     };
     cluster.dns_lookup_family = family.into();
     let resolver =

@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::config::{
 pub use merge::{GatewayListener, Merged, MergedServer, PortTranslation, merge_servers};
 
 use super::{
-    Chain, IpFamilies, ListenerOutput, RefSet,
+    Chain, ListenerOutput, RefSet,
     address::addresses,
     chain::{ChainParts, ChainSet},
     inspectors,
@@ -19,7 +19,7 @@ use super::{
     tls_context,
 };
 use crate::{
-    model::{MeshConfig, ObjectRef, Problem, Protocol, SecretState, ServerTlsMode},
+    model::{IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, SecretState, ServerTlsMode},
     translate::filters::{
         self, HttpFilterNeeds, HttpFilterPatch, HttpFilterSite, access_log,
         hcm::{self, HcmClass, HcmInput, RouteSource},

@@ -17,7 +17,7 @@ pub use contribute::{PortOfService, contribute};
 pub use merge::{MergedPort, merge};
 
 use super::{
-    Chain, IpFamilies, ListenerOutput, RefSet,
+    Chain, ListenerOutput, RefSet,
     address::{addresses, listener_name},
     chain::{ChainParts, ChainSet},
     inspectors,
@@ -25,7 +25,7 @@ use super::{
     wire,
 };
 use crate::{
-    model::{Bind, MeshConfig, ObjectRef, Problem, Protocol, mesh::OutboundPolicy},
+    model::{Bind, IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, mesh::OutboundPolicy},
     translate::filters::{
         self, HttpFilterNeeds, HttpFilterPatch, HttpFilterSite, access_log,
         hcm::{self, HcmClass, HcmInput, RouteSource},

@@ -15,11 +15,11 @@ use envoy_types::pb::envoy::config::{
 };
 
 use super::{
-    Chain, IpFamilies, ListenerOutput, RefSet, address::addresses, chain::ChainParts, inspectors,
-    sidecar_outbound::plaintext_http, tcp::TcpRoute, virtual_outbound::blackhole_chain, wire,
+    Chain, ListenerOutput, RefSet, address::addresses, chain::ChainParts, inspectors, sidecar_outbound::plaintext_http,
+    tcp::TcpRoute, virtual_outbound::blackhole_chain, wire,
 };
 use crate::{
-    model::{MeshConfig, proxy::InterceptionMode},
+    model::{IpFamilies, MeshConfig, proxy::InterceptionMode},
     translate::filters::{
         self, HttpFilterNeeds, HttpFilterPatch, HttpFilterSite, access_log,
         hcm::{self, HcmClass, HcmInput, RouteSource},

@@ -7,8 +7,8 @@ use std::{
 
 use super::names;
 use crate::{
-    model::{Bind, Gateway, Host, ObjectRef, Problem, Server},
-    translate::listeners::{IpFamilies, listener_name},
+    model::{Bind, Gateway, Host, IpFamilies, ObjectRef, Problem, Server},
+    translate::listeners::listener_name,
 };
 
 /// Ports below this one need a privilege.

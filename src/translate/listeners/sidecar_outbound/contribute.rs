@@ -7,10 +7,10 @@ use ipnet::IpNet;
 use super::{Contribution, ListenerKey, Place};
 use crate::{
     model::{
-        Bind, Host, MeshConfig, Protocol, ProtocolClass, Service, ServicePort, service::Resolution,
+        Bind, Host, IpFamilies, MeshConfig, Protocol, ProtocolClass, Service, ServicePort, service::Resolution,
         sidecar::EgressListener,
     },
-    translate::listeners::{IpFamilies, tcp::TcpRoute},
+    translate::listeners::tcp::TcpRoute,
 };
 
 /// Ports of the proxy itself: health and statistics (translation §0).
