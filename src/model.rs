@@ -11,6 +11,7 @@ pub mod protocol;
 pub mod proxy;
 pub mod secret;
 pub mod service;
+pub mod virtual_service;
 pub mod workload;
 
 pub use destination_rule::{DestinationRule, EffectivePolicy, MergedRule};
@@ -26,3 +27,4 @@ pub use proxy::{Locality, Proxy, ProxyKind};
 pub use secret::{SecretState, TlsSecret};
 pub use service::{Endpoint, Host, Labels, Namespace, Service, ServicePort, Visibility};
 pub use sidecar::Sidecar;
+pub use virtual_service::VirtualService;
