@@ -26,3 +26,4 @@ pub use proxy::{IpFamilies, Locality, Proxy, ProxyKind};
 pub use secret::{SecretState, TlsSecret};
 pub use service::{Endpoint, Host, Labels, Namespace, Service, ServicePort, Visibility};
 pub use sidecar::Sidecar;
+pub use virtual_service::VirtualService;
