@@ -42,13 +42,23 @@ fn insert_behind<T: NamedFilter>(filters: &mut Vec<T>, at: usize, value: &T) {
     filters.insert(if behind_terminal { at - 1 } else { at }, value.clone());
 }
 
-/// Merges a patch into one filter, if it is a merge: the name is overwritten if given, the configuration merged.
-pub(super) fn merge_filter<T: NamedFilter>(filter: &mut T, change: &Change<T>) -> Result<(), MergeError> {
+/// Merges a patch into a filter, if it is a merge and matches: the name is overwritten if given, the configuration
+/// merged. A patch that names no filter is for all filters of its type.
+pub(super) fn merge_filter<T: NamedFilter>(
+    filter: &mut T,
+    change: &Change<T>,
+    anchor: Option<&str>,
+) -> Result<(), MergeError> {
     let Change::Merge(lists, patch) = change else { return Ok(()) };
+    if anchor.is_some_and(|name| name != filter.name()) {
+        return Ok(());
+    }
     // A filter that is delivered by ECDS has nothing here to merge into.
     let Some(config) = filter.typed_config_mut() else { return Ok(()) };
-    if let Some(patch) = patch.typed_config() {
-        merge_any(config, patch, *lists)?;
+    match patch.typed_config().map(|patch| merge_any(config, patch, *lists)) {
+        None | Some(Ok(())) => {}
+        Some(Err(MergeError::OtherType { .. })) if anchor.is_none() => return Ok(()),
+        Some(Err(error)) => return Err(error),
     }
     if !patch.name().is_empty() {
         patch.name().clone_into(filter.name_mut());

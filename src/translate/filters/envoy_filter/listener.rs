@@ -76,11 +76,8 @@ pub fn patch_filter_chain(set: &PatchSet, listener: ListenerFacts<'_>, chain: &m
     let mut filters = std::mem::take(&mut chain.filters);
     for filter in &mut filters {
         for (patch, wanted, change) in &patches {
-            if matches_network_filter(wanted.chain.filter.as_ref(), &filter.name)
-                && let Err(error) = merge_filter(filter, change)
-            {
-                problems.push(patch.problem(&error));
-            }
+            let anchor = wanted.chain.filter.as_ref().map(|filter| &filter.name[..]);
+            problems.extend(merge_filter(filter, change, anchor).err().map(|error| patch.problem(&error)));
         }
         if filter.name == HTTP_CONNECTION_MANAGER {
             problems.extend(patch_connection_manager(set, listener, chain, filter));
@@ -121,11 +118,7 @@ pub fn patch_http_filters(
     }
     for filter in filters {
         for (patch, anchor, change) in http_patches(set, listener, chain) {
-            if anchor.is_none_or(|name| name == filter.name)
-                && let Err(error) = merge_filter(filter, change)
-            {
-                problems.push(patch.problem(&error));
-            }
+            problems.extend(merge_filter(filter, change, anchor).err().map(|error| patch.problem(&error)));
         }
     }
     problems

@@ -330,12 +330,24 @@ fn a_merge_of_another_type_is_a_problem_and_changes_nothing() {
 }
 
 #[test]
+fn a_merge_without_anchor_is_for_filters_of_its_type() {
+    let router = json!({"typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        "suppress_envoy_headers": true,
+    }});
+    let filters = http_after(vec![http(Operation::Merge, None, router)]);
+    assert_eq!(filters[0], http_filters()[0]);
+    let config = &filters[1].typed_config().expect("given").value;
+    assert!(Router::decode(&config[..]).expect("decodes").suppress_envoy_headers);
+}
+
+#[test]
 fn network_filters_are_patched_too() {
     let value = json!({
         "name": "rbac",
         "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC", "stat_prefix": "x"},
     });
-    let mut add = http(Operation::Add, None, value.clone());
+    let mut add = http(Operation::Add, None, value);
     add.apply_to = ApplyTo::NetworkFilter;
     let mut tcp = http(
         Operation::Merge,

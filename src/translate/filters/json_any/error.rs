@@ -63,8 +63,15 @@ fn meant(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or_else(String::new, |name| format!(" (`{name}` would be one)"))
 }
 
+/// Longer than any name of a message or field.
+const MAX_NAME: usize = 200;
+
 /// The most similar of some names, unless none is similar enough to be meant.
 pub(super) fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    // Comparing costs the product of the lengths, and users may send anything.
+    if name.len() > MAX_NAME {
+        return None;
+    }
     let scored = names.map(|candidate| (strsim::normalized_levenshtein(name, &candidate), candidate));
     scored.filter(|(score, _)| *score >= 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }

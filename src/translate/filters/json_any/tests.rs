@@ -11,6 +11,7 @@ use envoy_types::pb::{
     },
     google::protobuf::{BytesValue, Duration, Struct, UInt32Value, value::Kind},
 };
+use proptest::{collection::vec, prelude::*};
 use prost::Message;
 use serde_json::{Value as Json, json};
 
@@ -218,4 +219,69 @@ fn deep_nesting_is_an_error() {
     });
     let message = error(&tap);
     assert!(message.contains("nested"), "{message}");
+}
+
+const NAMES: &[&str] = &[
+    "@type",
+    "value",
+    "name",
+    "type",
+    "connect_timeout",
+    "lb_policy",
+    "load_assignment",
+    "endpoints",
+    "metadata",
+    "filter_metadata",
+    "typed_filter_metadata",
+    "circuit_breakers",
+    "thresholds",
+    "max_requests",
+    "extension",
+    "typed_extension_protocol_options",
+    "transport_socket",
+    "typed_config",
+    "outlier_detection",
+    "lb_subset_config",
+    "subset_selectors",
+    "fallback_policy",
+    "default_subset",
+    "cluster_type",
+    "upstream_config",
+    "load_assignments",
+];
+
+const TYPES: &[&str] =
+    &["envoy.config.cluster.v3.Cluster", "google.protobuf.Any", "google.protobuf.Struct", "google.protobuf.Value"];
+
+/// JSON whose field names and types exist, and whose values are anything.
+fn anything() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        "[-0-9.eEs]{0,12}".prop_map(Json::from),
+        proptest::sample::select(TYPES).prop_map(|name| Json::from(format!("type.googleapis.com/{name}"))),
+        any::<String>().prop_map(Json::from),
+    ];
+    leaf.prop_recursive(6, 60, 6, |inner| {
+        let field = (proptest::sample::select(NAMES), inner.clone());
+        prop_oneof![
+            vec(inner, 0..4).prop_map(Json::from),
+            vec(field, 0..6)
+                .prop_map(|fields| fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_users_write_panics(value in anything()) {
+        let _ = json_to_any(&value).map_err(|error| error.to_string());
+        if let Ok((cluster, _)) = json_to_message::<Cluster>(&value) {
+            let bytes = canonical_bytes_of(&Cluster::full_name(), cluster.encode_to_vec());
+            let again = Cluster::decode(bytes.clone()).expect("decodes");
+            prop_assert_eq!(canonical_bytes_of(&Cluster::full_name(), again.encode_to_vec()), bytes);
+        }
+    }
 }
