@@ -13,6 +13,7 @@ pub mod graph;
 mod builtin;
 mod clusters;
 mod credentials;
+mod destinations;
 mod filters;
 mod gateway_routes;
 mod gateways;
@@ -36,4 +37,5 @@ fn register(db: &mut graph::Db) {
     index::register(db);
     sidecars::register(db);
     clusters::register(db);
+    sidecar_listeners::register(db);
 }

@@ -4,5 +4,6 @@ pub mod client;
 pub mod clusters;
 pub mod endpoints;
 pub mod filters;
+pub mod l4;
 pub mod listeners;
 pub mod secrets;

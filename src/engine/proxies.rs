@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use super::{
     builtin::BuiltinClusters,
-    gateways::RouterClass,
+    filters::patches_for,
+    gateways::{RouterClass, is_denied},
     graph::{Cx, Query},
     inputs::{NamespacedName, Pods},
     scope::{ClusterLayer, FacetsIn, Family, Scope},
-    sidecar_listeners::ListenerClass,
+    services::mesh,
+    sidecar_listeners::{self, ListenerFacts},
+    sidecar_routes::{self, RouteFacts},
     sidecars, stage,
 };
 use crate::{
-    model::{Labels, Proxy, ProxyKind},
+    model::{IpFamilies, Labels, Proxy, ProxyKind},
     snapshot::{PartState, ResourceType, TypeMap, View},
     translate::client::ClientFacts,
 };
@@ -26,8 +29,10 @@ enum Part {
     Builtin(ProxyKind),
     /// What gateways of its class have.
     Router(Arc<RouterClass>),
-    /// What sidecars of its class have.
-    Sidecar(Arc<ListenerClass>),
+    /// Listeners of sidecars.
+    SidecarListeners(Vec<Scope>, Arc<ListenerFacts>),
+    /// Routes of sidecars.
+    SidecarRoutes(Vec<Scope>, Arc<RouteFacts>),
 }
 
 /// The parts of a type, the deciding one first.
@@ -63,12 +68,27 @@ impl Query for Enrol {
                 }
             }
         }
-        let own = match proxy.kind {
-            ProxyKind::Router => Part::Router(Arc::new(RouterClass::of(cx, &proxy, &labels))),
-            ProxyKind::Sidecar => Part::Sidecar(Arc::new(ListenerClass::of(cx, &proxy, &labels, scopes, sidecar))),
-        };
-        for t in [ResourceType::Listener, ResourceType::Route, ResourceType::Secret] {
-            parts[t].push(own.clone());
+        match proxy.kind {
+            ProxyKind::Router => {
+                let own = Part::Router(Arc::new(RouterClass::of(cx, &proxy, &labels)));
+                for t in [ResourceType::Listener, ResourceType::Route, ResourceType::Secret] {
+                    parts[t].push(own.clone());
+                }
+            }
+            ProxyKind::Sidecar => {
+                let policy = sidecar.and_then(|(_, s)| s.outbound_policy).unwrap_or(mesh(cx).outbound_policy);
+                let facts = ListenerFacts {
+                    families: IpFamilies::of(&proxy.ips),
+                    interception: proxy.interception,
+                    policy,
+                    unprivileged: proxy.unprivileged,
+                    deny_all: is_denied(cx, &proxy.namespace, &labels),
+                    filters: patches_for(cx, &proxy, &labels),
+                };
+                parts[ResourceType::Listener].push(Part::SidecarListeners(scopes.clone(), Arc::new(facts)));
+                let facts = RouteFacts::of(cx, &proxy, policy);
+                parts[ResourceType::Route].push(Part::SidecarRoutes(scopes, Arc::new(facts)));
+            }
         }
         Arc::new(parts)
     }
@@ -107,13 +127,18 @@ impl Query for Class {
     fn run(&self, cx: &mut Cx<'_, Self>) -> Views {
         let mut views = TypeMap::<View>::default();
         for (t, parts) in self.0.iter() {
-            let states = parts.iter().filter_map(|part| match part {
-                Part::Clusters(layer, client) => Some(cx.part(layer, client)),
-                Part::Builtin(kind) => Some(cx.get(&BuiltinClusters(*kind)).0),
-                Part::Router(class) => class.own_part(cx, t).map(|p| p.0),
-                Part::Sidecar(class) => class.own_part(cx, t).map(|p| p.0),
-            });
-            views[t] = View::new(states.filter(|state: &PartState| !state.map.is_empty()).collect());
+            let mut states: Vec<PartState> = Vec::new();
+            for part in parts {
+                match part {
+                    Part::Clusters(layer, client) => states.push(cx.part(layer, client)),
+                    Part::Builtin(kind) => states.push(cx.get(&BuiltinClusters(*kind)).0),
+                    Part::Router(class) => states.extend(class.own_part(cx, t).map(|p| p.0)),
+                    Part::SidecarListeners(scopes, facts) => states.extend(sidecar_listeners::parts(cx, scopes, facts)),
+                    Part::SidecarRoutes(scopes, facts) => states.extend(sidecar_routes::parts(cx, scopes, facts)),
+                }
+            }
+            states.retain(|state| !state.map.is_empty());
+            views[t] = View::new(states);
         }
         Views(Arc::new(views))
     }

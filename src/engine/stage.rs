@@ -18,11 +18,17 @@ pub(super) const IMPORT_EMIT: u8 = 6;
 pub(super) const IMPORT: u8 = 7;
 /// Emitters of the elements of layers.
 pub(super) const LAYER_EMIT: u8 = 8;
-/// Layers.
+/// Layers of clusters and virtual hosts; contributions to listeners.
 pub(super) const LAYER: u8 = 9;
-/// Resources and pieces of resources.
+/// Resources and pieces of resources; parts of them are one stage above.
 pub(super) const ITEM: u8 = 10;
-/// Resources that are made of parts or of other items; parts of items are one stage above [`ITEM`].
+/// Emitters of listeners, over the contributions to them.
+pub(super) const LISTENER_EMIT: u8 = 10;
+/// Layers of listeners.
+pub(super) const LISTENER_LAYER: u8 = 11;
+/// Listeners; parts of them are one stage above. Resources that are assembled of other items.
+pub(super) const LISTENER: u8 = 12;
+/// See [`LISTENER`].
 pub(super) const ASSEMBLY: u8 = 12;
 /// Which parts a proxy has.
 pub(super) const ENROL: u8 = 14;
