@@ -21,9 +21,9 @@ pub struct SliceEntry {
     pub addresses: Vec<IpAddr>,
     /// Ready; unknown counts as ready.
     pub ready: bool,
-    /// Serving; unknown counts as ready does.
+    /// Serving; unknown counts as serving.
     pub serving: bool,
-    /// Terminating.
+    /// Terminating; unknown counts as terminating, which only tells what is not ready.
     pub terminating: bool,
     /// The node; empty when unknown.
     pub node: Arc<str>,
@@ -104,7 +104,7 @@ pub struct WorkloadFacts {
     pub labels: Labels,
     /// Its network; empty when not said.
     pub network: Arc<str>,
-    /// Where it runs.
+    /// Where it runs, said by the object or by its label.
     pub locality: Locality,
     /// Load balancing weight; at least 1.
     pub weight: u32,
@@ -131,6 +131,15 @@ pub struct ExternalMembers {
     pub endpoints: Vec<WorkloadFacts>,
     /// `workloadSelector`: Pods and WorkloadEntries of its namespace.
     pub selector: Option<Labels>,
+}
+
+/// Reads `region/zone/subzone`; a text without slashes may use dots, as labels cannot hold slashes.
+#[must_use]
+pub fn parse_locality(text: &str) -> Locality {
+    let separator = if text.contains('/') { '/' } else { '.' };
+    let mut parts = text.splitn(3, separator).map(Arc::from);
+    let mut next = || parts.next().unwrap_or_default();
+    Locality { region: next(), zone: next(), subzone: next() }
 }
 
 /// Whether labels contain all of a selector's.

@@ -6,7 +6,7 @@ use super::health;
 use crate::model::{
     Endpoint, Labels, Locality, MeshConfig, Service,
     service::{EndpointAddress, Health, Resolution, ServicePort},
-    workload::{NodeFacts, PodFacts, SliceEndpoints, SliceEntry, WorkloadFacts, label},
+    workload::{NodeFacts, PodFacts, SliceEndpoints, SliceEntry, WorkloadFacts, label, parse_locality},
 };
 
 /// What endpoints take from their surroundings.
@@ -78,16 +78,22 @@ fn slice_template(
     let of_node = if node_name.is_empty() { None } else { node(node_name) };
     let fallback = || Locality { zone: entry.zone.clone(), ..Locality::default() };
     let empty = Labels::new();
+    let labels = pod.map_or(&empty, |p| &p.labels);
     let workload = Workload {
         name: pod.map_or("", |p| &p.workload),
         namespace: &slice.namespace,
-        labels: pod.map_or(&empty, |p| &p.labels),
+        labels,
         service_account: pod.map_or("", |p| &p.service_account),
-        locality: of_node.map_or_else(fallback, |n| n.locality.clone()),
+        locality: pod_locality(labels, || of_node.map_or_else(fallback, |n| n.locality.clone())),
         network: "",
         node: node_name,
     };
     Endpoint { health: slice_health(entry, service), ..workload.endpoint(context) }
+}
+
+/// Where a pod runs: its label goes before its node.
+fn pod_locality(labels: &Labels, of_node: impl FnOnce() -> Locality) -> Locality {
+    labels.get(label::LOCALITY).map_or_else(of_node, |text| parse_locality(text))
 }
 
 fn slice_health(entry: &SliceEntry, service: &Service) -> Health {
@@ -155,7 +161,7 @@ pub fn of_pod(
             namespace: &pod.namespace,
             labels: &pod.labels,
             service_account: &pod.service_account,
-            locality: node.map(|n| n.locality.clone()).unwrap_or_default(),
+            locality: pod_locality(&pod.labels, || node.map(|n| n.locality.clone()).unwrap_or_default()),
             network: "",
             node: &pod.node,
         }
@@ -169,7 +175,16 @@ pub fn of_pod(
 pub fn of_host(service: &Service, context: &MemberContext<'_>) -> Vec<Arc<Endpoint>> {
     let template = Endpoint {
         address: EndpointAddress::Hostname(service.host.clone()),
-        ..Workload { namespace: &service.namespace, ..Workload::nobody(&service.labels) }.endpoint(context)
+        ..Workload {
+            name: &service.name,
+            namespace: &service.namespace,
+            labels: &Labels::new(),
+            service_account: "",
+            locality: Locality::default(),
+            network: "",
+            node: "",
+        }
+        .endpoint(context)
     };
     per_port(service, &template, |port| target_of(port, None))
 }
@@ -189,33 +204,19 @@ struct Workload<'a> {
     namespace: &'a str,
     labels: &'a Labels,
     service_account: &'a str,
-    /// Of its node or object; the label `istio-locality` goes first.
     locality: Locality,
     network: &'a str,
     node: &'a str,
 }
 
-impl<'a> Workload<'a> {
-    fn nobody(labels: &'a Labels) -> Self {
-        Self {
-            name: "",
-            namespace: "",
-            labels,
-            service_account: "",
-            locality: Locality::default(),
-            network: "",
-            node: "",
-        }
-    }
-
+impl Workload<'_> {
     /// An endpoint of this workload, without address and port.
     fn endpoint(self, context: &MemberContext<'_>) -> Endpoint {
         let network = [self.labels.get(label::NETWORK).map_or("", String::as_str), self.network]
             .into_iter()
             .find(|n| !n.is_empty())
             .map_or_else(|| context.network.clone(), Arc::from);
-        let locality = self.labels.get(label::LOCALITY).map_or_else(|| self.locality.clone(), |text| locality(text));
-        let labels = Arc::new(self.labels_with_topology(&locality, &network, context.cluster));
+        let labels = Arc::new(self.labels_with_topology(&network, context.cluster));
         Endpoint {
             address: EndpointAddress::Ip(IpAddr::from([0, 0, 0, 0])),
             port: 0,
@@ -224,7 +225,7 @@ impl<'a> Workload<'a> {
             identity: self.identity(&context.mesh.trust_domain),
             workload: self.description(context.cluster),
             tls_istio: self.labels.get(label::TLS_MODE).is_some_and(|mode| mode == "istio"),
-            locality,
+            locality: self.locality,
             labels,
             network,
             cluster: context.cluster.clone(),
@@ -233,12 +234,12 @@ impl<'a> Workload<'a> {
         }
     }
 
-    fn labels_with_topology(&self, locality: &Locality, network: &str, cluster: &str) -> Labels {
+    fn labels_with_topology(&self, network: &str, cluster: &str) -> Labels {
         let mut labels = self.labels.clone();
         let topology = [
-            (label::REGION, &*locality.region),
-            (label::ZONE, &*locality.zone),
-            (label::SUBZONE, &*locality.subzone),
+            (label::REGION, &*self.locality.region),
+            (label::ZONE, &*self.locality.zone),
+            (label::SUBZONE, &*self.locality.subzone),
             (label::CLUSTER, cluster),
             (label::NETWORK, network),
             (label::HOSTNAME, self.node),
@@ -264,13 +265,4 @@ impl<'a> Workload<'a> {
         let revision = if revision == "latest" { "" } else { revision };
         format!("{};{};{canonical};{revision};{cluster}", self.name, self.namespace).into()
     }
-}
-
-/// Reads `region/zone/subzone`; a text without slashes may use dots, as labels cannot hold slashes.
-#[must_use]
-pub fn locality(text: &str) -> Locality {
-    let separator = if text.contains('/') { '/' } else { '.' };
-    let mut parts = text.splitn(3, separator).map(Arc::from);
-    let mut next = || parts.next().unwrap_or_default();
-    Locality { region: next(), zone: next(), subzone: next() }
 }

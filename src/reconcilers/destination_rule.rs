@@ -1,0 +1,96 @@
+//! DestinationRules (translation §4.2, §4.3).
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    ConvertContext, Problems, age, fqdn, host, namespace,
+    traffic_policy::{Reader, policy},
+    visibility,
+};
+use crate::{
+    api::{self, destination_rule as spec},
+    model::{DestinationRule, Labels, Problem, Visibility, destination_rule::Subset},
+};
+
+/// The rule of an object; `None` when nobody can tell what it is about.
+#[must_use]
+pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Option<DestinationRule>, Vec<Problem>) {
+    let mut problems = Problems::of("DestinationRule", &rule.metadata);
+    let namespace = namespace(&rule.metadata);
+    let full = fqdn(&rule.spec.host, &namespace, &context.mesh.domain_suffix);
+    if &*full != "*"
+        && let Err(reason) = host::parse(&full)
+    {
+        problems.add("spec.host", reason);
+        return (None, problems.into_vec());
+    }
+    let selector = rule.spec.workload_selector.as_ref().map(|s| s.match_labels.clone());
+    let made = DestinationRule {
+        object: problems.object().clone(),
+        age: age(&rule.metadata),
+        host: full,
+        policy: rule.spec.traffic_policy.as_ref().map(|p| {
+            let mut reader = Reader { path: "spec.trafficPolicy", problems: &mut problems };
+            Arc::new(policy(&mut reader, p))
+        }),
+        subsets: subsets(&rule.spec, &mut problems),
+        visibility: visible_to(&rule.spec, &selector, &namespace, context, &mut problems),
+        workload_selector: selector,
+        namespace,
+    };
+    (Some(made), problems.into_vec())
+}
+
+fn visible_to(
+    rule: &spec::DestinationRuleSpec,
+    selector: &Option<Labels>,
+    namespace: &Arc<str>,
+    context: &ConvertContext<'_>,
+    problems: &mut Problems,
+) -> Visibility {
+    let default = &context.mesh.default_destination_rule_export_to;
+    let said = visibility(&rule.export_to, default, namespace, "spec.exportTo", problems);
+    if selector.is_none() {
+        return said;
+    }
+    let own = Visibility::Namespaces(BTreeSet::from([namespace.clone()]));
+    if !rule.export_to.is_empty() && said != own {
+        problems.add("spec.exportTo", "has no effect beside workloadSelector: the rule holds in its own namespace");
+    }
+    own
+}
+
+fn subsets(rule: &spec::DestinationRuleSpec, problems: &mut Problems) -> Vec<Subset> {
+    let mut names = HashSet::new();
+    let mut made = Vec::with_capacity(rule.subsets.len());
+    for (index, subset) in rule.subsets.iter().enumerate() {
+        let field = format!("spec.subsets[{index}]");
+        if !is_name(&subset.name) {
+            problems.add(
+                format!("{field}.name"),
+                format!("{:?} is not a name of letters, digits, '-', '.', '_'", subset.name),
+            );
+            continue;
+        }
+        if !names.insert(&subset.name) {
+            problems.add(format!("{field}.name"), format!("{:?} is there twice: the first counts", subset.name));
+            continue;
+        }
+        let path = format!("{field}.trafficPolicy");
+        let own = subset.traffic_policy.as_ref();
+        made.push(Subset {
+            name: subset.name.as_str().into(),
+            labels: subset.labels.clone(),
+            policy: own.map(|p| Arc::new(policy(&mut Reader { path: &path, problems }, p))),
+        });
+    }
+    made
+}
+
+/// Names go into those of clusters, between bars.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+}

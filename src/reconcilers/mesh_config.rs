@@ -1,0 +1,261 @@
+//! The mesh configuration: the key `mesh` of the ConfigMap `istio` (translation §9.5). A field that is wrong or not
+//! honoured is reported, and its default stays.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{
+    Problems,
+    traffic_policy::{Reader, connection_pool, keepalive, locality, outlier_detection},
+};
+use crate::{
+    api,
+    model::{
+        MeshConfig, Problem,
+        mesh::{AccessLogEncoding, OutboundPolicy, PathNormalization},
+    },
+};
+
+const KEY: &str = "mesh";
+
+/// The configuration of a ConfigMap over `base` (defaults and the command line); `None` when its text cannot be read
+/// at all: the last good one stays.
+#[must_use]
+pub fn convert(map: &ConfigMap, base: &MeshConfig) -> (Option<MeshConfig>, Vec<Problem>) {
+    let mut problems = Problems::of("ConfigMap", &map.metadata);
+    if map.data.as_ref().is_some_and(|d| d.get("meshNetworks").is_some_and(|t| !is_empty_networks(t))) {
+        problems.not_honoured("data.meshNetworks");
+    }
+    let text = map.data.as_ref().and_then(|d| d.get(KEY)).map(String::as_str).unwrap_or_default();
+    let made = parse(text, base, &mut problems);
+    (made, problems.into_vec())
+}
+
+/// The same for a file of `--meshConfig`; `file` names it in problems.
+#[must_use]
+pub fn convert_file(text: &str, file: &str, base: &MeshConfig) -> (Option<MeshConfig>, Vec<Problem>) {
+    let meta = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+        name: Some(file.to_owned()),
+        ..Default::default()
+    };
+    let mut problems = Problems::of("MeshConfig", &meta);
+    let made = parse(text, base, &mut problems);
+    (made, problems.into_vec())
+}
+
+/// What installers write when there are no networks.
+fn is_empty_networks(text: &str) -> bool {
+    serde_yaml_ng::from_str::<Value>(text).is_ok_and(|v| match v.get("networks") {
+        None | Some(Value::Null) => true,
+        Some(Value::Object(networks)) => networks.is_empty(),
+        Some(_) => false,
+    })
+}
+
+fn parse(text: &str, base: &MeshConfig, problems: &mut Problems) -> Option<MeshConfig> {
+    let fields = match serde_yaml_ng::from_str::<Value>(text) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(Value::Null) => Map::new(),
+        Ok(_) => {
+            problems.add("data.mesh", "is not a map of fields");
+            return None;
+        }
+        Err(error) => {
+            problems.add("data.mesh", error.to_string());
+            return None;
+        }
+    };
+    let mut mesh = base.clone();
+    for (key, value) in &fields {
+        let mut field = Field { key, value, problems };
+        if !(basics(&mut mesh, &mut field) || traffic(&mut mesh, &mut field)) {
+            field.unknown();
+        }
+    }
+    Some(mesh)
+}
+
+/// One top-level field.
+struct Field<'a> {
+    key: &'a str,
+    value: &'a Value,
+    problems: &'a mut Problems,
+}
+
+impl Field<'_> {
+    fn path(&self) -> String {
+        format!("data.mesh: {}", self.key)
+    }
+
+    fn wrong(&mut self, reason: impl fmt::Display) {
+        let path = self.path();
+        self.problems.add(path, reason.to_string());
+    }
+
+    /// The value as a type; a problem otherwise.
+    fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
+        match serde_json::from_value(self.value.clone()) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.wrong(error);
+                None
+            }
+        }
+    }
+
+    fn set<T: DeserializeOwned>(&mut self, target: &mut T) {
+        if let Some(value) = self.read() {
+            *target = value;
+        }
+    }
+
+    fn set_duration(&mut self, target: &mut Duration, minimum: Duration) {
+        let Some(text) = self.read::<api::Duration>() else { return };
+        match Duration::try_from(&text) {
+            Ok(duration) if duration >= minimum => *target = duration,
+            Ok(duration) => self.wrong(format!("{duration:?} is less than {minimum:?}")),
+            Err(error) => self.wrong(error),
+        }
+    }
+
+    /// One of some words, as it is or with a number in place of it, which nobody writes: words only.
+    fn set_word<T: Copy>(&mut self, target: &mut T, words: &[(&str, T)]) {
+        let Some(text) = self.read::<String>() else { return };
+        match words.iter().find(|(word, _)| *word == text) {
+            Some((_, value)) => *target = *value,
+            None => {
+                let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                self.wrong(format!("{text:?} is not one of {}", all.join(", ")));
+            }
+        }
+    }
+
+    /// A reader for what a field holds.
+    fn reader<T>(&mut self, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
+        let path = self.path();
+        read(&mut Reader { path: &path, problems: self.problems })
+    }
+
+    /// A member of a field that holds a map.
+    fn inside(&mut self, read: &mut dyn FnMut(&mut Field<'_>) -> bool) {
+        let Value::Object(fields) = self.value else {
+            self.wrong("is not a map of fields");
+            return;
+        };
+        for (key, value) in fields {
+            let key = format!("{}.{key}", self.key);
+            let mut field = Field { key: &key, value, problems: self.problems };
+            if !read(&mut field) {
+                field.unknown();
+            }
+        }
+    }
+
+    fn unknown(&mut self) {
+        let path = self.path();
+        self.problems.not_honoured(path);
+    }
+}
+
+/// Names, ports, logs. Returns whether the field is one of them.
+fn basics(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
+    match field.key {
+        "trustDomain" => field.set(&mut mesh.trust_domain),
+        "rootNamespace" => field.set(&mut mesh.root_namespace),
+        "proxyListenPort" => field.set(&mut mesh.proxy_listen_port),
+        "proxyInboundListenPort" => field.set(&mut mesh.proxy_inbound_listen_port),
+        "proxyHttpPort" => field.set(&mut mesh.proxy_http_port),
+        "accessLogFile" => field.set(&mut mesh.access_log_file),
+        "accessLogFormat" => field.set(&mut mesh.access_log_format),
+        "accessLogEncoding" => {
+            let text = matches!(mesh.access_log_encoding, AccessLogEncoding::Text);
+            let mut json = !text;
+            field.set_word(&mut json, &[("TEXT", false), ("JSON", true)]);
+            mesh.access_log_encoding = if json { AccessLogEncoding::Json } else { AccessLogEncoding::Text };
+        }
+        "defaultServiceExportTo" => field.set(&mut mesh.default_service_export_to),
+        "defaultVirtualServiceExportTo" => field.set(&mut mesh.default_virtual_service_export_to),
+        "defaultDestinationRuleExportTo" => field.set(&mut mesh.default_destination_rule_export_to),
+        "enableAutoMtls" => field.set(&mut mesh.enable_auto_mtls),
+        "pathNormalization" => field.inside(&mut |inner| match inner.key {
+            "pathNormalization.normalization" => {
+                let words = [
+                    ("DEFAULT", PathNormalization::Base),
+                    ("NONE", PathNormalization::None),
+                    ("BASE", PathNormalization::Base),
+                    ("MERGE_SLASHES", PathNormalization::MergeSlashes),
+                    ("DECODE_AND_MERGE_SLASHES", PathNormalization::DecodeAndMergeSlashes),
+                ];
+                inner.set_word(&mut mesh.path_normalization, &words);
+                true
+            }
+            _ => false,
+        }),
+        _ => return false,
+    }
+    true
+}
+
+/// How traffic flows. Returns whether the field is one of them.
+fn traffic(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
+    let millisecond = Duration::from_millis(1);
+    match field.key {
+        "connectTimeout" => field.set_duration(&mut mesh.connect_timeout, millisecond),
+        "protocolDetectionTimeout" => field.set_duration(&mut mesh.protocol_detection_timeout, Duration::ZERO),
+        "dnsRefreshRate" => field.set_duration(&mut mesh.dns_refresh_rate, millisecond),
+        "h2UpgradePolicy" => {
+            field.set_word(&mut mesh.h2_upgrade, &[("DO_NOT_UPGRADE", false), ("UPGRADE", true)]);
+        }
+        "outboundTrafficPolicy" => field.inside(&mut |inner| outbound(mesh, inner)),
+        "localityLbSetting" => {
+            if let Some(setting) = field.read() {
+                mesh.locality_lb = field.reader(|r| locality(r, &setting));
+            }
+        }
+        "tcpKeepalive" => {
+            if let Some(settings) = field.read() {
+                mesh.tcp_keepalive = Some(field.reader(|r| keepalive(r, &settings)));
+            }
+        }
+        "defaultTrafficPolicy" => field.inside(&mut |inner| default_policy(mesh, inner)),
+        "tlsDefaults" => field.inside(&mut |inner| {
+            match inner.key {
+                "tlsDefaults.ecdhCurves" => inner.set(&mut mesh.tls_ecdh_curves),
+                "tlsDefaults.cipherSuites" => inner.set(&mut mesh.tls_cipher_suites),
+                _ => return false,
+            }
+            true
+        }),
+        _ => return false,
+    }
+    true
+}
+
+fn outbound(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
+    if field.key != "outboundTrafficPolicy.mode" {
+        return false;
+    }
+    let words = [("ALLOW_ANY", OutboundPolicy::AllowAny), ("REGISTRY_ONLY", OutboundPolicy::RegistryOnly)];
+    field.set_word(&mut mesh.outbound_policy, &words);
+    true
+}
+
+fn default_policy(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
+    match field.key {
+        "defaultTrafficPolicy.connectionPool" => {
+            if let Some(settings) = field.read() {
+                mesh.default_connection_pool = Some(Arc::new(field.reader(|r| connection_pool(r, &settings))));
+            }
+        }
+        "defaultTrafficPolicy.outlierDetection" => {
+            if let Some(settings) = field.read() {
+                mesh.default_outlier_detection = Some(Arc::new(field.reader(|r| outlier_detection(r, &settings))));
+            }
+        }
+        _ => return false,
+    }
+    true
+}

@@ -1,0 +1,151 @@
+//! Kubernetes Services (translation §1.1).
+
+use std::{net::IpAddr, sync::Arc};
+
+use k8s_openapi::{
+    api::core::v1::{Service as ApiService, ServicePort as ApiPort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{ConvertContext, Problems, age, annotation, host, name, namespace, visibility};
+use crate::model::{
+    Problem, Protocol, Service, ServicePort,
+    service::{Registry, Resolution, TrafficDistribution},
+};
+
+const EXPORT_TO: &str = "networking.istio.io/exportTo";
+/// Zone or node preference, on Services and Namespaces.
+pub(super) const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+/// Identities that members have.
+const CANONICAL_ACCOUNTS: &str = "alpha.istio.io/canonical-serviceaccounts";
+/// Service accounts of the namespace that members have.
+const KUBERNETES_ACCOUNTS: &str = "alpha.istio.io/kubernetes-serviceaccounts";
+
+/// The service of a Kubernetes Service. `trafficDistribution` of the Namespace is not looked at.
+#[must_use]
+pub fn convert(service: &ApiService, context: &ConvertContext<'_>) -> (Option<Service>, Vec<Problem>) {
+    let mut problems = Problems::of("Service", &service.metadata);
+    let Some(spec) = &service.spec else {
+        problems.add("spec", "is missing");
+        return (None, problems.into_vec());
+    };
+    let (name, namespace) = (name(&service.metadata), namespace(&service.metadata));
+    let external_name = external_name(spec, &mut problems);
+    let is_external = spec.type_.as_deref() == Some("ExternalName");
+    let headless = !is_external && spec.cluster_ip.as_deref() == Some("None");
+    let export_to: Vec<&str> =
+        annotation(&service.metadata, EXPORT_TO).map(|t| t.split(',').collect()).unwrap_or_default();
+    let made = Service {
+        host: format!("{name}.{namespace}.svc.{}", context.mesh.domain_suffix).into(),
+        object: problems.object().clone(),
+        age: age(&service.metadata),
+        registry: Registry::Kubernetes,
+        resolution: match (is_external, headless) {
+            (true, _) => Resolution::Alias,
+            (_, true) => Resolution::Passthrough,
+            _ => Resolution::ClientSideLb,
+        },
+        ports: ports(spec, &mut problems),
+        vips: if headless || is_external { Vec::new() } else { vips(spec, &mut problems) },
+        cidrs: Vec::new(),
+        visibility: visibility(
+            &export_to,
+            &context.mesh.default_service_export_to,
+            &namespace,
+            &format!("metadata.annotations[{EXPORT_TO}]"),
+            &mut problems,
+        ),
+        mesh_external: is_external,
+        headless,
+        node_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+        traffic_distribution: distribution(service, spec, &mut problems),
+        external_name,
+        subject_alt_names: accounts(service, &namespace, context),
+        labels: service.metadata.labels.clone().unwrap_or_default(),
+        selector: spec.selector.clone().filter(|s| !s.is_empty()),
+        name,
+        namespace,
+    };
+    (Some(made), problems.into_vec())
+}
+
+fn external_name(spec: &ServiceSpec, problems: &mut Problems) -> Option<Arc<str>> {
+    if spec.type_.as_deref() != Some("ExternalName") {
+        return None;
+    }
+    let text = spec.external_name.as_deref().unwrap_or_default();
+    host::parse(text).map_err(|reason| problems.add("spec.externalName", reason)).ok()
+}
+
+fn vips(spec: &ServiceSpec, problems: &mut Problems) -> Vec<IpAddr> {
+    let mut texts: Vec<&String> = spec.cluster_ips.iter().flatten().collect();
+    if texts.is_empty() {
+        texts.extend(&spec.cluster_ip);
+    }
+    let mut vips = Vec::new();
+    for text in texts.into_iter().filter(|t| !t.is_empty()) {
+        match text.parse() {
+            Ok(ip) => vips.push(ip),
+            Err(_) => problems.add("spec.clusterIPs", format!("{text:?} is not an IP address")),
+        }
+    }
+    vips
+}
+
+fn ports(spec: &ServiceSpec, problems: &mut Problems) -> Vec<ServicePort> {
+    let ports = spec.ports.iter().flatten().enumerate();
+    ports.filter_map(|(index, port)| service_port(index, port, problems)).collect()
+}
+
+fn service_port(index: usize, port: &ApiPort, problems: &mut Problems) -> Option<ServicePort> {
+    let field = format!("spec.ports[{index}]");
+    let Some(number) = u16::try_from(port.port).ok().filter(|n| *n > 0) else {
+        problems.add(format!("{field}.port"), format!("{} is not a port", port.port));
+        return None;
+    };
+    if port.protocol.as_deref() == Some("SCTP") {
+        problems.add(format!("{field}.protocol"), "SCTP is not supported: the port is left alone");
+    }
+    let opaque = matches!(port.protocol.as_deref(), Some("UDP" | "SCTP"));
+    let name = port.name.as_deref().unwrap_or_default();
+    let target = match &port.target_port {
+        None | Some(IntOrString::Int(0)) => Some(number),
+        Some(IntOrString::Int(target)) => u16::try_from(*target).ok(),
+        Some(IntOrString::String(_)) => None,
+    };
+    Some(ServicePort {
+        protocol: Protocol::of_port(opaque, port.app_protocol.as_deref(), name, number),
+        name: name.into(),
+        number,
+        target,
+    })
+}
+
+fn distribution(service: &ApiService, spec: &ServiceSpec, problems: &mut Problems) -> Option<TrafficDistribution> {
+    if let Some(word) = spec.traffic_distribution.as_deref().filter(|w| !w.is_empty()) {
+        return traffic_distribution(word, "spec.trafficDistribution", problems);
+    }
+    let word = annotation(&service.metadata, TRAFFIC_DISTRIBUTION)?;
+    traffic_distribution(word, &format!("metadata.annotations[{TRAFFIC_DISTRIBUTION}]"), problems)
+}
+
+/// Reads a traffic distribution; unknown words are reported and mean none.
+pub(super) fn traffic_distribution(word: &str, field: &str, problems: &mut Problems) -> Option<TrafficDistribution> {
+    match word.to_ascii_lowercase().as_str() {
+        "prefersamezone" | "preferclose" => Some(TrafficDistribution::PreferSameZone),
+        "prefersamenode" => Some(TrafficDistribution::PreferSameNode),
+        _ => {
+            problems.add(field, format!("{word:?} is not one of PreferSameZone, PreferSameNode, PreferClose"));
+            None
+        }
+    }
+}
+
+/// The identities that annotations give.
+fn accounts(service: &ApiService, namespace: &str, context: &ConvertContext<'_>) -> Vec<Arc<str>> {
+    let list = |key| annotation(&service.metadata, key).unwrap_or_default().split(',').map(str::trim);
+    let given = list(CANONICAL_ACCOUNTS).filter(|a| !a.is_empty()).map(Arc::from);
+    let local = list(KUBERNETES_ACCOUNTS).filter(|a| !a.is_empty());
+    let trust_domain = &context.mesh.trust_domain;
+    given.chain(local.map(|a| format!("spiffe://{trust_domain}/ns/{namespace}/sa/{a}").into())).collect()
+}

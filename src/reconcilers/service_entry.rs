@@ -1,0 +1,210 @@
+//! ServiceEntries: one service per host, and their members (translation §1.4).
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{ConvertContext, Problems, age, annotation, host, name, namespace, visibility, workload_entry};
+use crate::{
+    api::{self, service_entry as spec},
+    model::{
+        Host, Problem, Protocol, Service, ServicePort,
+        service::{EndpointAddress, Registry, Resolution},
+        workload::{ExternalMembers, WorkloadFacts},
+    },
+};
+
+const CONNECT_STRATEGY: &str = "istio.io/connect-strategy";
+
+/// What a ServiceEntry stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Converted {
+    /// One service per host.
+    pub services: Vec<Service>,
+    /// The members that they share.
+    pub members: ExternalMembers,
+}
+
+/// The services and members of an object; `None` when nothing of it can be used.
+#[must_use]
+pub fn convert(entry: &api::ServiceEntry, context: &ConvertContext<'_>) -> (Option<Converted>, Vec<Problem>) {
+    let mut problems = Problems::of("ServiceEntry", &entry.metadata);
+    let made = converted(entry, context, &mut problems);
+    (made, problems.into_vec())
+}
+
+fn converted(entry: &api::ServiceEntry, context: &ConvertContext<'_>, problems: &mut Problems) -> Option<Converted> {
+    let resolution = resolution(&entry.spec, problems)?;
+    if annotation(&entry.metadata, CONNECT_STRATEGY).is_some() {
+        problems.not_honoured(format!("metadata.annotations[{CONNECT_STRATEGY}]"));
+    }
+    let members = ExternalMembers {
+        object: problems.object().clone(),
+        endpoints: endpoints(entry, resolution, problems),
+        selector: entry.spec.workload_selector.as_ref().map(|s| s.labels.clone()).filter(|s| !s.is_empty()),
+    };
+    let template = template(entry, resolution, context, problems);
+    let own_host_resolves = members.endpoints.is_empty() && members.selector.is_none();
+    let by_name = matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+    let mut services = Vec::new();
+    for (index, host) in hosts(&entry.spec, problems) {
+        if by_name && own_host_resolves && host.starts_with('*') {
+            problems.add(
+                format!("spec.hosts[{index}]"),
+                format!("{host:?} cannot be resolved: resolution DNS of a wildcard needs endpoints"),
+            );
+            continue;
+        }
+        services.push(Service { host, ..template.clone() });
+    }
+    (!services.is_empty()).then_some(Converted { services, members })
+}
+
+fn resolution(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Option<Resolution> {
+    Some(match entry.resolution {
+        spec::Resolution::None => Resolution::Passthrough,
+        spec::Resolution::Static => Resolution::ClientSideLb,
+        spec::Resolution::Dns => Resolution::Dns,
+        spec::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
+        spec::Resolution::DynamicDns => {
+            problems.add("spec.resolution", "DYNAMIC_DNS: not honoured yet");
+            return None;
+        }
+    })
+}
+
+fn hosts(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<(usize, Host)> {
+    let mut seen = HashSet::new();
+    let mut hosts = Vec::with_capacity(entry.hosts.len());
+    if entry.hosts.is_empty() {
+        problems.add("spec.hosts", "at least one host is required");
+    }
+    for (index, text) in entry.hosts.iter().enumerate() {
+        match host::parse(text) {
+            Ok(host) if seen.insert(host.clone()) => hosts.push((index, host)),
+            Ok(host) => problems.add(format!("spec.hosts[{index}]"), format!("{host:?} is there twice")),
+            Err(reason) => problems.add(format!("spec.hosts[{index}]"), reason),
+        }
+    }
+    hosts
+}
+
+/// The service, but for its host.
+fn template(
+    entry: &api::ServiceEntry,
+    resolution: Resolution,
+    context: &ConvertContext<'_>,
+    problems: &mut Problems,
+) -> Service {
+    let namespace = namespace(&entry.metadata);
+    let default = &context.mesh.default_service_export_to;
+    let (vips, cidrs) = addresses(&entry.spec, resolution, problems);
+    Service {
+        host: "".into(),
+        visibility: visibility(&entry.spec.export_to, default, &namespace, "spec.exportTo", problems),
+        namespace,
+        name: name(&entry.metadata),
+        object: problems.object().clone(),
+        age: age(&entry.metadata),
+        registry: Registry::ServiceEntry,
+        resolution,
+        ports: ports(&entry.spec, problems),
+        vips,
+        cidrs,
+        mesh_external: entry.spec.location == spec::Location::MeshExternal,
+        headless: false,
+        node_local: false,
+        traffic_distribution: None,
+        external_name: None,
+        subject_alt_names: entry.spec.subject_alt_names.iter().map(|n| n.as_str().into()).collect(),
+        labels: entry.metadata.labels.clone().unwrap_or_default(),
+        selector: None,
+    }
+}
+
+fn addresses(
+    entry: &spec::ServiceEntrySpec,
+    resolution: Resolution,
+    problems: &mut Problems,
+) -> (Vec<IpAddr>, Vec<IpNet>) {
+    let (mut vips, mut cidrs) = (Vec::new(), Vec::new());
+    let ranges = matches!(resolution, Resolution::Passthrough | Resolution::ClientSideLb);
+    for (index, text) in entry.addresses.iter().enumerate() {
+        let field = || format!("spec.addresses[{index}]");
+        match (text.parse::<IpAddr>(), text.parse::<IpNet>()) {
+            (Ok(ip), _) => vips.push(ip),
+            (_, Ok(net)) if net.prefix_len() == net.max_prefix_len() => vips.push(net.addr()),
+            (_, Ok(net)) if ranges => cidrs.push(net.trunc()),
+            (_, Ok(_)) => problems.add(field(), format!("{text:?}: a range needs resolution NONE or STATIC")),
+            _ => problems.add(field(), format!("{text:?} is not an IP address or a range such as 10.0.0.0/8")),
+        }
+    }
+    (vips, cidrs)
+}
+
+fn ports(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<ServicePort> {
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    let mut made = Vec::with_capacity(entry.ports.len());
+    if entry.ports.is_empty() {
+        problems.add("spec.ports", "no ports: nothing is reachable");
+    }
+    for (index, port) in entry.ports.iter().enumerate() {
+        let field = format!("spec.ports[{index}]");
+        let Some(number) = u16::try_from(port.number).ok().filter(|n| *n > 0) else {
+            problems.add(format!("{field}.number"), format!("{} is not a port", port.number));
+            continue;
+        };
+        let Ok(target) = u16::try_from(port.target_port) else {
+            problems.add(format!("{field}.targetPort"), format!("{} is not a port", port.target_port));
+            continue;
+        };
+        if !names.insert(&port.name) || !numbers.insert(number) {
+            problems.add(field, format!("name {:?} or number {number} is there twice: the first counts", port.name));
+            continue;
+        }
+        let protocol = Protocol::parse(&port.protocol);
+        if protocol.is_none() && !port.protocol.is_empty() {
+            problems.add(format!("{field}.protocol"), format!("{:?} is not known: it is detected", port.protocol));
+        }
+        made.push(ServicePort {
+            name: port.name.as_str().into(),
+            number,
+            protocol: protocol.unwrap_or(Protocol::Auto),
+            target: (target > 0).then_some(target),
+        });
+    }
+    made
+}
+
+fn endpoints(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut Problems) -> Vec<WorkloadFacts> {
+    let listed = &entry.spec.endpoints;
+    if !listed.is_empty() && resolution == Resolution::Passthrough {
+        problems.add("spec.endpoints", "have no effect with resolution NONE");
+        return Vec::new();
+    }
+    if !listed.is_empty() && entry.spec.workload_selector.is_some() {
+        problems.add("spec.endpoints", "have no effect beside workloadSelector");
+        return Vec::new();
+    }
+    if listed.len() > 1 && resolution == Resolution::DnsRoundRobin {
+        problems.add("spec.endpoints", "resolution DNS_ROUND_ROBIN takes one endpoint: one of them is used");
+    }
+    let mut made = Vec::with_capacity(listed.len());
+    for (index, spec) in listed.iter().enumerate() {
+        let field = format!("spec.endpoints[{index}]");
+        let Some(facts) = workload_entry::facts(spec, spec.labels.clone(), &field, problems) else { continue };
+        match (&facts.address, resolution) {
+            (Some(EndpointAddress::Hostname(host)), Resolution::ClientSideLb) => {
+                problems.add(format!("{field}.address"), format!("{host:?}: a host name needs resolution DNS"));
+            }
+            (Some(EndpointAddress::Pipe(path)), Resolution::Dns | Resolution::DnsRoundRobin) => {
+                problems.add(format!("{field}.address"), format!("{path:?}: a Unix socket needs resolution STATIC"));
+            }
+            _ => made.push(facts),
+        }
+    }
+    made
+}

@@ -1,0 +1,271 @@
+//! Traffic policies: of DestinationRules, and the mesh's defaults (translation §4.3). What Envoy would refuse is
+//! reported and left out.
+
+mod load_balancer;
+
+use std::{sync::Arc, time::Duration};
+
+use super::Problems;
+use crate::{
+    api::{self, traffic_policy as spec},
+    model::destination_rule::{
+        ClientTls, ClientTlsMode, ConnectionPool, Decimal, H2Upgrade, Http2Keepalive, OutlierDetection, PolicyBlocks,
+        ProxyProtocol, RetryBudget, TcpKeepalive, TrafficPolicy, Tunnel,
+    },
+};
+
+pub(super) use self::load_balancer::locality;
+
+/// Envoy counts a server name's length in one byte.
+const MAX_SNI: usize = 255;
+
+/// Reads one policy: where it stands in the object, and where problems go.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    pub(super) path: &'a str,
+    pub(super) problems: &'a mut Problems,
+}
+
+impl Reader<'_> {
+    /// The same, for a field inside.
+    pub(super) fn at<T>(&mut self, field: &str, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
+        let path = format!("{}.{field}", self.path);
+        read(&mut Reader { path: &path, problems: self.problems })
+    }
+
+    pub(super) fn wrong(&mut self, field: &str, reason: impl Into<String>) {
+        self.problems.add(format!("{}.{field}", self.path), reason);
+    }
+
+    /// A duration of any length, zero included.
+    pub(super) fn duration(&mut self, field: &str, text: Option<&api::Duration>) -> Option<Duration> {
+        match Duration::try_from(text?) {
+            Ok(duration) => Some(duration),
+            Err(error) => {
+                self.wrong(field, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A duration of at least a millisecond, which is what Envoy counts in.
+    pub(super) fn positive(&mut self, field: &str, text: Option<&api::Duration>) -> Option<Duration> {
+        let duration = self.duration(field, text)?;
+        if duration < Duration::from_millis(1) {
+            self.wrong(field, format!("{duration:?} is less than 1ms"));
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// A count where zero is unset.
+    fn count(&mut self, field: &str, value: i32) -> u32 {
+        u32::try_from(value).unwrap_or_else(|_| {
+            self.wrong(field, format!("{value} is negative"));
+            0
+        })
+    }
+
+    /// A percentage where zero is unset.
+    fn percent(&mut self, field: &str, value: i32) -> u32 {
+        let count = self.count(field, value);
+        if count > 100 {
+            self.wrong(field, format!("{value} is more than 100"));
+        }
+        count.min(100)
+    }
+
+    /// A decimal within bounds.
+    pub(super) fn decimal(&mut self, field: &str, value: Option<f64>, max: f64) -> Option<Decimal> {
+        let value = value?;
+        if value >= 0.0 && value <= max {
+            return Some(Decimal::from_f64(value));
+        }
+        self.wrong(field, format!("{value} is not between 0 and {max}"));
+        None
+    }
+}
+
+pub(super) fn policy(reader: &mut Reader<'_>, policy: &spec::TrafficPolicy) -> TrafficPolicy {
+    TrafficPolicy {
+        blocks: PolicyBlocks {
+            connection_pool: policy.connection_pool.as_ref().map(|p| pool_at(reader, p)),
+            outlier_detection: policy.outlier_detection.as_ref().map(|o| outlier_at(reader, o)),
+            load_balancer: policy.load_balancer.as_ref().map(|lb| load_balancer::read_at(reader, lb)),
+            tls: policy.tls.as_ref().map(|t| tls_at(reader, t)),
+        },
+        ports: policy.port_level_settings.iter().enumerate().filter_map(|(i, p)| port_level(reader, i, p)).collect(),
+        tunnel: policy.tunnel.as_ref().and_then(|t| reader.at("tunnel", |r| tunnel(r, t))).map(Arc::new),
+        proxy_protocol: policy.proxy_protocol.as_ref().map(|p| match p.version {
+            spec::ProxyProtocolVersion::V1 => ProxyProtocol::V1,
+            spec::ProxyProtocolVersion::V2 => ProxyProtocol::V2,
+        }),
+        retry_budget: policy.retry_budget.as_ref().map(|b| reader.at("retryBudget", |r| retry_budget(r, b))),
+    }
+}
+
+fn port_level(reader: &mut Reader<'_>, index: usize, port: &spec::PortTrafficPolicy) -> Option<(u16, PolicyBlocks)> {
+    reader.at(&format!("portLevelSettings[{index}]"), |r| {
+        let number = port.port.as_ref().map_or(0, |p| p.number);
+        let Some(number) = u16::try_from(number).ok().filter(|n| *n > 0) else {
+            r.wrong("port.number", format!("{number} is not a port"));
+            return None;
+        };
+        let blocks = PolicyBlocks {
+            connection_pool: port.connection_pool.as_ref().map(|p| pool_at(r, p)),
+            outlier_detection: port.outlier_detection.as_ref().map(|o| outlier_at(r, o)),
+            load_balancer: port.load_balancer.as_ref().map(|lb| load_balancer::read_at(r, lb)),
+            tls: port.tls.as_ref().map(|t| tls_at(r, t)),
+        };
+        Some((number, blocks))
+    })
+}
+
+fn pool_at(reader: &mut Reader<'_>, pool: &spec::ConnectionPoolSettings) -> Arc<ConnectionPool> {
+    Arc::new(reader.at("connectionPool", |r| connection_pool(r, pool)))
+}
+
+fn outlier_at(reader: &mut Reader<'_>, outlier: &spec::OutlierDetection) -> Arc<OutlierDetection> {
+    Arc::new(reader.at("outlierDetection", |r| outlier_detection(r, outlier)))
+}
+
+fn tls_at(reader: &mut Reader<'_>, settings: &spec::ClientTlsSettings) -> Arc<ClientTls> {
+    Arc::new(reader.at("tls", |r| tls(r, settings)))
+}
+
+/// Reads `connectionPool`.
+pub(super) fn connection_pool(reader: &mut Reader<'_>, pool: &spec::ConnectionPoolSettings) -> ConnectionPool {
+    let mut made = ConnectionPool::default();
+    if let Some(tcp) = &pool.tcp {
+        reader.at("tcp", |r| tcp_settings(r, tcp, &mut made));
+    }
+    if let Some(http) = &pool.http {
+        reader.at("http", |r| http_settings(r, http, &mut made));
+    }
+    made
+}
+
+fn tcp_settings(reader: &mut Reader<'_>, tcp: &spec::TcpSettings, made: &mut ConnectionPool) {
+    made.max_connections = reader.count("maxConnections", tcp.max_connections);
+    made.connect_timeout = reader.positive("connectTimeout", tcp.connect_timeout.as_ref());
+    made.keepalive = tcp.tcp_keepalive.as_ref().map(|k| reader.at("tcpKeepalive", |r| keepalive(r, k)));
+    made.max_connection_duration = reader.positive("maxConnectionDuration", tcp.max_connection_duration.as_ref());
+    made.tcp_idle_timeout = reader.duration("idleTimeout", tcp.idle_timeout.as_ref());
+}
+
+/// Reads `tcpKeepalive`.
+pub(super) fn keepalive(reader: &mut Reader<'_>, settings: &spec::TcpKeepalive) -> TcpKeepalive {
+    TcpKeepalive {
+        probes: (settings.probes > 0).then_some(settings.probes),
+        time: reader.positive("time", settings.time.as_ref()),
+        interval: reader.positive("interval", settings.interval.as_ref()),
+    }
+}
+
+fn http_settings(reader: &mut Reader<'_>, http: &spec::HttpSettings, made: &mut ConnectionPool) {
+    made.max_pending_requests = reader.count("http1MaxPendingRequests", http.http1_max_pending_requests);
+    made.max_requests = reader.count("http2MaxRequests", http.http2_max_requests);
+    made.max_requests_per_connection = reader.count("maxRequestsPerConnection", http.max_requests_per_connection);
+    made.max_retries = reader.count("maxRetries", http.max_retries);
+    made.max_concurrent_streams = reader.count("maxConcurrentStreams", http.max_concurrent_streams);
+    made.http_idle_timeout = reader.duration("idleTimeout", http.idle_timeout.as_ref());
+    made.use_client_protocol = http.use_client_protocol;
+    made.h2_upgrade = match http.h2_upgrade_policy {
+        spec::H2UpgradePolicy::Default => H2Upgrade::Default,
+        spec::H2UpgradePolicy::DoNotUpgrade => H2Upgrade::DoNotUpgrade,
+        spec::H2UpgradePolicy::Upgrade => H2Upgrade::Upgrade,
+    };
+    made.http2_keepalive =
+        http.http2_keep_alive.as_ref().and_then(|k| reader.at("http2KeepAlive", |r| http2_keepalive(r, k)));
+}
+
+fn http2_keepalive(reader: &mut Reader<'_>, settings: &spec::Http2KeepAlive) -> Option<Http2Keepalive> {
+    let timeout = reader.positive("timeout", settings.timeout.as_ref());
+    if settings.timeout.is_none() {
+        reader.wrong("timeout", "is required: without it the pings are left out");
+    }
+    let interval = reader.positive("interval", settings.interval.as_ref());
+    timeout.map(|timeout| Http2Keepalive { interval, timeout: Some(timeout) })
+}
+
+/// Reads `outlierDetection`.
+pub(super) fn outlier_detection(reader: &mut Reader<'_>, outlier: &spec::OutlierDetection) -> OutlierDetection {
+    if outlier.consecutive_errors != 0 {
+        reader.wrong("consecutiveErrors", "is not honoured any more: use consecutive5xxErrors");
+    }
+    let codes = &outlier.outlier_detection_http_error_codes;
+    let (valid, invalid): (Vec<u32>, Vec<u32>) = codes.iter().partition(|c| (100..=599).contains(*c));
+    if !invalid.is_empty() {
+        reader.wrong("outlierDetectionHttpErrorCodes", format!("{invalid:?} are not HTTP statuses"));
+    }
+    OutlierDetection {
+        consecutive_5xx: outlier.consecutive_5xx_errors,
+        consecutive_gateway: outlier.consecutive_gateway_errors,
+        split_local_origin: outlier.split_external_local_origin_errors,
+        consecutive_local_origin: outlier.consecutive_local_origin_failures,
+        interval: reader.positive("interval", outlier.interval.as_ref()),
+        base_ejection_time: reader.positive("baseEjectionTime", outlier.base_ejection_time.as_ref()),
+        max_ejection_percent: reader.percent("maxEjectionPercent", outlier.max_ejection_percent),
+        min_health_percent: reader.percent("minHealthPercent", outlier.min_health_percent),
+        http_error_codes: valid,
+    }
+}
+
+fn tls(reader: &mut Reader<'_>, settings: &spec::ClientTlsSettings) -> ClientTls {
+    let mode = match settings.mode {
+        spec::ClientTlsMode::Disable => ClientTlsMode::Disable,
+        spec::ClientTlsMode::Simple => ClientTlsMode::Simple,
+        spec::ClientTlsMode::Mutual => ClientTlsMode::Mutual,
+        spec::ClientTlsMode::IstioMutual => ClientTlsMode::IstioMutual,
+    };
+    let files = [("clientCertificate", &settings.client_certificate), ("privateKey", &settings.private_key)];
+    if mode == ClientTlsMode::Mutual && settings.credential_name.is_empty() {
+        for (field, _) in files.iter().filter(|(_, file)| file.is_empty()) {
+            reader.wrong(field, "mode MUTUAL needs it, or credentialName: no certificate is presented");
+        }
+    }
+    let mut sni = settings.sni.as_str();
+    if sni.len() > MAX_SNI {
+        reader.wrong("sni", format!("is longer than {MAX_SNI} bytes"));
+        sni = "";
+    }
+    ClientTls {
+        mode,
+        client_certificate: settings.client_certificate.as_str().into(),
+        private_key: settings.private_key.as_str().into(),
+        ca_certificates: settings.ca_certificates.as_str().into(),
+        credential_name: settings.credential_name.as_str().into(),
+        subject_alt_names: settings.subject_alt_names.iter().map(|n| n.as_str().into()).collect(),
+        sni: sni.into(),
+        insecure_skip_verify: settings.insecure_skip_verify.unwrap_or(false),
+        ca_crl: settings.ca_crl.as_str().into(),
+    }
+}
+
+fn tunnel(reader: &mut Reader<'_>, settings: &spec::TunnelSettings) -> Option<Tunnel> {
+    let post = match settings.protocol.to_ascii_uppercase().as_str() {
+        "" | "CONNECT" => false,
+        "POST" => true,
+        _ => {
+            reader.wrong("protocol", format!("{:?} is not CONNECT or POST", settings.protocol));
+            return None;
+        }
+    };
+    let Some(target_port) = u16::try_from(settings.target_port).ok().filter(|p| *p > 0) else {
+        reader.wrong("targetPort", format!("{} is not a port", settings.target_port));
+        return None;
+    };
+    if settings.target_host.is_empty() {
+        reader.wrong("targetHost", "is required");
+        return None;
+    }
+    Some(Tunnel { post, target_host: settings.target_host.as_str().into(), target_port })
+}
+
+fn retry_budget(reader: &mut Reader<'_>, budget: &spec::RetryBudget) -> RetryBudget {
+    RetryBudget {
+        percent: reader.decimal("percent", budget.percent, 100.0),
+        min_concurrency: (budget.min_retry_concurrency > 0).then_some(budget.min_retry_concurrency),
+        interval: reader.positive("budgetInterval", budget.budget_interval.as_ref()),
+    }
+}

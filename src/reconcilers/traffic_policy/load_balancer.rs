@@ -1,0 +1,154 @@
+//! `loadBalancer`.
+
+use std::sync::Arc;
+
+use super::Reader;
+use crate::{
+    api::load_balancer as spec,
+    model::{
+        destination_rule::{HashKey, HashRing, LbAlgorithm, LoadBalancer, Warmup},
+        mesh::{Distribute, LocalityLb},
+    },
+};
+
+/// Entries of a ring when nothing is said.
+const RING_SIZE: u64 = 1024;
+/// Envoy refuses larger rings.
+const MAX_RING_SIZE: u64 = 8 * 1024 * 1024;
+/// Envoy refuses larger tables.
+const MAX_TABLE_SIZE: u64 = 5_000_011;
+/// More would be no gradual start.
+const MAX_AGGRESSION: f64 = 1_000.0;
+
+pub(super) fn read_at(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings) -> Arc<LoadBalancer> {
+    Arc::new(reader.at("loadBalancer", |r| load_balancer(r, settings)))
+}
+
+fn load_balancer(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings) -> LoadBalancer {
+    if settings.zone_aware_lb_setting.is_some() {
+        reader.wrong("zoneAwareLbSetting", "not honoured yet");
+    }
+    let algorithm = match &settings.consistent_hash {
+        Some(hash) => reader.at("consistentHash", |r| consistent_hash(r, hash)),
+        None => simple(settings.simple.unwrap_or_default()),
+    };
+    let given = settings.locality_lb_setting.as_ref();
+    LoadBalancer {
+        algorithm,
+        locality: given.map(|l| reader.at("localityLbSetting", |r| locality(r, l))),
+        warmup: warmup(reader, settings),
+    }
+}
+
+fn simple(simple: spec::SimpleLb) -> LbAlgorithm {
+    match simple {
+        spec::SimpleLb::Unspecified | spec::SimpleLb::LeastConn | spec::SimpleLb::LeastRequest => {
+            LbAlgorithm::LeastRequest
+        }
+        spec::SimpleLb::Random => LbAlgorithm::Random,
+        spec::SimpleLb::Passthrough => LbAlgorithm::Passthrough,
+        spec::SimpleLb::RoundRobin => LbAlgorithm::RoundRobin,
+    }
+}
+
+fn consistent_hash(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> LbAlgorithm {
+    let ring = match (&hash.maglev, &hash.ring_hash) {
+        (Some(maglev), _) => HashRing::Maglev { table_size: reader.at("maglev", |r| table_size(r, maglev)) },
+        (None, Some(ring)) => reader.at("ringHash", |r| ring_of(r, ring.minimum_ring_size)),
+        (None, None) => ring_of(reader, hash.minimum_ring_size),
+    };
+    let key = hash_key(reader, hash);
+    if key.is_none() {
+        reader.wrong(
+            "httpHeaderName",
+            "one of httpHeaderName, httpCookie, useSourceIp, httpQueryParameterName is required: nothing is hashed",
+        );
+    }
+    LbAlgorithm::ConsistentHash { key, ring }
+}
+
+fn ring_of(reader: &mut Reader<'_>, size: u64) -> HashRing {
+    if size > MAX_RING_SIZE {
+        reader.wrong("minimumRingSize", format!("{size} is more than {MAX_RING_SIZE}"));
+    }
+    HashRing::Ring { minimum_size: if size == 0 { RING_SIZE } else { size.min(MAX_RING_SIZE) } }
+}
+
+fn table_size(reader: &mut Reader<'_>, maglev: &spec::Maglev) -> Option<u64> {
+    let size = maglev.table_size;
+    if size == 0 {
+        return None;
+    }
+    if size > MAX_TABLE_SIZE || !is_prime(size) {
+        reader.wrong("tableSize", format!("{size} is not a prime of at most {MAX_TABLE_SIZE}: 65537 is used"));
+        return None;
+    }
+    Some(size)
+}
+
+/// Cheap for what is at most [`MAX_TABLE_SIZE`].
+fn is_prime(number: u64) -> bool {
+    number > 1 && (2..).take_while(|d| d * d <= number).all(|d| number % d != 0)
+}
+
+fn hash_key(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> Option<HashKey> {
+    let text = |value: &Option<String>| value.as_deref().filter(|v| !v.is_empty()).map(Arc::from);
+    if let Some(name) = text(&hash.http_header_name) {
+        return Some(HashKey::Header(name));
+    }
+    if let Some(cookie) = hash.http_cookie.as_ref().filter(|c| !c.name.is_empty()) {
+        return Some(HashKey::Cookie {
+            name: cookie.name.as_str().into(),
+            path: cookie.path.as_str().into(),
+            ttl: reader.at("httpCookie", |r| r.duration("ttl", cookie.ttl.as_ref())),
+            attributes: cookie.attributes.iter().map(|a| (a.name.as_str().into(), a.value.as_str().into())).collect(),
+        });
+    }
+    if hash.use_source_ip == Some(true) {
+        return Some(HashKey::SourceIp);
+    }
+    text(&hash.http_query_parameter_name).map(HashKey::QueryParameter)
+}
+
+fn warmup(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings) -> Option<Warmup> {
+    if let Some(warmup) = &settings.warmup {
+        return reader.at("warmup", |r| {
+            let aggression = r.decimal("aggression", warmup.aggression, MAX_AGGRESSION);
+            Some(Warmup {
+                duration: r.positive("duration", Some(&warmup.duration))?,
+                minimum_percent: r.decimal("minimumPercent", warmup.minimum_percent, 100.0),
+                aggression: aggression.filter(|a| a.to_f64() > 0.0),
+            })
+        });
+    }
+    let duration = reader.positive("warmupDurationSecs", settings.warmup_duration_secs.as_ref())?;
+    Some(Warmup { duration, minimum_percent: None, aggression: None })
+}
+
+/// Reads `localityLbSetting`, of a DestinationRule or the mesh.
+pub(in crate::reconcilers) fn locality(reader: &mut Reader<'_>, setting: &spec::LocalityLbSetting) -> LocalityLb {
+    let distribute = setting.distribute.iter().enumerate();
+    let mut made = LocalityLb {
+        enabled: setting.enabled.unwrap_or(true),
+        distribute: distribute.map(|(i, d)| reader.at(&format!("distribute[{i}]"), |r| shares(r, d))).collect(),
+        failover: setting.failover.iter().map(|f| (f.from.as_str().into(), f.to.as_str().into())).collect(),
+        failover_priority: setting.failover_priority.iter().map(|l| l.as_str().into()).collect(),
+    };
+    if !made.distribute.is_empty() && !(made.failover.is_empty() && made.failover_priority.is_empty()) {
+        reader.wrong("failover", "has no effect beside distribute");
+        made.failover.clear();
+        made.failover_priority.clear();
+    }
+    made
+}
+
+fn shares(reader: &mut Reader<'_>, distribute: &spec::LocalityDistribute) -> Distribute {
+    let sum: u64 = distribute.to.values().map(|w| u64::from(*w)).sum();
+    if sum != 100 {
+        reader.wrong("to", format!("the shares add up to {sum}, not 100"));
+    }
+    // Patterns with more said go first, so that `*` takes what is left.
+    let mut to: Vec<(Arc<str>, u32)> = distribute.to.iter().map(|(p, w)| (p.as_str().into(), *w)).collect();
+    to.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.split('/').filter(|p| *p != "*" && !p.is_empty()).count()));
+    Distribute { from: distribute.from.as_str().into(), to }
+}
