@@ -2,10 +2,11 @@
 //!
 //! Fields follow the wire format: a plain value stands for a field whose absence equals its zero value, an `Option`
 //! for one whose presence matters (members of a oneof, messages, wrapped scalars). Enums have their zero value as
-//! default. `decode` reads any kind and version.
+//! default. `decode` reads any kind and version; `crds` writes the definitions that an API server needs.
 
 pub mod authorization_policy;
 pub mod common;
+pub mod crds;
 pub mod destination_rule;
 mod duration;
 pub mod envoy_filter;
@@ -18,6 +19,7 @@ pub mod peer_authentication;
 pub mod proxy_config;
 pub mod request_authentication;
 mod rules;
+mod schema;
 pub mod service_entry;
 pub mod sidecar;
 pub mod telemetry;

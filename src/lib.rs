@@ -12,6 +12,7 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod api;
+pub mod cli;
 pub mod engine;
 pub mod model;
 pub mod reconcilers;

@@ -158,6 +158,16 @@ impl Kind {
         self.names().versions
     }
 
+    /// The version that an API server stores. For Telemetry it is not the preferred one: clusters have objects stored
+    /// in it since before there was another.
+    #[must_use]
+    pub fn stored_version(self) -> &'static str {
+        match self {
+            Self::Telemetry => "v1alpha1",
+            _ => self.versions()[0],
+        }
+    }
+
     /// Whether objects live in a namespace.
     #[must_use]
     pub fn is_namespaced(self) -> bool {
