@@ -12,8 +12,11 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod api;
+pub mod cli;
 pub mod engine;
 pub mod model;
 pub mod snapshot;
+pub mod sources;
+pub mod telemetry;
 pub mod translate;
 pub mod xds;

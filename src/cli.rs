@@ -1,0 +1,4 @@
+//! The command line: one file per command. This is where everything is wired together.
+
+pub mod http;
+pub mod version;
