@@ -90,6 +90,8 @@ relations! {
     Policies(ObjectRef) => UnenforcedPolicy;
     /// Namespaces with connected proxies.
     Clients(Namespace) => ();
+    /// Pods and Secrets that are gone, but whose last state stays while it is still referred to.
+    Departed(ObjectRef) => ();
     /// What was wrong with objects when they were converted.
     Findings(ObjectRef) => Vec<Problem>;
 }

@@ -72,6 +72,18 @@ pub struct Round {
     pub vanished: Vec<Problem>,
 }
 
+impl Round {
+    /// Takes in what a following round changed.
+    pub fn absorb(&mut self, next: Self) {
+        self.generation = next.generation;
+        self.watched.extend(next.watched);
+        self.watched.sort_unstable();
+        self.watched.dedup();
+        self.appeared.extend(next.appeared);
+        self.vanished.extend(next.vanished);
+    }
+}
+
 /// A query that is kept alive and whose changes are reported; release it with [`Db::unwatch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Watched(NodeId);
@@ -126,6 +138,27 @@ impl Db {
             }
         }
         self.collect_later(id);
+    }
+
+    /// The value of an input now.
+    pub fn input_value<I: Input>(&mut self, key: &I) -> Option<Arc<I::Value>> {
+        let (id, value) = self.read_input(key);
+        self.collect_later(id);
+        value
+    }
+
+    /// Whether any query reads an input.
+    pub fn is_read<I: Input>(&mut self, key: &I) -> bool {
+        let id = self.input_node(key);
+        self.collect_later(id);
+        !self.node(id).readers.is_empty()
+    }
+
+    /// Whether a set has no elements.
+    pub fn is_empty<S: Set>(&mut self, key: &S) -> bool {
+        let (id, elems) = self.read_set(key);
+        self.collect_later(id);
+        elems.is_empty()
     }
 
     /// The keys of an input that have a value: for relists, not for queries.
