@@ -1,17 +1,23 @@
 //! From API objects to the model: one file per kind, each a pure conversion that returns what it understood and what
 //! is wrong. What an object says is read once, here; nothing behind parses strings again.
 
+pub mod authorization_policy;
 pub mod destination_rule;
 pub mod endpoint_slice;
+pub mod gateway;
 mod host;
 pub mod mesh_config;
 pub mod namespace;
 pub mod node;
 pub mod pod;
 mod problems;
+pub mod request_authentication;
+pub mod secret;
 pub mod service;
 pub mod service_entry;
+pub mod sidecar;
 mod traffic_policy;
+mod unenforced;
 mod visibility;
 pub mod workload_entry;
 

@@ -29,6 +29,8 @@ pub(super) fn addresses(bind: Option<&Bind>, port: u16, families: IpFamilies) ->
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]

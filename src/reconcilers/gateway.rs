@@ -1,0 +1,171 @@
+//! Gateways (translation §7). A server that cannot be programmed as it is written is left out, never weakened: no
+//! certificate check is dropped and no TLS port becomes plaintext.
+
+mod tls;
+
+use std::sync::Arc;
+
+use super::{Problems, age, host, name, namespace};
+use crate::{
+    api::{self, gateway as spec},
+    model::{Bind, Gateway, Problem, Protocol, ProtocolClass, Server, ServerTls, gateway::ServerHost},
+};
+
+/// The Gateway of an object, with the servers that can be programmed.
+#[must_use]
+pub fn convert(gateway: &api::Gateway) -> (Option<Gateway>, Vec<Problem>) {
+    let mut problems = Problems::of("Gateway", &gateway.metadata);
+    let namespace = namespace(&gateway.metadata);
+    let spec = &gateway.spec;
+    if spec.servers.is_empty() {
+        problems.add("spec.servers", "a Gateway without servers opens no port");
+    }
+    let mut servers = Vec::with_capacity(spec.servers.len());
+    for (index, server) in spec.servers.iter().enumerate() {
+        let mut reader = Reader { problems: &mut problems, path: format!("spec.servers[{index}]") };
+        servers.extend(reader.server(index, server, &namespace));
+    }
+    let made = Gateway {
+        object: problems.object().clone(),
+        age: age(&gateway.metadata),
+        name: name(&gateway.metadata),
+        selector: (!spec.selector.is_empty()).then(|| spec.selector.clone()),
+        servers,
+        namespace,
+    };
+    (Some(made), problems.into_vec())
+}
+
+/// Reads one server, telling what is wrong with its fields.
+struct Reader<'a> {
+    problems: &'a mut Problems,
+    path: String,
+}
+
+impl Reader<'_> {
+    fn add(&mut self, field: &str, reason: impl Into<String>) {
+        self.problems.add(format!("{}.{field}", self.path), reason);
+    }
+
+    fn not_honoured(&mut self, field: &str) {
+        self.problems.not_honoured(format!("{}.{field}", self.path));
+    }
+
+    fn server(&mut self, index: usize, server: &spec::Server, namespace: &Arc<str>) -> Option<Server> {
+        if !server.default_endpoint.is_empty() {
+            self.not_honoured("defaultEndpoint");
+        }
+        if server.port.target_port != 0 {
+            self.not_honoured("port.targetPort");
+        }
+        let port = self.port(server.port.number);
+        let protocol = self.protocol(&server.port.protocol);
+        let bind = self.bind(&server.bind);
+        let hosts = self.hosts(&server.hosts, namespace);
+        let (port, protocol, bind) = (port?, protocol?, bind?);
+        let tls = self.tls(protocol, server.tls.as_ref())?;
+        let redirect = server.tls.as_ref().is_some_and(|t| t.https_redirect);
+        let plaintext_http = protocol.class() == ProtocolClass::Http;
+        if redirect && !plaintext_http {
+            self.add("tls.httpsRedirect", "only plaintext HTTP can be redirected to HTTPS; it is ignored");
+        }
+        if hosts.is_empty() {
+            self.add("hosts", "no usable host is left; the server is not programmed");
+            return None;
+        }
+        Some(Server {
+            index,
+            name: server.name.as_str().into(),
+            port,
+            port_name: server.port.name.as_str().into(),
+            protocol,
+            bind,
+            hosts,
+            https_redirect: redirect && plaintext_http,
+            tls,
+        })
+    }
+
+    fn port(&mut self, number: u32) -> Option<u16> {
+        let port = u16::try_from(number).ok().filter(|p| *p != 0);
+        if port.is_none() {
+            self.add("port.number", format!("{number} is not a port, 1 to 65535; the server is not programmed"));
+        }
+        port
+    }
+
+    fn protocol(&mut self, word: &str) -> Option<Protocol> {
+        let known = Protocol::parse(word).filter(|p| *p != Protocol::Udp);
+        if known.is_none() {
+            let reason = format!(
+                "protocol {word:?} is not one of HTTP, HTTPS, HTTP2, GRPC, GRPC-WEB, MONGO, TCP, TLS; the server is \
+                 not programmed"
+            );
+            self.add("port.protocol", reason);
+        }
+        known
+    }
+
+    /// `Some(None)` is the wildcard.
+    fn bind(&mut self, text: &str) -> Option<Option<Bind>> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let bind = Bind::parse(text);
+        if bind.is_none() {
+            let reason = format!("{text:?} is neither an IP address nor unix://<path>; the server is not programmed");
+            self.add("bind", reason);
+        }
+        bind.map(Some)
+    }
+
+    fn hosts(&mut self, hosts: &[String], namespace: &Arc<str>) -> Vec<ServerHost> {
+        let mut usable = Vec::with_capacity(hosts.len());
+        for (i, text) in hosts.iter().enumerate() {
+            match server_host(text, namespace) {
+                Ok(host) => usable.push(host),
+                Err(reason) => self.add(&format!("hosts[{i}]"), format!("{reason}; it is left out")),
+            }
+        }
+        usable.sort();
+        usable.dedup();
+        usable
+    }
+
+    /// `Some(None)` is plaintext, `None` is a server that must not be programmed.
+    fn tls(&mut self, protocol: Protocol, tls: Option<&spec::ServerTlsSettings>) -> Option<Option<ServerTls>> {
+        match (protocol.is_tls(), tls) {
+            (true, None) => {
+                self.add("tls", "protocols HTTPS and TLS need it; the server is not programmed");
+                None
+            }
+            (true, Some(settings)) => tls::read(settings, self).map(Some),
+            (false, Some(settings)) if tls::says_more_than_redirect(settings) => {
+                self.add("tls", "it needs protocol HTTPS or TLS; the server is not programmed");
+                None
+            }
+            (false, _) => Some(None),
+        }
+    }
+}
+
+/// `[namespace/]dnsName` (translation §7.4).
+fn server_host(text: &str, own: &Arc<str>) -> Result<ServerHost, String> {
+    let (namespace, name) = match text.split_once('/') {
+        None | Some(("*", _)) => (None, text.rsplit('/').next().unwrap_or_default()),
+        Some((".", name)) => (Some(own.clone()), name),
+        Some((namespace, name)) if is_label(namespace) => (Some(namespace.into()), name),
+        Some((namespace, _)) => return Err(format!("{namespace:?} of {text:?} is not a namespace, \".\" or \"*\"")),
+    };
+    let host = if name == "*" { "*".into() } else { host::parse(name)? };
+    Ok(ServerHost { namespace, host })
+}
+
+/// Whether a text can be the name of a namespace.
+pub(super) fn is_label(text: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(inside) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests;

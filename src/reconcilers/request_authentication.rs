@@ -1,0 +1,21 @@
+//! RequestAuthentications (translation §8.4). They are not enforced yet, and never silently ignored: the workloads that one
+//! selects deny all inbound (design §2, truth 5).
+
+use super::{Problems, unenforced};
+use crate::{
+    api,
+    model::{Problem, UnenforcedPolicy},
+};
+
+/// The policy of an object; `None` when it names no tokens, which refuses nothing.
+#[must_use]
+pub fn convert(policy: &api::RequestAuthentication) -> (Option<UnenforcedPolicy>, Vec<Problem>) {
+    let mut problems = Problems::of("RequestAuthentication", &policy.metadata);
+    let spec = &policy.spec;
+    if spec.jwt_rules.is_empty() {
+        return (None, Vec::new());
+    }
+    let targets: Vec<_> = spec.target_ref.iter().chain(&spec.target_refs).cloned().collect();
+    let made = unenforced::policy(&policy.metadata, spec.selector.as_ref(), &targets, &mut problems);
+    (Some(made), problems.into_vec())
+}
