@@ -14,6 +14,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub mod api;
 pub mod engine;
 pub mod model;
+pub mod reconcilers;
 pub mod snapshot;
 pub mod translate;
 pub mod xds;
