@@ -220,3 +220,6 @@ fn finish(
     let origin = origin.or_else(|| Some((server.gateway.object.clone(), server.field(""))));
     Chain::new(ChainParts { name, matching, filters, transport_socket }.build(), refs, origin)
 }
+
+#[cfg(test)]
+mod tests;

@@ -233,3 +233,6 @@ pub(super) fn plaintext_http() -> FilterChainMatch {
         ..FilterChainMatch::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

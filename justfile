@@ -1,0 +1,56 @@
+# The doors of the project. Each recipe calls a script or a cargo command that works without `just` too.
+
+tools := "e2e/tools"
+
+# This list.
+default:
+    @just --list --unsorted
+
+# Objects in, a real Envoy routing real requests out.
+demo *args:
+    e2e/demo {{args}}
+
+# Every check and every test (or only some stages: `just test unit envoy`).
+test *stages:
+    e2e/test {{stages}}
+
+# What continuous integration runs.
+ci:
+    .ci/run
+
+# Formatting and clippy.
+lint:
+    e2e/test format lint
+
+# Formats the code.
+fmt:
+    cargo fmt --all
+
+# Which module may name which other one.
+layers:
+    {{tools}}/layers
+
+# Writes generated files.
+gen:
+    {{tools}}/gen
+
+# Compares generated files with what the code generates.
+gen-check:
+    {{tools}}/gen --check
+
+# Licences, banned and duplicate crates, sources (these fail), and advisories (these warn). The first time compiles cargo-deny.
+deny:
+    "$({{tools}}/fetch cargo-deny)" check bans licenses sources
+    -"$({{tools}}/fetch cargo-deny)" check advisories
+
+# Fuzzes an entry point with cargo-fuzz (needs a nightly toolchain); `e2e/test` replays the corpora without it.
+fuzz target *args:
+    PATH="$(dirname "$({{tools}}/fetch cargo-fuzz)"):$PATH" cargo +nightly fuzz run --fuzz-dir e2e/fuzz {{target}} {{args}}
+
+# Benchmarks of conversion, translation and diff.
+bench *args:
+    cargo bench --locked -p mizzen-e2e {{args}}
+
+# Rewrites the golden files with what the code gives now. Review the difference.
+bless:
+    MIZZEN_BLESS=1 cargo test --locked -p mizzen-e2e --test golden
