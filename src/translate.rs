@@ -5,4 +5,6 @@ pub mod clusters;
 pub mod endpoints;
 pub mod filters;
 pub mod listeners;
+pub mod routes;
 pub mod secrets;
+pub mod virtual_hosts;
