@@ -3,6 +3,17 @@
 //! It knows neither Kubernetes nor translation. What it needs of the rest of the house it asks for by the traits
 //! of this module; what it serves are [`Snapshot`]s.
 
+mod barriers;
+mod delta;
+mod machine;
+mod quarantine;
+#[cfg(test)]
+mod random_tests;
+mod sotw;
+mod subscription;
+#[cfg(test)]
+mod testing;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::future::BoxFuture;
@@ -12,6 +23,10 @@ use crate::{
     model::Proxy,
     snapshot::{Name, ResourceType, Snapshot, Version},
 };
+
+pub use barriers::Settings;
+pub use machine::{Judgement, Machine, Protocol, Received, Response, SecretGate};
+pub use subscription::Status;
 
 /// What a proxy is given: the newest snapshot of its class, replaced whenever an engine round changed it.
 pub struct Attachment {
