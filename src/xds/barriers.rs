@@ -53,17 +53,22 @@ struct Removing {
 /// The clusters and route configurations that something the client may still run leads to.
 #[derive(Debug, Default)]
 pub(super) struct InUse {
-    /// Something whose references are not known may be in use.
-    everything: bool,
+    /// Something whose references are not known may be in use: a listener or a route…
+    any_cluster: bool,
+    /// …or a listener.
+    any_route: bool,
     clusters: HashSet<Name>,
     routes: HashSet<Name>,
 }
 
 impl InUse {
-    fn add(&mut self, have: &Have) {
+    fn add(&mut self, t: ResourceType, have: &Have) {
         match have {
             Have::Nothing => {}
-            Have::Unknown => self.everything = true,
+            Have::Unknown => {
+                self.any_cluster = true;
+                self.any_route |= t == ResourceType::Listener;
+            }
             Have::Resource(r) => self.add_resource(r),
         }
     }
@@ -74,17 +79,18 @@ impl InUse {
     }
 
     fn merge(&mut self, other: &Self) {
-        self.everything |= other.everything;
+        self.any_cluster |= other.any_cluster;
+        self.any_route |= other.any_route;
         self.clusters.extend(other.clusters.iter().cloned());
         self.routes.extend(other.routes.iter().cloned());
     }
 
     fn cluster(&self, name: &str) -> bool {
-        self.everything || self.clusters.contains(name)
+        self.any_cluster || self.clusters.contains(name)
     }
 
     pub(super) fn route(&self, name: &str) -> bool {
-        self.everything || self.routes.contains(name)
+        self.any_route || self.routes.contains(name)
     }
 }
 
@@ -182,9 +188,9 @@ impl Barriers {
     pub(super) fn listeners_sent(&mut self, items: &[Sent], routes: impl Fn(&str) -> Have) {
         for item in items.iter().filter(|i| !i.have.is_nothing()) {
             let before = self.unsettled.entry(Arc::clone(&item.name)).or_default();
-            before.add(&item.have);
+            before.add(ResourceType::Listener, &item.have);
             if let Have::Resource(old) = &item.have {
-                old.refs.routes.iter().for_each(|r| before.add(&routes(r)));
+                old.refs.routes.iter().for_each(|r| before.add(ResourceType::Route, &routes(r)));
             }
         }
     }
@@ -192,10 +198,11 @@ impl Barriers {
     /// What the client may still run, apart from what the snapshot says.
     pub(super) fn in_use(&mut self, watches: &Watches, snapshot: &Snapshot, now: Instant, limits: &Settings) -> InUse {
         self.unsettled.retain(|name, _| !settled(name, watches, snapshot));
-        let mut used = InUse { everything: resuming(watches, now, limits), ..InUse::default() };
-        for watch in [ResourceType::Listener, ResourceType::Route].into_iter().filter_map(|t| watches[t].as_ref()) {
-            watch.lagging.values().for_each(|lag| used.add(&lag.have));
-            watch.in_flight.iter().flat_map(|f| &f.items).for_each(|i| used.add(&i.have));
+        let mut used = InUse { any_cluster: resuming(watches, now, limits), ..InUse::default() };
+        for t in [ResourceType::Listener, ResourceType::Route] {
+            let Some(watch) = &watches[t] else { continue };
+            watch.lagging.values().for_each(|lag| used.add(t, &lag.have));
+            watch.in_flight.iter().flat_map(|f| &f.items).for_each(|i| used.add(t, &i.have));
         }
         self.unsettled.values().for_each(|u| used.merge(u));
         used
@@ -256,6 +263,10 @@ fn settled(name: &str, watches: &Watches, snapshot: &Snapshot) -> bool {
         })
 }
 
+/// Whether the client has some version of what it asks for, or was told that there is none.
 fn answered(watch: Option<&Watch>, name: &str) -> bool {
-    watch.is_some_and(|w| w.subscribed(name) && !w.lagging.contains_key(name) && !w.is_in_flight(name))
+    watch.is_some_and(|w| {
+        let waits = w.lagging.get(name).is_some_and(|lag| lag.have.is_nothing());
+        w.subscribed(name) && !waits && !w.in_flight_as(name).any(|i| i.have.is_nothing())
+    })
 }

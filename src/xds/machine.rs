@@ -287,19 +287,22 @@ impl Machine {
     fn refused(&mut self, t: ResourceType, response: InFlight, reason: &str) {
         let Some(watch) = &mut self.watches[t] else { return };
         watch.status.last_error = Some(reason.into());
+        let resources = response.items.iter().filter(|i| i.resource.is_some()).count();
+        if resources == 0 && response.conclusive {
+            return; // A removal is no reason to refuse: asking again would never end.
+        }
+        response.items.iter().for_each(|i| watch.not_taken(i));
+        let conclusive = response.conclusive && resources == 1;
         // What was sent again since is judged by the answer to that.
         let (live, removals): (Vec<Sent>, Vec<Sent>) = response
             .items
             .into_iter()
             .filter(|i| watch.subscribed(&i.name) && !watch.is_in_flight(&i.name))
             .partition(|i| i.resource.is_some());
-        if live.is_empty() {
-            return; // A removal is no reason to refuse: asking again would never end.
-        }
         for item in removals {
             watch.lagging.insert(item.name, Lag { have: item.have, forced: true });
         }
-        if let ([only], true) = (live.as_slice(), response.conclusive) {
+        if let ([only], true) = (live.as_slice(), conclusive) {
             let only = only.clone();
             return self.quarantine(t, only, response.seq, reason);
         }
@@ -314,7 +317,7 @@ impl Machine {
         let (Some(watch), Some(resource)) = (&mut self.watches[t], culprit.resource) else { return };
         let name = culprit.name;
         watch.refused.insert(Arc::clone(&name), resource.version);
-        watch.lagging.insert(Arc::clone(&name), Lag { have: culprit.have, forced: false });
+        watch.lagging.insert(Arc::clone(&name), Lag { have: culprit.have, forced: culprit.forced });
         match t {
             ResourceType::Cluster => self.barriers.cluster_refused(&name),
             ResourceType::Endpoint => self.barriers.endpoints_settled(std::iter::once(&name), seq),
@@ -370,8 +373,8 @@ impl Machine {
                     continue;
                 }
             };
-            let have = watch.lagging.remove(&name).unwrap_or_default().have;
-            items.push(Sent { name, resource, have });
+            let Lag { have, forced } = watch.lagging.remove(&name).unwrap_or_default();
+            items.push(Sent { name, resource, have, forced });
         }
         if t == ResourceType::Cluster {
             let view = &self.snapshot.views[t];

@@ -56,6 +56,8 @@ pub(super) struct Sent {
     pub(super) resource: Option<Arc<Resource>>,
     /// What the client had before.
     pub(super) have: Have,
+    /// What it had is not certain, or it asked: see [`Lag::forced`].
+    pub(super) forced: bool,
 }
 
 /// A response that is not acknowledged yet.
@@ -155,9 +157,30 @@ impl Watch {
         self.wildcard || self.names.contains(name)
     }
 
+    /// Where a name stands in responses that are not acknowledged yet.
+    pub(super) fn in_flight_as(&self, name: &str) -> impl Iterator<Item = &Sent> {
+        self.in_flight.iter().flat_map(|f| &f.items).filter(move |i| &*i.name == name)
+    }
+
     /// Whether a response with this name is not acknowledged yet.
     pub(super) fn is_in_flight(&self, name: &str) -> bool {
-        self.in_flight.iter().any(|f| f.items.iter().any(|i| &*i.name == name))
+        self.in_flight_as(name).next().is_some()
+    }
+
+    /// A response was refused: what was sent since must not take for granted that the client has its items.
+    pub(super) fn not_taken(&mut self, item: &Sent) {
+        let Some(version) = item.resource.as_ref().map(|r| r.version) else { return };
+        let mut correct = |have: &mut Have, forced: &mut bool| {
+            if have.version() == Some(version) {
+                *have = item.have.clone();
+                *forced = true;
+            }
+        };
+        let later = self.in_flight.iter_mut().flat_map(|f| &mut f.items).filter(|i| i.name == item.name);
+        later.for_each(|i| correct(&mut i.have, &mut i.forced));
+        if let Some(lag) = self.lagging.get_mut(&item.name) {
+            correct(&mut lag.have, &mut lag.forced);
+        }
     }
 
     /// The client asks for a name and must get an answer.
