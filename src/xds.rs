@@ -3,9 +3,12 @@
 //! It knows neither Kubernetes nor translation. What it needs of the rest of the house it asks for by the traits
 //! of this module; what it serves are [`Snapshot`]s.
 
+pub mod auth;
 mod barriers;
+mod body;
 mod delta;
 mod machine;
+pub mod node;
 mod quarantine;
 #[cfg(test)]
 mod random_tests;

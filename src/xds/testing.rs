@@ -7,8 +7,14 @@ use std::{
 };
 
 use envoy_types::pb::{
-    envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
-    google::rpc::Status as RpcStatus,
+    envoy::{
+        config::core::v3::Node,
+        service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
+    },
+    google::{
+        protobuf::{Struct, Value, value::Kind},
+        rpc::Status as RpcStatus,
+    },
 };
 
 use super::{Judgement, Machine, Protocol, Response, Settings};
@@ -195,4 +201,15 @@ fn describe(response: &Response) -> String {
     words.extend(response.resources.iter().map(|r| r.name.to_string()));
     words.extend(response.removed.iter().map(|n| format!("-{n}")));
     words.join(" ")
+}
+
+/// The node of a sidecar.
+pub(super) fn node(namespace: &str, service_account: &str) -> Node {
+    let text = |s: &str| Value { kind: Some(Kind::StringValue(s.to_owned())) };
+    let fields = [("NAMESPACE", namespace), ("SERVICE_ACCOUNT", service_account), ("CLUSTER_ID", "Kubernetes")];
+    Node {
+        id: format!("sidecar~10.0.0.1~pod.{namespace}~{namespace}.svc.cluster.local"),
+        metadata: Some(Struct { fields: fields.iter().map(|(k, v)| ((*k).to_owned(), text(v))).collect() }),
+        ..Node::default()
+    }
 }

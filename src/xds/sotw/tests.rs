@@ -158,8 +158,8 @@ fn the_culprit_of_a_first_set_is_left_out() {
         nack lds ?
         < lds a b
         nack lds ?
-        ! lds b refused ?
         < lds a c
+        ! lds b refused ?
         ack lds
     ");
 }
