@@ -6,16 +6,22 @@
 pub mod auth;
 mod barriers;
 mod body;
+pub mod clients;
+pub mod debug;
 mod delta;
+pub mod listen;
 mod machine;
 pub mod node;
 mod quarantine;
 #[cfg(test)]
 mod random_tests;
+mod server;
 mod sotw;
+mod stream;
 mod subscription;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -29,6 +35,7 @@ use crate::{
 
 pub use barriers::Settings;
 pub use machine::{Judgement, Machine, Protocol, Received, Response, SecretGate};
+pub use server::{Ads, Shared, services};
 pub use subscription::Status;
 
 /// What a proxy is given: the newest snapshot of its class, replaced whenever an engine round changed it.

@@ -93,7 +93,7 @@ enum Step {
 
 /// The state of one stream.
 pub struct Machine {
-    pub(super) protocol: Protocol,
+    protocol: Protocol,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) watches: TypeMap<Option<Watch>>,
     pub(super) barriers: Barriers,
@@ -128,6 +128,12 @@ impl Machine {
             seq: 0,
             judgements: Vec::new(),
         }
+    }
+
+    /// The form of ADS that it speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Replaces the snapshot. Costs what differs.
