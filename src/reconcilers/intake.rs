@@ -8,8 +8,7 @@ use std::{
 
 use super::{
     ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
-    namespace, node, pod, request_authentication, secret, service, service_entry, sidecar,
-    workload_entry,
+    namespace, node, pod, request_authentication, secret, service, service_entry, sidecar, workload_entry,
 };
 use crate::{
     api::{Kind, Object},
