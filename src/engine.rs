@@ -39,4 +39,5 @@ fn register(db: &mut graph::Db) {
     sidecars::register(db);
     clusters::register(db);
     sidecar_listeners::register(db);
+    sidecar_routes::register(db);
 }

@@ -7,9 +7,7 @@ use super::{
     services::{Exceptions, Outlook, Seen, mesh},
 };
 use crate::{
-    model::{
-        EffectivePolicy, Host, Namespace, Problem, destination_rule::effective_policy, virtual_service::Destination,
-    },
+    model::{EffectivePolicy, Host, Namespace, destination_rule::effective_policy, virtual_service::Destination},
     translate::clusters::cluster_name,
 };
 
@@ -22,14 +20,6 @@ pub(super) struct Resolved {
     pub(super) policy: Option<EffectivePolicy>,
     /// Why there is no such cluster.
     pub(super) missing: Option<String>,
-}
-
-impl Resolved {
-    /// The problem of a route that leads there, if it is one.
-    pub(super) fn problem(&self, of: &crate::model::ObjectRef, field: &str) -> Option<Problem> {
-        let reason = self.missing.clone()?;
-        Some(Problem { object: of.clone(), field: field.to_owned(), reason })
-    }
 }
 
 /// What a host is for clients of a namespace, whatever their labels.

@@ -1,6 +1,6 @@
 //! Sets of keys by what they are looked up by. Each entry is small and ordered by age where conflicts are decided.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
     graph::{Cx, Db, Emission, Emit, Set},
@@ -15,10 +15,10 @@ use crate::model::{
 };
 
 macro_rules! index {
-    ($($(#[$doc:meta])* $name:ident($key:ty) of $elem:ty;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($($key:ty),+) of $elem:ty;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-        pub(super) struct $name(pub(super) $key);
+        pub(super) struct $name($(pub(super) $key),+);
 
         impl Set for $name {
             type Elem = $elem;
@@ -30,6 +30,8 @@ macro_rules! index {
 index! {
     /// Services of a host: Kubernetes' before ServiceEntries, then oldest first.
     ServicesByHost(Host) of (Registry, Age, ServiceKey);
+    /// Services with an address and a port, oldest first.
+    VipOwners(IpAddr, u16) of (Age, ServiceKey);
     /// Services of a namespace.
     ServicesIn(Namespace) of ServiceKey;
     /// All namespaces with services.
@@ -90,6 +92,11 @@ macro_rules! emitters {
 emitters! {
     ServiceKey => IndexServiceByHost: ServicesByHost |key, service, cx| {
         vec![(ServicesByHost(key.host.clone()), (service.registry, service.age.clone(), key.clone()))]
+    };
+    ServiceKey => IndexVips: VipOwners |key, service, cx| {
+        let ports = || service.ports.iter().map(|p| p.number);
+        let pairs = service.vips.iter().flat_map(|ip| ports().map(|port| VipOwners(*ip, port)));
+        pairs.map(|owner| (owner, (service.age.clone(), key.clone()))).collect()
     };
     ServiceKey => IndexServiceIn: ServicesIn |key, service, cx| {
         vec![(ServicesIn(service.namespace.clone()), key.clone())]

@@ -47,6 +47,13 @@ impl Encoder {
         Self::assemble(t, name, version, pieces.into_iter().map(|(_, b)| b).collect(), refs, false)
     }
 
+    /// Wraps one piece of a resource, so that parts can hold it: [`Resource::body_bytes`] gives it back. It is
+    /// never sent on its own.
+    #[must_use]
+    pub fn piece(name: Name, piece: (Version, Bytes), refs: Refs) -> Resource {
+        Resource { name, version: piece.0, refs, entry: vec![piece.1], any_offset: 0, body_offset: 0 }
+    }
+
     fn assemble(
         t: ResourceType,
         name: Name,
