@@ -31,6 +31,7 @@ use envoy_types::pb::{
     google::protobuf::{Any, Struct, Value, value::Kind},
 };
 
+pub(super) use self::action::{direct_response, forward};
 pub use self::{action::default_route, hash_policy::hash_policy, retry::retry_policy};
 use crate::{
     model::{
@@ -217,7 +218,7 @@ fn config_metadata(object: &ObjectRef) -> Metadata {
 }
 
 /// A match of every request.
-fn any_request() -> RouteMatch {
+pub(super) fn any_request() -> RouteMatch {
     RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".to_owned())), ..RouteMatch::default() }
 }
 

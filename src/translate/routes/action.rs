@@ -44,7 +44,7 @@ pub fn default_route(cluster: &str, hash: Option<&HashKey>, retries: Option<&Ret
 }
 
 /// A route action with nothing but timeouts: none unless given, for gRPC's own header too.
-pub(in crate::translate) fn forward(timeout: Option<Duration>) -> RouteAction {
+pub(crate) fn forward(timeout: Option<Duration>) -> RouteAction {
     let timeout = wire::duration(timeout.unwrap_or_default());
     #[expect(deprecated, reason = "its replacement also ends streams that go on, which Istio's users do not expect")]
     let action = RouteAction { timeout, max_grpc_timeout: timeout, ..RouteAction::default() };
@@ -52,7 +52,7 @@ pub(in crate::translate) fn forward(timeout: Option<Duration>) -> RouteAction {
 }
 
 /// An answer without a service.
-pub(in crate::translate) fn direct_response(status: u16, body: Option<&Body>) -> Action {
+pub(crate) fn direct_response(status: u16, body: Option<&Body>) -> Action {
     let specifier = body.map(|body| match body {
         Body::Text(text) => Specifier::InlineString(text.to_string()),
         Body::Bytes(bytes) => Specifier::InlineBytes(bytes.to_vec()),

@@ -1,0 +1,123 @@
+//! The names under which clients reach a host (translation §6.2).
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::{bracketed, host_and_port};
+use crate::model::{
+    Host, Service,
+    service::{Registry, Resolution},
+};
+
+/// Everything that decides the domains of a service.
+#[derive(Clone, Copy, Debug)]
+pub struct DomainInput<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// ExternalName Services that lead to it.
+    pub aliases: &'a [Host],
+    /// The proxy's DNS domain, e.g. `default.svc.cluster.local`.
+    pub proxy_domain: &'a str,
+    /// The service's addresses for the proxy (its families, its cluster).
+    pub vips: &'a [IpAddr],
+    /// Adds `:port` to each, for lists of many ports (`http_proxy`, Unix sockets); the others ignore ports.
+    pub with_port: Option<u16>,
+}
+
+/// The domains of a service's virtual host, without duplicates (letters compared without case). `known` says
+/// whether a short form is the full name of a host in the same route configuration: that host keeps it.
+pub fn service_domains(input: &DomainInput<'_>, known: &mut dyn FnMut(&str) -> bool) -> Vec<String> {
+    let mut found = Domains::new(input.with_port);
+    let headless =
+        input.service.resolution == Resolution::Passthrough && input.service.registry == Registry::Kubernetes;
+    for host in std::iter::once(&input.service.host).chain(input.aliases) {
+        found.add(host);
+        for short in short_forms(host, input.proxy_domain) {
+            if !known(&short) {
+                found.add(&short);
+            }
+        }
+    }
+    if headless {
+        found.add_wildcards();
+    }
+    input.vips.iter().filter(|ip| !ip.is_unspecified()).for_each(|ip| found.add(&ip.to_string()));
+    found.list
+}
+
+/// The domains of a `VirtualService`'s host that is no service.
+#[must_use]
+pub fn rule_domains(host: &str, with_port: Option<u16>) -> Vec<String> {
+    let mut found = Domains::new(with_port);
+    found.add(host);
+    found.list
+}
+
+/// Domains in order, each once.
+struct Domains {
+    port: Option<u16>,
+    seen: BTreeSet<String>,
+    list: Vec<String>,
+}
+
+impl Domains {
+    const fn new(port: Option<u16>) -> Self {
+        Self { port, seen: BTreeSet::new(), list: Vec::new() }
+    }
+
+    fn add(&mut self, host: &str) {
+        self.push(bracketed(host));
+        if let Some(port) = self.port {
+            self.push(host_and_port(host, port));
+        }
+    }
+
+    /// The members of headless services have names below it.
+    fn add_wildcards(&mut self) {
+        let below: Vec<String> = self.list.iter().map(|d| format!("*.{d}")).collect();
+        below.into_iter().for_each(|d| self.push(d));
+    }
+
+    fn push(&mut self, domain: String) {
+        if self.seen.insert(domain.to_ascii_lowercase()) {
+            self.list.push(domain);
+        }
+    }
+}
+
+/// What else a host is called by clients of a DNS domain.
+fn short_forms(host: &str, proxy_domain: &str) -> Vec<String> {
+    let mut forms = Vec::new();
+    if host.parse::<IpAddr>().is_err() {
+        forms.push(format!("{host}."));
+    }
+    match proxy_domain.split_once(".svc.") {
+        Some((namespace, suffix)) => forms.extend(kubernetes_forms(host, namespace, suffix)),
+        None => forms.extend(plain_forms(host, proxy_domain)),
+    }
+    forms
+}
+
+/// Of `svc.ns.svc.<suffix>`: with the namespace always, without it in the same one only.
+fn kubernetes_forms(host: &str, namespace: &str, suffix: &str) -> Vec<String> {
+    if !host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with(".svc.")) {
+        return Vec::new();
+    }
+    let qualified = host.split(".svc.").next().unwrap_or(host);
+    match qualified.split_once('.') {
+        Some((name, ns)) if ns == namespace => vec![name.to_owned(), format!("{qualified}.svc"), qualified.to_owned()],
+        Some(_) => vec![qualified.to_owned(), format!("{qualified}.svc")],
+        None => Vec::new(),
+    }
+}
+
+/// Without the end that host and domain share; and, when two labels are left, with one more of it.
+fn plain_forms(host: &str, domain: &str) -> Vec<String> {
+    let labels: Vec<&str> = host.split('.').collect();
+    let shared = host.rsplit('.').zip(domain.rsplit('.')).take_while(|(a, b)| a == b).count();
+    let unique = labels.len() - shared;
+    match (shared, unique) {
+        (0, _) | (_, 0) => Vec::new(),
+        (_, 2) => vec![labels[..2].join("."), labels[..3].join(".")],
+        _ => vec![labels[..unique].join(".")],
+    }
+}
