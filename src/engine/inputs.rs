@@ -45,22 +45,16 @@ pub struct ServiceKey {
 
 impl Input for ServiceKey {
     type Value = Service;
-    fn object(&self) -> Option<ObjectRef> {
-        Some(self.object.clone())
-    }
 }
 
 macro_rules! relations {
-    ($($(#[$doc:meta])* $name:ident($key:ty) => $value:ty $(, of $kind:literal)?;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($key:ty) => $value:ty;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(pub $key);
 
         impl Input for $name {
             type Value = $value;
-            $(fn object(&self) -> Option<ObjectRef> {
-                Some(ObjectRef { kind: $kind, namespace: self.0.namespace.clone(), name: self.0.name.clone() })
-            })?
         }
     )*};
 }
@@ -69,7 +63,7 @@ relations! {
     /// The mesh configuration.
     Mesh(()) => MeshConfig;
     /// EndpointSlices.
-    Slices(NamespacedName) => SliceEndpoints, of "EndpointSlice";
+    Slices(NamespacedName) => SliceEndpoints;
     /// Pods.
     Pods(NamespacedName) => PodFacts;
     /// Nodes, by name.
@@ -77,21 +71,21 @@ relations! {
     /// Namespaces, by name.
     Namespaces(Namespace) => NamespaceFacts;
     /// Endpoints and selectors of ServiceEntries.
-    External(NamespacedName) => ExternalMembers, of "ServiceEntry";
+    External(NamespacedName) => ExternalMembers;
     /// WorkloadEntries.
-    Workloads(NamespacedName) => WorkloadFacts, of "WorkloadEntry";
+    Workloads(NamespacedName) => WorkloadFacts;
     /// VirtualServices.
-    VirtualServices(NamespacedName) => VirtualService, of "VirtualService";
+    VirtualServices(NamespacedName) => VirtualService;
     /// DestinationRules.
-    DestinationRules(NamespacedName) => DestinationRule, of "DestinationRule";
+    DestinationRules(NamespacedName) => DestinationRule;
     /// Gateways.
-    Gateways(NamespacedName) => Gateway, of "Gateway";
+    Gateways(NamespacedName) => Gateway;
     /// Sidecars.
-    Sidecars(NamespacedName) => Sidecar, of "Sidecar";
+    Sidecars(NamespacedName) => Sidecar;
     /// Secrets with certificates.
-    Secrets(NamespacedName) => TlsSecret, of "Secret";
+    Secrets(NamespacedName) => TlsSecret;
     /// EnvoyFilters.
-    EnvoyFilters(NamespacedName) => EnvoyFilter, of "EnvoyFilter";
+    EnvoyFilters(NamespacedName) => EnvoyFilter;
     /// AuthorizationPolicies and RequestAuthentications, which are not enforced yet.
     Policies(ObjectRef) => UnenforcedPolicy;
     /// Namespaces with connected proxies.

@@ -21,7 +21,6 @@ fn route(name: &str, matches: Vec<HttpMatch>, action: HttpAction) -> HttpRoute {
     HttpRoute {
         name: name.into(),
         index: 0,
-        delegate: None,
         matches,
         action,
         rewrite: None,
