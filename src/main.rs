@@ -1,3 +1,7 @@
 //! The `mizzen` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mizzen::cli::main(std::env::args_os())
+}

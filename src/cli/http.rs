@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -28,31 +29,31 @@ use crate::telemetry::{
 /// What the debug endpoints show. Private keys are redacted by who implements it.
 pub trait DebugData: Send + Sync + 'static {
     /// What each proxy was sent and acknowledged: an array; of one namespace if given (contract §1.1).
-    fn syncz(&self, namespace: Option<&str>) -> Value;
+    fn syncz(&self, namespace: Option<String>) -> BoxFuture<'_, Value>;
 
     /// The connections: `{totalClients, clients: […]}`.
-    fn adsz(&self) -> Value;
+    fn adsz(&self) -> BoxFuture<'_, Value>;
 
     /// What a proxy has, as Envoy's admin interface writes it; `None` if no connected proxy's id contains this one.
-    fn config_dump(&self, query: &ConfigDump<'_>) -> Option<Value>;
+    fn config_dump(&self, query: ConfigDump) -> BoxFuture<'_, Option<Value>>;
 
-    /// The configuration objects, with problems.
-    fn configz(&self) -> Value;
+    /// The configuration objects.
+    fn configz(&self) -> BoxFuture<'_, Value>;
 
     /// The services.
-    fn registryz(&self) -> Value;
+    fn registryz(&self) -> BoxFuture<'_, Value>;
 
     /// The endpoints.
-    fn endpointz(&self) -> Value;
+    fn endpointz(&self) -> BoxFuture<'_, Value>;
 }
 
 /// Which dump is asked for.
 #[derive(Clone, Debug)]
-pub struct ConfigDump<'a> {
+pub struct ConfigDump {
     /// Part of the id of a connection.
-    pub proxy_id: &'a str,
+    pub proxy_id: String,
     /// Only these types, short names or type URLs; all if empty.
-    pub types: Vec<&'a str>,
+    pub types: Vec<String>,
     /// Whether endpoints are included.
     pub include_endpoints: bool,
 }
@@ -155,25 +156,26 @@ async fn debug(
     let data = &context.debug;
     let value = match name.as_str() {
         "list" => NAMES.as_slice().into(),
-        "syncz" => data.syncz(query.namespace.as_deref()),
-        "adsz" | "connections" => data.adsz(),
-        "configz" => data.configz(),
-        "registryz" => data.registryz(),
-        "endpointz" => data.endpointz(),
+        "syncz" => data.syncz(query.namespace).await,
+        "adsz" | "connections" => data.adsz().await,
+        "configz" => data.configz().await,
+        "registryz" => data.registryz().await,
+        "endpointz" => data.endpointz().await,
         "problems" => context.problems.to_json(),
-        "config_dump" => return config_dump(&**data, &query),
+        "config_dump" => return config_dump(&**data, query).await,
         _ => return text(StatusCode::NOT_FOUND, "404 page not found\n"),
     };
     json(&value, query.pretty.is_some())
 }
 
-fn config_dump(data: &dyn DebugData, query: &DebugQuery) -> Response {
-    let Some(proxy_id) = query.proxy_id.as_deref().filter(|id| !id.is_empty()) else {
+async fn config_dump(data: &dyn DebugData, query: DebugQuery) -> Response {
+    let Some(proxy_id) = query.proxy_id.filter(|id| !id.is_empty()) else {
         return text(StatusCode::BAD_REQUEST, NO_PROXY_ID);
     };
-    let types = query.types.iter().flat_map(|types| types.split(',')).filter(|name| !name.is_empty()).collect();
+    let types = query.types.iter().flat_map(|types| types.split(',')).filter(|name| !name.is_empty());
+    let types = types.map(str::to_owned).collect();
     let include_endpoints = query.include_eds.as_deref().is_some_and(|value| value != "false");
-    match data.config_dump(&ConfigDump { proxy_id, types, include_endpoints }) {
+    match data.config_dump(ConfigDump { proxy_id, types, include_endpoints }).await {
         Some(dump) => json(&dump, query.pretty.is_some()),
         None => text(StatusCode::NOT_FOUND, NOT_CONNECTED),
     }
@@ -199,6 +201,7 @@ fn json(value: &Value, pretty: bool) -> Response {
 #[cfg(test)]
 mod tests {
     use axum::{body::to_bytes, extract::connect_info::MockConnectInfo, http::Request};
+    use futures::{FutureExt, future::ready};
     use serde_json::json;
     use tower::ServiceExt;
 
@@ -207,28 +210,29 @@ mod tests {
     struct Data;
 
     impl DebugData for Data {
-        fn syncz(&self, namespace: Option<&str>) -> Value {
-            json!([{"namespace": namespace}])
+        fn syncz(&self, namespace: Option<String>) -> BoxFuture<'_, Value> {
+            ready(json!([{"namespace": namespace}])).boxed()
         }
 
-        fn adsz(&self) -> Value {
-            json!({"totalClients": 0})
+        fn adsz(&self) -> BoxFuture<'_, Value> {
+            ready(json!({"totalClients": 0})).boxed()
         }
 
-        fn config_dump(&self, query: &ConfigDump<'_>) -> Option<Value> {
-            (query.proxy_id == "known").then(|| json!({"eds": query.include_endpoints, "types": query.types}))
+        fn config_dump(&self, query: ConfigDump) -> BoxFuture<'_, Option<Value>> {
+            let dump = json!({"eds": query.include_endpoints, "types": query.types});
+            ready((query.proxy_id == "known").then_some(dump)).boxed()
         }
 
-        fn configz(&self) -> Value {
-            Value::Null
+        fn configz(&self) -> BoxFuture<'_, Value> {
+            ready(Value::Null).boxed()
         }
 
-        fn registryz(&self) -> Value {
-            Value::Null
+        fn registryz(&self) -> BoxFuture<'_, Value> {
+            ready(Value::Null).boxed()
         }
 
-        fn endpointz(&self) -> Value {
-            Value::Null
+        fn endpointz(&self) -> BoxFuture<'_, Value> {
+            ready(Value::Null).boxed()
         }
     }
 

@@ -3,26 +3,27 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::json;
 
 /// What this build is, under the names that istioctl reads (contract §7.3).
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct VersionInfo {
+pub(super) struct VersionInfo {
     /// The version.
-    pub version: &'static str,
+    pub(super) version: &'static str,
     /// The commit, if it was known at build time.
-    pub revision: &'static str,
+    pub(super) revision: &'static str,
     /// Always empty: there is no Go in it. Clients expect the key.
-    pub golang_version: &'static str,
+    pub(super) golang_version: &'static str,
     /// `Clean`, or what is known of the source tree.
-    pub status: &'static str,
+    pub(super) status: &'static str,
     /// The release.
-    pub tag: &'static str,
+    pub(super) tag: &'static str,
 }
 
 impl VersionInfo {
     /// Of this build. `MIZZEN_REVISION` and `MIZZEN_STATUS` are read when it is built.
     #[must_use]
-    pub const fn current() -> Self {
+    pub(super) const fn current() -> Self {
         const fn or(value: Option<&'static str>, default: &'static str) -> &'static str {
             match value {
                 Some(value) => value,
@@ -44,4 +45,37 @@ impl fmt::Display for VersionInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.version, self.revision, self.status)
     }
+}
+
+/// Flags of `mizzen version`.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct VersionArgs {
+    /// Only the version
+    #[arg(short, long)]
+    short: bool,
+    /// How to write it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Text,
+    Json,
+    Yaml,
+}
+
+/// What `mizzen version` prints.
+///
+/// # Errors
+/// It cannot be written in the format.
+pub(super) fn text(args: &VersionArgs) -> anyhow::Result<String> {
+    let info = VersionInfo::current();
+    let versions = json!({"clientVersion": info});
+    Ok(match args.output {
+        Output::Json => format!("{versions:#}\n"),
+        Output::Yaml => serde_yaml_ng::to_string(&versions)?,
+        Output::Text if args.short => format!("{}\n", info.version),
+        Output::Text => format!("{info}\n"),
+    })
 }

@@ -53,6 +53,7 @@ pub enum FilesError {
 /// The configuration directory as a source.
 pub struct FileSource {
     directory: PathBuf,
+    builtin: Vec<u8>,
     reader: Reader,
     events: Events,
 }
@@ -64,15 +65,16 @@ struct Reader {
 }
 
 impl FileSource {
-    /// A source of what is in the directory. Nothing is read yet.
+    /// A source of what is in the directory and, unless a file says otherwise, of the built-in YAML documents.
+    /// Nothing is read yet.
     ///
     /// # Errors
     /// The system does not report changes of files.
-    pub fn new(directory: PathBuf) -> Result<Self, FilesError> {
+    pub fn new(directory: PathBuf, builtin: Vec<u8>) -> Result<Self, FilesError> {
         let (sender, events) = mpsc::unbounded_channel();
         let watches = Watches::new(sender).map_err(FilesError::Watch)?;
         let reader = Reader { scanner: Scanner::new(directory.clone()), watches };
-        Ok(Self { directory, reader, events })
+        Ok(Self { directory, builtin, reader, events })
     }
 
     /// Delivers all objects, then every change, until dropped. The guard is released after the first full delivery.
@@ -84,7 +86,9 @@ impl FileSource {
         let first = Dirty { all: true, ..Dirty::default() };
         let changes;
         (self.reader, changes) = self.reader.scan(first).await?;
-        let changes = changes.map_err(|source| FilesError::Directory { path: self.directory.clone(), source })?;
+        let mut changes = changes.map_err(|source| FilesError::Directory { path: self.directory.clone(), source })?;
+        changes
+            .push(Change { path: store::BUILTIN.into(), content: Content::Bytes(std::mem::take(&mut self.builtin)) });
         store.take_first(changes).into_iter().for_each(|delivery| intake.deliver(delivery));
         guard.release();
         let mut failing: Option<ProblemKey> = None;

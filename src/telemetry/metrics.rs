@@ -195,10 +195,10 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process));
         registry.register_collector(Box::new(Uptime(Instant::now())));
-        let build = [("component", "pilot".to_owned()), ("tag", version.to_owned())];
-        let info = [("version", version.to_owned())];
-        register_one(&mut registry, "istio_build", "The build of the control plane", build.to_vec());
-        register_one(&mut registry, "pilot_info", "The version of the control plane", info.to_vec());
+        let build = vec![("component", "pilot".to_owned()), ("tag", version.to_owned())];
+        let info = vec![("version", version.to_owned())];
+        register_one(&mut registry, "istio_build", "The build of the control plane", &build);
+        register_one(&mut registry, "pilot_info", "The version of the control plane", &info);
         Self::with(registry)
     }
 
@@ -213,9 +213,9 @@ impl Metrics {
 }
 
 /// A gauge that is 1 for its labels.
-fn register_one(registry: &mut Registry, name: &str, help: &str, labels: Vec<(&'static str, String)>) {
+fn register_one(registry: &mut Registry, name: &str, help: &str, labels: &Vec<(&'static str, String)>) {
     let family = Family::<Vec<(&'static str, String)>, Gauge>::default();
-    family.get_or_create(&labels).set(1);
+    family.get_or_create(labels).set(1);
     registry.register(name, help, family);
 }
 

@@ -49,7 +49,7 @@ impl Problems {
 
     /// A source found a problem, or the line of one moved.
     pub fn appeared_in_source(&self, problem: &SourceProblem) {
-        self.add(Finding::Source(problem.key.clone()), problem.to_string());
+        self.add(&Finding::Source(problem.key.clone()), problem.to_string());
     }
 
     /// The problem that a source found is gone.
@@ -59,7 +59,7 @@ impl Problems {
 
     /// The engine found a problem.
     pub fn appeared(&self, problem: &Problem) {
-        self.add(Finding::Engine(problem.clone()), problem.to_string());
+        self.add(&Finding::Engine(problem.clone()), problem.to_string());
     }
 
     /// The problem that the engine found is gone.
@@ -97,11 +97,11 @@ impl Problems {
         self.changed.subscribe()
     }
 
-    fn add(&self, finding: Finding, line: String) {
+    fn add(&self, finding: &Finding, line: String) {
         let before = self.with(|current| current.insert(finding.clone(), line.clone()));
         if before.is_none() {
             tracing::warn!("problem: {line}");
-            self.gauge(&finding, 1);
+            self.gauge(finding, 1);
             if let Some(object) = finding.object() {
                 let name = format!("{}/{}", object.namespace, object.name);
                 let labels = KindName { r#type: object.kind.into(), name: name.as_str().into() };

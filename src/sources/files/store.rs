@@ -36,6 +36,9 @@ pub(super) enum Content {
     Gone,
 }
 
+/// The name of what is given without a file: sorts after every path, so every file wins.
+pub(super) const BUILTIN: &str = "\u{10ffff}built-in";
+
 /// The state of all files.
 #[derive(Default)]
 pub(super) struct Store {
@@ -169,7 +172,7 @@ impl Store {
             let line = self.entry(place).map(|entry| entry.line);
             problem(&place.0, line, Some(reference.clone()), "", &reason)
         };
-        let problems: Vec<_> = owners.iter().skip(1).map(say).collect();
+        let problems: Vec<_> = owners.iter().skip(1).filter(|(path, _)| &**path != BUILTIN).map(say).collect();
         note(&mut round.after, &problems);
         self.shadowed.insert(reference.clone(), problems);
     }

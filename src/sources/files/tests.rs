@@ -92,7 +92,7 @@ impl Rig {
         prepare(&root);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (recorder, readiness) = (Arc::new(Recorder::default()), Readiness::default());
-        let source = FileSource::new(root.clone()).unwrap();
+        let source = FileSource::new(root.clone(), service("built-in", "0").into_bytes()).unwrap();
         let guard = readiness.guard("files");
         let intake = recorder.clone();
         runtime.handle().clone().block_on(async {
@@ -156,7 +156,7 @@ fn what_is_there_at_the_start_comes_as_one_reset_per_kind() {
         fs::write(root.join("notes.txt"), "not: [for us").unwrap();
     });
     let world = rig.recorder.world.lock().unwrap();
-    assert_eq!(world.objects.keys().collect::<Vec<_>>(), ["/n", "default/a", "default/b"]);
+    assert_eq!(world.objects.keys().collect::<Vec<_>>(), ["/n", "default/a", "default/b", "default/built-in"]);
     assert_eq!((world.changes, world.resets.as_slice()), (0, Kind::ALL.as_slice()));
 }
 
@@ -348,6 +348,17 @@ fn an_object_given_twice_counts_once() {
     fs::remove_file(rig.root.join("a.yaml")).unwrap();
     rig.until_object("default/x", Some("b"));
     rig.until_problem(&[]);
+}
+
+#[test]
+fn what_is_built_in_yields_to_files() {
+    let rig = Rig::start(|_| {});
+    rig.until_object("default/built-in", Some("0"));
+    rig.write("z.yaml", service("built-in", "1"));
+    rig.until_object("default/built-in", Some("1"));
+    rig.until_problem(&[]);
+    fs::remove_file(rig.root.join("z.yaml")).unwrap();
+    rig.until_object("default/built-in", Some("0"));
 }
 
 #[test]

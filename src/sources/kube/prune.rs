@@ -22,7 +22,7 @@ pub(super) fn prune(kind: Kind, object: &mut Map<String, Value>) {
     match kind {
         Kind::Pod => prune_pod(object),
         Kind::Node | Kind::Namespace => {
-            object.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata"))
+            object.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata"));
         }
         Kind::Service => keep(object, "status", &["loadBalancer"]),
         Kind::Secret | Kind::ConfigMap | Kind::EndpointSlice => {}

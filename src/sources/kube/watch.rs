@@ -74,7 +74,7 @@ impl Watch {
             Ok(Event::InitApply(object)) => self.list_object(object),
             Ok(Event::InitDone) => self.finish_list(),
             Ok(Event::Apply(object)) => self.apply(object),
-            Ok(Event::Delete(object)) => self.delete(object),
+            Ok(Event::Delete(object)) => self.delete(&object),
             Err(error) => return self.fail(&error),
         }
         Heard::Nothing
@@ -113,7 +113,7 @@ impl Watch {
         self.recover();
     }
 
-    fn delete(&mut self, object: DynamicObject) {
+    fn delete(&mut self, object: &DynamicObject) {
         let reference = ObjectRef::new(
             self.kind.kind(),
             object.metadata.namespace.as_deref().unwrap_or_default(),
@@ -211,15 +211,18 @@ fn forbidden(kind: Kind, verb: &str) -> String {
 
 /// The verb that failed and what the server said, if it did.
 fn status(error: &watcher::Error) -> (&'static str, Option<&Status>) {
-    let of = |error| match error {
-        &kube::Error::Api(ref status) => Some(&**status),
-        _ => None,
-    };
     match error {
-        watcher::Error::InitialListFailed(error) => ("list", of(error)),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => ("watch", of(error)),
+        watcher::Error::InitialListFailed(error) => ("list", answer(error)),
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => ("watch", answer(error)),
         watcher::Error::WatchError(status) => ("watch", Some(status)),
         watcher::Error::NoResourceVersion => ("list", None),
+    }
+}
+
+fn answer(error: &kube::Error) -> Option<&Status> {
+    match error {
+        kube::Error::Api(status) => Some(status),
+        _ => None,
     }
 }
 

@@ -1,0 +1,328 @@
+//! The control plane as a set of joined tasks: sources, servers, and what the core adds.
+//!
+//! ```text
+//!  source ──► intake (core) ──► … ──► servers (core: xDS)      HTTP: ready, metrics, debug
+//! ```
+//!
+//! When a task ends before it is asked to, the process ends with its error.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use futures::future::BoxFuture;
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    http::{self, DebugData},
+    values::listen,
+    version::VersionInfo,
+};
+use crate::{
+    sources::{
+        Delivery, Intake,
+        files::FileSource,
+        kube::{self, KubeSource, Scope},
+    },
+    telemetry::{metrics::Metrics, problems::Problems, ready::Readiness},
+};
+
+/// Where objects come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A directory of files.
+    Files {
+        /// The directory.
+        directory: PathBuf,
+        /// Objects, as YAML, that are there as well; those of files win.
+        builtin: Vec<u8>,
+    },
+    /// An API server.
+    Kube {
+        /// How to connect; `None` as a pod.
+        kubeconfig: Option<PathBuf>,
+        /// What is read of it.
+        scope: Scope,
+    },
+}
+
+/// Where to listen, as flags give it; empty is nowhere.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// `--httpAddr`.
+    pub http: String,
+    /// `--monitoringAddr`; empty means on the HTTP address.
+    pub monitoring: String,
+    /// `--grpcAddr`.
+    pub grpc: String,
+    /// `--secureGRPCAddr`.
+    pub secure_grpc: String,
+}
+
+/// Certificates of the TLS gRPC server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `--tlsCertFile`.
+    pub certificate: PathBuf,
+    /// `--tlsKeyFile`.
+    pub key: PathBuf,
+    /// `--caCertFile`: client certificates are verified against it.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Everything that the command line decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where objects come from.
+    pub source: Source,
+    /// Where to listen.
+    pub addresses: Addresses,
+    /// The certificates; without them there is no TLS.
+    pub tls: Option<TlsFiles>,
+    /// The namespace of the control plane.
+    pub system_namespace: String,
+    /// The name of the ConfigMap with the mesh configuration.
+    pub mesh_config_map: String,
+    /// A file with the mesh configuration, for when there is no ConfigMap.
+    pub mesh_config_file: PathBuf,
+    /// The suffix of Kubernetes host names.
+    pub domain: String,
+    /// The name of the cluster.
+    pub cluster_id: String,
+    /// Between keepalive pings of gRPC.
+    pub keepalive_interval: Duration,
+    /// How long to wait for the answer to one.
+    pub keepalive_timeout: Duration,
+    /// How long a gRPC connection may live; `None` is for ever.
+    pub max_connection_age: Option<Duration>,
+    /// How long open requests may take to end after SIGTERM.
+    pub shutdown: Duration,
+    /// Whether policies that are not enforced yet are let through (design §2 truth 5).
+    pub allow_unenforced_policy: bool,
+}
+
+/// What the core is built from.
+pub struct Parts {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// A core that must become ready takes a guard. It is ready when all guards are released.
+    pub readiness: Readiness,
+    /// The metrics to count in.
+    pub metrics: Arc<Metrics>,
+    /// Where the engine's problems go; those of sources are there already.
+    pub problems: Arc<Problems>,
+    /// Bound for plaintext gRPC.
+    pub grpc: Option<TcpListener>,
+    /// Bound for gRPC over TLS.
+    pub secure_grpc: Option<TcpListener>,
+    /// Servers end when it is cancelled, after draining.
+    pub shutdown: CancellationToken,
+}
+
+/// The engine and what serves its results.
+pub struct Core {
+    /// Takes objects. Problems of sources are taken care of before.
+    pub intake: Arc<dyn Intake>,
+    /// Answers debug endpoints.
+    pub debug: Arc<dyn DebugData>,
+    /// Tasks by name, each to run until the shutdown.
+    pub servers: Vec<(&'static str, BoxFuture<'static, anyhow::Result<()>>)>,
+}
+
+/// Builds the core.
+pub type Build = fn(Parts) -> anyhow::Result<Core>;
+
+/// Where the servers listen.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// `/ready`, `/debug`.
+    pub http: Option<SocketAddr>,
+    /// `/metrics`, `/version`, `/debug`.
+    pub monitoring: Option<SocketAddr>,
+    /// Plaintext ADS.
+    pub grpc: Option<SocketAddr>,
+    /// ADS over TLS.
+    pub secure_grpc: Option<SocketAddr>,
+}
+
+/// A running control plane.
+pub struct ControlPlane {
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    shutdown: CancellationToken,
+    drain: Duration,
+    readiness: Readiness,
+    problems: Arc<Problems>,
+    bound: Bound,
+}
+
+/// Listeners, bound before anything runs.
+struct Listeners {
+    http: Option<TcpListener>,
+    monitoring: Option<TcpListener>,
+    grpc: Option<TcpListener>,
+    secure_grpc: Option<TcpListener>,
+}
+
+impl ControlPlane {
+    /// Binds, builds and starts everything.
+    ///
+    /// # Errors
+    /// An address cannot be bound, the source cannot be reached, or the core cannot be built.
+    pub async fn start(settings: Settings, build: Build) -> anyhow::Result<Self> {
+        let settings = Arc::new(settings);
+        let listeners = Listeners::bind(&settings).await?;
+        let bound = listeners.addresses();
+        let metrics = Arc::new(Metrics::new(VersionInfo::current().version));
+        let mut this = Self {
+            tasks: JoinSet::new(),
+            shutdown: CancellationToken::new(),
+            drain: settings.shutdown,
+            readiness: Readiness::default(),
+            problems: Arc::new(Problems::new(metrics.clone())),
+            bound,
+        };
+        let core = build(Parts {
+            settings: settings.clone(),
+            readiness: this.readiness.clone(),
+            metrics: metrics.clone(),
+            problems: this.problems.clone(),
+            grpc: listeners.grpc,
+            secure_grpc: listeners.secure_grpc,
+            shutdown: this.shutdown.clone(),
+        })?;
+        core.servers.into_iter().for_each(|(name, server)| this.spawn(name, server));
+        this.start_source(&settings.source, core.intake).await?;
+        let (readiness, problems) = (this.readiness.clone(), this.problems.clone());
+        this.start_http(
+            http::Context { readiness, metrics, problems, debug: core.debug },
+            listeners.http,
+            listeners.monitoring,
+        );
+        Ok(this)
+    }
+
+    /// Where the servers listen.
+    #[must_use]
+    pub fn bound(&self) -> Bound {
+        self.bound
+    }
+
+    /// Whether everything is ready, and if not, what is missing.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// The problems that exist.
+    #[must_use]
+    pub fn problems(&self) -> Arc<Problems> {
+        self.problems.clone()
+    }
+
+    /// Runs until asked to stop, then drains: it is not ready any more, takes nothing new, and waits for what is open.
+    ///
+    /// # Errors
+    /// A task ended before that.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::select! {
+            () = stop => {}
+            Some(ended) = self.tasks.join_next() => {
+                let (name, result) = ended.context("a task panicked")?;
+                result.with_context(|| name.to_owned())?;
+                return Err(anyhow!("{name} ended"));
+            }
+        }
+        tracing::info!(limit = ?self.drain, "shutting down");
+        let _never_ready = self.readiness.guard("shutting down");
+        self.shutdown.cancel();
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(self.drain, drained).await.is_err() {
+            tracing::info!("connections were still open");
+        }
+        self.tasks.shutdown().await;
+        Ok(())
+    }
+
+    async fn start_source(&mut self, source: &Source, core: Arc<dyn Intake>) -> anyhow::Result<()> {
+        let intake: Arc<dyn Intake> = Arc::new(WithProblems { core, problems: self.problems.clone() });
+        let shutdown = self.shutdown.clone();
+        match source {
+            Source::Files { directory, builtin } => {
+                let guard = self.readiness.guard("files");
+                let source = FileSource::new(directory.clone(), builtin.clone())?;
+                let run =
+                    async move { shutdown.run_until_cancelled(source.run(intake, guard)).await.unwrap_or(Ok(())) };
+                self.spawn("file source", async { Ok(run.await?) });
+            }
+            Source::Kube { kubeconfig, scope } => {
+                let client = kube::connect(kubeconfig.as_deref()).await?;
+                let source = KubeSource::new(client, scope.clone(), intake, &self.readiness);
+                let run = async move { shutdown.run_until_cancelled(source.run()).await.unwrap_or(Ok(())) };
+                self.spawn("Kubernetes source", async { Ok(run.await?) });
+            }
+        }
+        Ok(())
+    }
+
+    fn start_http(&mut self, context: http::Context, main: Option<TcpListener>, monitoring: Option<TcpListener>) {
+        let routers = match (main, monitoring) {
+            (Some(main), Some(monitoring)) => {
+                vec![(main, http::http_router(context.clone())), (monitoring, http::monitoring_router(context))]
+            }
+            (Some(only), None) | (None, Some(only)) => vec![(only, http::combined_router(context))],
+            (None, None) => Vec::new(),
+        };
+        for (listener, router) in routers {
+            let shutdown = self.shutdown.clone();
+            self.spawn("HTTP server", async { Ok(http::serve(listener, router, shutdown).await?) });
+        }
+    }
+
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+        let Addresses { http, monitoring, grpc, secure_grpc } = &settings.addresses;
+        // Without certificates there is nothing to say on the TLS port.
+        let secure_grpc = if settings.tls.is_some() { secure_grpc } else { "" };
+        Ok(Self {
+            http: bind("--httpAddr", http).await?,
+            monitoring: bind("--monitoringAddr", monitoring).await?,
+            grpc: bind("--grpcAddr", grpc).await?,
+            secure_grpc: bind("--secureGRPCAddr", secure_grpc).await?,
+        })
+    }
+
+    fn addresses(&self) -> Bound {
+        let of = |listener: &Option<TcpListener>| listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        Bound {
+            http: of(&self.http),
+            monitoring: of(&self.monitoring),
+            grpc: of(&self.grpc),
+            secure_grpc: of(&self.secure_grpc),
+        }
+    }
+}
+
+async fn bind(flag: &str, address: &str) -> anyhow::Result<Option<TcpListener>> {
+    if address.is_empty() { Ok(None) } else { listen(flag, address).await.map(Some) }
+}
+
+/// Keeps the problems of sources; the rest goes to the core.
+struct WithProblems {
+    core: Arc<dyn Intake>,
+    problems: Arc<Problems>,
+}
+
+impl Intake for WithProblems {
+    fn deliver(&self, delivery: Delivery) {
+        match delivery {
+            Delivery::Problem(problem) => self.problems.appeared_in_source(&problem),
+            Delivery::ProblemGone(key) => self.problems.gone_from_source(key),
+            delivery => self.core.deliver(delivery),
+        }
+    }
+}

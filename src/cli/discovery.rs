@@ -1,0 +1,185 @@
+//! `mizzen discovery`: the control plane, under the flags of `pilot-discovery discovery` (contract §8).
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    control_plane::{Addresses, ControlPlane, Settings, Source, TlsFiles},
+    core,
+    log_args::LogArgs,
+    values::duration,
+};
+use crate::sources::kube::Scope;
+
+/// Flags of the control plane. Those of `Compatibility` are accepted and have no effect.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DiscoveryArgs {
+    /// Read objects from this directory instead of a cluster
+    #[arg(long = "configDir", value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+    /// Read objects from the cluster of this file; in a pod, the default is the pod's own cluster
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace of the control plane
+    #[arg(short, long, env = "POD_NAMESPACE", default_value = "istio-system")]
+    namespace: String,
+    /// Revision of the control plane
+    #[arg(long, env = "REVISION", default_value = "", hide = true)]
+    revision: String,
+    /// Mesh configuration, for when there is no ConfigMap `istio`
+    #[arg(long = "meshConfig", value_name = "FILE", default_value = "./etc/istio/config/mesh")]
+    mesh_config: PathBuf,
+    /// DNS suffix of Kubernetes services
+    #[arg(long, default_value = "cluster.local")]
+    domain: String,
+    /// Name of the cluster
+    #[arg(long = "clusterID", env = "CLUSTER_ID", default_value = "Kubernetes")]
+    cluster_id: String,
+    /// Where /ready and /debug are served
+    #[arg(long = "httpAddr", value_name = "ADDR", default_value = ":8080")]
+    http_addr: String,
+    /// Where /metrics, /version and /debug are served; empty: on the HTTP address
+    #[arg(long = "monitoringAddr", value_name = "ADDR", default_value = ":15014")]
+    monitoring_addr: String,
+    /// Where ADS is served without TLS
+    #[arg(long = "grpcAddr", value_name = "ADDR", default_value = ":15010")]
+    grpc_addr: String,
+    /// Where ADS is served with TLS
+    #[arg(long = "secureGRPCAddr", value_name = "ADDR", default_value = ":15012")]
+    secure_grpc_addr: String,
+    /// Certificate of the TLS server
+    #[arg(long = "tlsCertFile", value_name = "FILE", requires = "tls_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// Its private key
+    #[arg(long = "tlsKeyFile", value_name = "FILE", requires = "tls_cert_file")]
+    tls_key_file: Option<PathBuf>,
+    /// Certificates that client certificates are verified against
+    #[arg(long = "caCertFile", value_name = "FILE")]
+    ca_cert_file: Option<PathBuf>,
+    /// How long to wait for open connections at the end
+    #[arg(long = "shutdownDuration", default_value = "10s", value_parser = duration)]
+    shutdown_duration: Duration,
+    /// Between two keepalive pings of gRPC
+    #[arg(long = "keepaliveInterval", default_value = "30s", value_parser = duration)]
+    keepalive_interval: Duration,
+    /// How long to wait for the answer to a ping
+    #[arg(long = "keepaliveTimeout", default_value = "10s", value_parser = duration)]
+    keepalive_timeout: Duration,
+    /// How long a gRPC connection may live; the default is for ever
+    #[arg(long = "keepaliveMaxServerConnectionAge", value_parser = duration)]
+    max_connection_age: Option<Duration>,
+    /// Serve workloads although a policy that selects them is not enforced yet
+    #[arg(long = "allow-unenforced-policy")]
+    allow_unenforced_policy: bool,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten, next_help_heading = "Compatibility")]
+    compatibility: CompatibilityArgs,
+}
+
+/// What istiod has a flag for and this control plane has no use for, or not yet.
+#[derive(Args, Clone, Debug)]
+struct CompatibilityArgs {
+    #[arg(long, default_value = "Kubernetes", hide_short_help = true)]
+    registries: Vec<String>,
+    #[arg(long = "clusterRegistriesNamespace", hide_short_help = true)]
+    cluster_registries_namespace: Option<String>,
+    #[arg(long = "clusterAliases", hide_short_help = true)]
+    cluster_aliases: Vec<String>,
+    #[arg(long = "kubernetesApiQPS", default_value_t = 80.0, hide_short_help = true)]
+    kubernetes_api_qps: f32,
+    #[arg(long = "kubernetesApiBurst", default_value_t = 160, hide_short_help = true)]
+    kubernetes_api_burst: u32,
+    #[arg(long = "networksConfig", default_value = "./etc/istio/config/meshNetworks", hide_short_help = true)]
+    networks_config: PathBuf,
+    #[arg(long = "cniNamespace", hide_short_help = true)]
+    cni_namespace: Option<String>,
+    #[arg(long = "httpsAddr", default_value = ":15017", hide_short_help = true)]
+    https_addr: String,
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          action = ArgAction::Set, hide_short_help = true)]
+    profile: bool,
+    #[arg(long = "tls-cipher-suites", hide_short_help = true)]
+    tls_cipher_suites: Vec<String>,
+    #[arg(long = "tls-min-version", default_value = "1.2", hide_short_help = true)]
+    tls_min_version: String,
+    #[arg(long = "ctrlz_address", default_value = "localhost", hide_short_help = true)]
+    ctrlz_address: String,
+    #[arg(long = "ctrlz_port", default_value_t = 9876, hide_short_help = true)]
+    ctrlz_port: u16,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It cannot start, or a part of it failed.
+pub(super) async fn run(args: DiscoveryArgs, unknown_flags: &[String]) -> anyhow::Result<()> {
+    args.log.start()?;
+    for flag in unknown_flags {
+        tracing::warn!(flag, "unknown flag is ignored");
+    }
+    let control_plane = ControlPlane::start(args.settings(), core::build).await?;
+    let bound = control_plane.bound();
+    let shown = |address: Option<std::net::SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
+    tracing::info!(
+        grpc = shown(bound.grpc),
+        secure_grpc = shown(bound.secure_grpc),
+        http = shown(bound.http),
+        monitoring = shown(bound.monitoring),
+        "listening"
+    );
+    let stop = stop_signal()?;
+    control_plane.run(stop).await
+}
+
+/// Waits for SIGTERM or SIGINT. The handlers are in place when it returns.
+///
+/// # Errors
+/// The system does not allow handlers.
+pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+impl DiscoveryArgs {
+    fn settings(self) -> Settings {
+        let mesh_config_map = match self.revision.as_str() {
+            "" | "default" => "istio".to_owned(),
+            revision => format!("istio-{revision}"),
+        };
+        let scope = Scope { system_namespace: self.namespace.clone(), mesh_config_map: mesh_config_map.clone() };
+        let source = match self.config_dir {
+            Some(directory) => Source::Files { directory, builtin: Vec::new() },
+            // Manifests set the variable to nothing.
+            None => Source::Kube { kubeconfig: self.kubeconfig.filter(|path| !path.as_os_str().is_empty()), scope },
+        };
+        let tls = self.tls_cert_file.zip(self.tls_key_file);
+        Settings {
+            source,
+            addresses: Addresses {
+                http: self.http_addr,
+                monitoring: self.monitoring_addr,
+                grpc: self.grpc_addr,
+                secure_grpc: self.secure_grpc_addr,
+            },
+            tls: tls.map(|(certificate, key)| TlsFiles { certificate, key, client_ca: self.ca_cert_file }),
+            system_namespace: self.namespace,
+            mesh_config_map,
+            mesh_config_file: self.mesh_config,
+            domain: self.domain,
+            cluster_id: self.cluster_id,
+            keepalive_interval: self.keepalive_interval,
+            keepalive_timeout: self.keepalive_timeout,
+            max_connection_age: self.max_connection_age,
+            shutdown: self.shutdown_duration,
+            allow_unenforced_policy: self.allow_unenforced_policy,
+        }
+    }
+}

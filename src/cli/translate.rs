@@ -1,0 +1,52 @@
+//! `mizzen translate`: objects in, xDS out, offline.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use crate::sources::{Delivery, files};
+
+/// Flags of `mizzen translate`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct TranslateArgs {
+    /// YAML or JSON files with objects; `-` is standard input
+    #[arg(short, long = "file", value_name = "FILE", required = true, num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// For which proxy: a node id (`router~10.0.0.1~gw.istio-system~…`), or `router` or `sidecar`
+    #[arg(long, value_name = "ID|KIND", default_value = "router")]
+    pub(super) proxy: String,
+    /// How to write it
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    pub(super) output: Format,
+}
+
+/// A text format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+impl TranslateArgs {
+    /// Reads the files, as a source would deliver them.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) fn read(&self) -> anyhow::Result<Vec<Delivery>> {
+        let read = |path: &PathBuf| {
+            let content = if path.as_os_str() == "-" {
+                let mut content = Vec::new();
+                std::io::Read::read_to_end(&mut std::io::stdin(), &mut content).map(|_| content)
+            } else {
+                fs::read(path)
+            };
+            let name: Arc<str> = path.to_string_lossy().as_ref().into();
+            Ok((name, content.with_context(|| format!("cannot read {}", path.display()))?))
+        };
+        let files: anyhow::Result<_> = self.files.iter().map(read).collect();
+        Ok(files::read_once(files?))
+    }
+}
