@@ -1,7 +1,10 @@
 use super::{DecodeError, Object, decode};
 use crate::api::Kind;
 use crate::api::sidecar::OutboundTrafficMode;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 fn object(api_version: &str, kind: &str, spec: &Value) -> Value {
     json!({
@@ -181,6 +184,28 @@ fn wrong_values_are_named_exactly() {
     ] {
         assert_eq!(decode(value).unwrap_err().to_string(), message);
     }
+}
+
+/// The objects that the tests against a real API server create there.
+#[test]
+fn what_an_api_server_accepts_is_read_without_complaint() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/fixtures/crds/accept");
+    let mut kinds = BTreeSet::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for document in serde_yaml_ng::Deserializer::from_str(&text) {
+            let value = Value::deserialize(document).unwrap();
+            // The one exception: without a spec an API server does not ask for the host in it.
+            if value["kind"] == "DestinationRule" && value.get("spec").is_none() {
+                assert!(decode(value).unwrap_err().to_string().ends_with(": spec: missing field `host`"));
+                continue;
+            }
+            let (object, unknown) = decode(value.clone()).unwrap();
+            assert_eq!(unknown, Vec::<String>::new(), "{value}");
+            kinds.insert(object.kind());
+        }
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), Kind::ALL[7..]);
 }
 
 #[test]
