@@ -75,8 +75,7 @@ const NAMES: [&str; 8] =
     ["adsz", "config_dump", "configz", "connections", "endpointz", "problems", "registryz", "syncz"];
 
 const NO_PROXY_ID: &str = "You must provide a proxyID in the query string\n";
-const NOT_CONNECTED: &str =
-    "Proxy not connected to this Pilot instance. It may be connected to another instance.\n";
+const NOT_CONNECTED: &str = "Proxy not connected to this Pilot instance. It may be connected to another instance.\n";
 
 #[derive(Deserialize)]
 struct DebugQuery {
@@ -101,7 +100,8 @@ pub fn monitoring_router(context: Context) -> Router {
 
 /// Both on one address, which is what an empty `--monitoringAddr` means.
 pub fn combined_router(context: Context) -> Router {
-    let routes = Router::new().route("/ready", get(ready)).route("/metrics", get(metrics)).route("/version", get(version));
+    let routes =
+        Router::new().route("/ready", get(ready)).route("/metrics", get(metrics)).route("/version", get(version));
     routes.merge(debug_routes()).with_state(context)
 }
 
