@@ -4,6 +4,8 @@ pub mod client;
 pub mod clusters;
 pub mod endpoints;
 pub mod filters;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod l4;
 pub mod listeners;
 pub mod routes;

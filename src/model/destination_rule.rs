@@ -9,6 +9,8 @@
 mod merge;
 mod policy;
 mod selection;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -88,7 +88,7 @@ fn table_size(reader: &mut Reader<'_>, maglev: &spec::Maglev) -> Option<u64> {
 
 /// Cheap for what is at most [`MAX_TABLE_SIZE`].
 fn is_prime(number: u64) -> bool {
-    number > 1 && (2..).take_while(|d| d * d <= number).all(|d| number % d != 0)
+    number > 1 && (2..).take_while(|d| d * d <= number).all(|d| !number.is_multiple_of(d))
 }
 
 fn hash_key(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> Option<HashKey> {
@@ -134,7 +134,8 @@ pub(in crate::reconcilers) fn locality(reader: &mut Reader<'_>, setting: &spec::
         failover: setting.failover.iter().map(|f| (f.from.as_str().into(), f.to.as_str().into())).collect(),
         failover_priority: setting.failover_priority.iter().map(|l| l.as_str().into()).collect(),
     };
-    if !made.distribute.is_empty() && !(made.failover.is_empty() && made.failover_priority.is_empty()) {
+    let fails_over = !made.failover.is_empty() || !made.failover_priority.is_empty();
+    if fails_over && !made.distribute.is_empty() {
         reader.wrong("failover", "has no effect beside distribute");
         made.failover.clear();
         made.failover_priority.clear();

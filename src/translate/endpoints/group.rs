@@ -36,7 +36,9 @@ pub(super) fn select<'a>(input: &EndpointInput<'a>, hostnames: bool) -> Vec<&'a 
             && selects(labels, &e.labels)
     };
     let mut members: Vec<&Endpoint> = input.members.iter().map(AsRef::as_ref).filter(wanted).collect();
-    members.sort_by(|a, b| (&a.address, a.port, a.health).cmp(&(&b.address, b.port, b.health)));
+    // The rest of the key only makes the choice independent of the order of slices.
+    let key = |m: &&'a Endpoint| (&m.address, m.port, m.health, &m.locality, m.weight, &m.labels);
+    members.sort_by(|a, b| key(a).cmp(&key(b)));
     members.dedup_by(|later, first| (&later.address, later.port) == (&first.address, first.port));
     members
 }

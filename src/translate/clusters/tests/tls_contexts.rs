@@ -1,0 +1,134 @@
+//! Upstream TLS.
+
+use envoy_types::pb::envoy::{
+    config::core::v3::transport_socket::ConfigType,
+    extensions::transport_sockets::tls::v3::{
+        SdsSecretConfig,
+        common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
+    },
+};
+
+use super::*;
+
+fn with_tls(tls: ClientTls) -> Case {
+    let mut made = case();
+    made.policy.blocks.tls = Some(Arc::new(tls));
+    made
+}
+
+fn mode(mode: ClientTlsMode) -> ClientTls {
+    ClientTls { mode, ..ClientTls::default() }
+}
+
+fn context(made: &Case) -> Option<UpstreamTlsContext> {
+    let socket = made.build().transport_socket?;
+    let Some(ConfigType::TypedConfig(any)) = socket.config_type else { panic!("no configuration") };
+    Some(unpack(&any))
+}
+
+fn names(secrets: &[SdsSecretConfig]) -> Vec<&str> {
+    secrets.iter().map(|s| s.name.as_str()).collect()
+}
+
+fn validation(context: &UpstreamTlsContext) -> Option<&CombinedCertificateValidationContext> {
+    match context.common_tls_context.as_ref()?.validation_context_type.as_ref()? {
+        ValidationContextType::CombinedValidationContext(combined) => Some(combined),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn root(context: &UpstreamTlsContext) -> Option<&str> {
+    validation(context)?.validation_context_sds_secret_config.as_ref().map(|s| s.name.as_str())
+}
+
+fn upstream(made: &Case) -> (bool, bool) {
+    let options = http(&made.build()).and_then(|h| h.upstream_http_protocol_options).unwrap_or_default();
+    (options.auto_sni, options.auto_san_validation)
+}
+
+#[test]
+fn nothing_said_and_disabled_are_plaintext() {
+    assert!(context(&case()).is_none());
+    assert!(context(&with_tls(mode(ClientTlsMode::Disable))).is_none());
+}
+
+#[test]
+fn istio_mutual_uses_the_agents_certificates() {
+    let mut made = with_tls(mode(ClientTlsMode::IstioMutual));
+    made.identities = ["spiffe://a", "spiffe://b"].map(Arc::from).into();
+    made.subset = Some(Subset { name: "v1".into(), labels: Labels::new(), policy: None });
+    let tls = context(&made).expect("TLS");
+    assert_eq!(tls.sni, "outbound_.80_.v1_.web.shop.svc.cluster.local");
+    let common = tls.common_tls_context.as_ref().expect("common");
+    assert_eq!(names(&common.tls_certificate_sds_secret_configs), ["default"]);
+    assert_eq!((root(&tls), &common.alpn_protocols[..]), (Some("ROOTCA"), &["istio".to_owned()][..]));
+    let text = format!("{:?}", validation(&tls).and_then(|v| v.default_validation_context.as_ref()));
+    assert!(text.contains("spiffe://a") && text.contains("spiffe://b"), "{text}");
+    assert!(needs_identities(&made.policy) && made.try_build().expect("a cluster").refs.secrets.is_empty());
+    made.service.ports[0].protocol = Protocol::Grpc;
+    let alpn = context(&made).and_then(|c| c.common_tls_context).expect("common").alpn_protocols;
+    assert_eq!(alpn, ["istio", "h2"]);
+    assert_eq!(upstream(&made), (false, false));
+}
+
+#[test]
+fn simple_verifies_the_requested_name() {
+    let made = with_tls(mode(ClientTlsMode::Simple));
+    let tls = context(&made).expect("TLS");
+    assert_eq!((root(&tls), upstream(&made)), (Some("file-root:system"), (true, true)));
+    let named = with_tls(ClientTls { subject_alt_names: vec!["a".into()], ..mode(ClientTlsMode::Simple) });
+    assert_eq!(upstream(&named), (true, false));
+    let fixed = with_tls(ClientTls { sni: "x".into(), ..mode(ClientTlsMode::Simple) });
+    assert_eq!((upstream(&fixed), context(&fixed).expect("TLS").sni), ((false, false), "x".to_owned()));
+    let lax = with_tls(ClientTls { insecure_skip_verify: true, ..mode(ClientTlsMode::Simple) });
+    assert_eq!((root(&context(&lax).expect("TLS")), upstream(&lax)), (None, (true, false)));
+}
+
+#[test]
+fn mutual_presents_files_and_never_falls_back_to_plaintext() {
+    let files = ClientTls {
+        client_certificate: "/c.pem".into(),
+        private_key: "/k.pem".into(),
+        ca_certificates: "/ca.pem".into(),
+        ca_crl: "/crl.pem".into(),
+        ..mode(ClientTlsMode::Mutual)
+    };
+    let tls = context(&with_tls(files)).expect("TLS");
+    let common = tls.common_tls_context.as_ref().expect("common");
+    assert_eq!(names(&common.tls_certificate_sds_secret_configs), ["file-cert:/c.pem~/k.pem"]);
+    assert_eq!(root(&tls), Some("file-root:/ca.pem"));
+    assert!(format!("{tls:?}").contains("/crl.pem"));
+    let incomplete = context(&with_tls(mode(ClientTlsMode::Mutual))).expect("TLS");
+    assert!(incomplete.common_tls_context.expect("common").tls_certificate_sds_secret_configs.is_empty());
+}
+
+#[test]
+fn credentials_come_over_ads_to_those_who_may_read_them() {
+    let tls = ClientTls { credential_name: "cred".into(), ..mode(ClientTlsMode::Mutual) };
+    let sidecar = with_tls(tls.clone());
+    assert!(context(&sidecar).is_none() && sidecar.facets().kind);
+    let gateway = with_tls(tls.clone()).of_router();
+    let made = context(&gateway).expect("TLS");
+    let common = made.common_tls_context.as_ref().expect("common");
+    assert_eq!(names(&common.tls_certificate_sds_secret_configs), ["kubernetes://cred"]);
+    assert_eq!(root(&made), Some("kubernetes://cred-cacert"));
+    let refs = gateway.try_build().expect("a cluster").refs;
+    let secrets: Vec<&str> = refs.secrets.iter().map(|s| &**s).collect();
+    assert_eq!(secrets, ["kubernetes://cred", "kubernetes://cred-cacert"]);
+    let mut selected = with_tls(tls);
+    selected.rule = Some(rule(Some(Labels::new())));
+    assert!(context(&selected).is_some());
+    let public = ClientTls { credential_name: "configmap://ns/ca".into(), ..mode(ClientTlsMode::Simple) };
+    let made = context(&with_tls(public)).expect("TLS");
+    assert_eq!(root(&made), Some("configmap://ns/ca-cacert"));
+}
+
+#[test]
+fn names_of_a_service_entry_are_expected() {
+    let mut made = with_tls(mode(ClientTlsMode::Simple));
+    made.service.subject_alt_names = vec!["san.example".into()];
+    let expects = |made: &Case| format!("{:?}", context(made)).contains("san.example");
+    assert!(!expects(&made), "a Kubernetes Service");
+    made.service.registry = Registry::ServiceEntry;
+    assert!(expects(&made));
+}
