@@ -13,6 +13,7 @@ pub mod graph;
 mod builtin;
 mod clusters;
 mod credentials;
+mod departed;
 mod destinations;
 mod filters;
 mod gateway_routes;

@@ -17,5 +17,7 @@ pub mod engine;
 pub mod model;
 pub mod reconcilers;
 pub mod snapshot;
+pub mod sources;
+pub mod telemetry;
 pub mod translate;
 pub mod xds;

@@ -4,8 +4,10 @@
 pub mod authorization_policy;
 pub mod destination_rule;
 pub mod endpoint_slice;
+pub mod envoy_filter;
 pub mod gateway;
 mod host;
+pub mod intake;
 pub mod mesh_config;
 pub mod namespace;
 pub mod node;

@@ -9,8 +9,9 @@
 //! Both end in the same calls: apply, delete and, for a full list, reset. A relist is one reset, never a storm of
 //! applies. What cannot be read is a [`SourceProblem`], which goes when its cause goes; it never stops the rest.
 
-pub(crate) mod decode;
+mod decode;
 pub mod files;
+pub mod kube;
 
 use std::{fmt, sync::Arc};
 

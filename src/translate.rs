@@ -6,4 +6,6 @@ pub mod endpoints;
 pub mod filters;
 pub mod l4;
 pub mod listeners;
+pub mod routes;
 pub mod secrets;
+pub mod virtual_hosts;

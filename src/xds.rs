@@ -3,6 +3,26 @@
 //! It knows neither Kubernetes nor translation. What it needs of the rest of the house it asks for by the traits
 //! of this module; what it serves are [`Snapshot`]s.
 
+pub mod auth;
+mod barriers;
+mod body;
+pub mod clients;
+pub mod debug;
+mod delta;
+pub mod listen;
+mod machine;
+pub mod node;
+mod quarantine;
+#[cfg(test)]
+mod random_tests;
+mod server;
+mod sotw;
+mod stream;
+mod subscription;
+#[cfg(test)]
+mod testing;
+pub mod tls;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use futures::future::BoxFuture;
@@ -12,6 +32,11 @@ use crate::{
     model::Proxy,
     snapshot::{Name, ResourceType, Snapshot, Version},
 };
+
+pub use barriers::Settings;
+pub use machine::{Judgement, Machine, Protocol, Received, Response, SecretGate};
+pub use server::{Ads, Shared, services};
+pub use subscription::Status;
 
 /// What a proxy is given: the newest snapshot of its class, replaced whenever an engine round changed it.
 pub struct Attachment {

@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    departed,
     graph::{Db, Round, Stats, Watched},
     inputs::Clients,
     proxies::ProxyViews,
@@ -162,7 +163,10 @@ impl Worker {
                     Command::Detach(ticket) => self.detach(ticket),
                 }
             }
-            let round = self.db.settle();
+            let mut round = self.db.settle();
+            if departed::sweep(&mut self.db) {
+                round.absorb(self.db.settle());
+            }
             let concerned = self.publish(&round);
             for (proxy, reply) in arrivals {
                 self.attach(proxy, round.generation, reply);

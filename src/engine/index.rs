@@ -36,6 +36,8 @@ index! {
     ServiceNamespaces(()) of Namespace;
     /// Slices of a Kubernetes Service.
     SlicesOf(NamespacedName) of NamespacedName;
+    /// Slices that name a Pod.
+    PodMentions(NamespacedName) of NamespacedName;
     /// Pods of a namespace.
     PodsIn(Namespace) of NamespacedName;
     /// WorkloadEntries of a namespace.
@@ -98,6 +100,11 @@ emitters! {
     Slices => IndexSlice: SlicesOf |key, slice, cx| {
         let service = NamespacedName { namespace: slice.namespace.clone(), name: slice.service.clone() };
         vec![(SlicesOf(service), key.0.clone())]
+    };
+    Slices => IndexMentions: PodMentions |key, slice, cx| {
+        let pods = slice.entries.iter().filter(|e| !e.pod.is_empty());
+        let pods = pods.map(|e| NamespacedName { namespace: slice.namespace.clone(), name: e.pod.clone() });
+        pods.map(|pod| (PodMentions(pod), key.0.clone())).collect()
     };
     Pods => IndexPod: PodsIn |key, pod, cx| vec![(PodsIn(pod.namespace.clone()), key.0.clone())];
     Workloads => IndexWorkload: WorkloadsIn |key, workload, cx| {

@@ -45,16 +45,22 @@ pub struct ServiceKey {
 
 impl Input for ServiceKey {
     type Value = Service;
+    fn object(&self) -> Option<ObjectRef> {
+        Some(self.object.clone())
+    }
 }
 
 macro_rules! relations {
-    ($($(#[$doc:meta])* $name:ident($key:ty) => $value:ty;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($key:ty) => $value:ty $(, of $kind:literal)?;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(pub $key);
 
         impl Input for $name {
             type Value = $value;
+            $(fn object(&self) -> Option<ObjectRef> {
+                Some(ObjectRef { kind: $kind, namespace: self.0.namespace.clone(), name: self.0.name.clone() })
+            })?
         }
     )*};
 }
@@ -63,7 +69,7 @@ relations! {
     /// The mesh configuration.
     Mesh(()) => MeshConfig;
     /// EndpointSlices.
-    Slices(NamespacedName) => SliceEndpoints;
+    Slices(NamespacedName) => SliceEndpoints, of "EndpointSlice";
     /// Pods.
     Pods(NamespacedName) => PodFacts;
     /// Nodes, by name.
@@ -71,25 +77,27 @@ relations! {
     /// Namespaces, by name.
     Namespaces(Namespace) => NamespaceFacts;
     /// Endpoints and selectors of ServiceEntries.
-    External(NamespacedName) => ExternalMembers;
+    External(NamespacedName) => ExternalMembers, of "ServiceEntry";
     /// WorkloadEntries.
-    Workloads(NamespacedName) => WorkloadFacts;
+    Workloads(NamespacedName) => WorkloadFacts, of "WorkloadEntry";
     /// VirtualServices.
-    VirtualServices(NamespacedName) => VirtualService;
+    VirtualServices(NamespacedName) => VirtualService, of "VirtualService";
     /// DestinationRules.
-    DestinationRules(NamespacedName) => DestinationRule;
+    DestinationRules(NamespacedName) => DestinationRule, of "DestinationRule";
     /// Gateways.
-    Gateways(NamespacedName) => Gateway;
+    Gateways(NamespacedName) => Gateway, of "Gateway";
     /// Sidecars.
-    Sidecars(NamespacedName) => Sidecar;
+    Sidecars(NamespacedName) => Sidecar, of "Sidecar";
     /// Secrets with certificates.
-    Secrets(NamespacedName) => TlsSecret;
+    Secrets(NamespacedName) => TlsSecret, of "Secret";
     /// EnvoyFilters.
-    EnvoyFilters(NamespacedName) => EnvoyFilter;
+    EnvoyFilters(NamespacedName) => EnvoyFilter, of "EnvoyFilter";
     /// AuthorizationPolicies and RequestAuthentications, which are not enforced yet.
     Policies(ObjectRef) => UnenforcedPolicy;
     /// Namespaces with connected proxies.
     Clients(Namespace) => ();
+    /// Pods and Secrets that are gone, but whose last state stays while it is still referred to.
+    Departed(ObjectRef) => ();
     /// What was wrong with objects when they were converted.
     Findings(ObjectRef) => Vec<Problem>;
 }

@@ -126,8 +126,10 @@ pub struct HttpDestination {
 pub struct HttpRoute {
     /// Its name; empty is none.
     pub name: Arc<str>,
-    /// Which entry of the object it was made of (`spec.http[index]`), for problems.
+    /// Which entry of its object it was made of (`spec.http[index]`), for problems.
     pub index: usize,
+    /// The delegate that it was taken from, whose entry `index` is; `None`: its own object.
+    pub delegate: Option<ObjectRef>,
     /// It applies when one of these does; empty is always.
     pub matches: Vec<HttpMatch>,
     /// Where requests go.

@@ -47,14 +47,24 @@ impl Readiness {
 }
 
 impl Guard {
-    /// Says why it is not ready.
+    /// Says why it is not ready. What was released stays ready.
     pub fn because(&self, reason: &str) {
-        self.readiness.with(|waiting| waiting.insert(self.name.clone(), reason.to_owned()));
+        self.readiness.with(|waiting| {
+            if let Some(known) = waiting.get_mut(&self.name) {
+                reason.clone_into(known);
+            }
+        });
     }
 
-    /// The part is ready.
-    pub fn release(self) {
+    /// The part is ready, for good.
+    pub fn release(&self) {
         self.readiness.with(|waiting| waiting.remove(&self.name));
+    }
+
+    /// Whether the part is ready.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        self.readiness.with(|waiting| !waiting.contains_key(&self.name))
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{fmt::Debug, hash::Hash, marker::PhantomData, sync::Arc};
 
 use super::{Db, Layer, Set, node::NodeId};
-use crate::{model::Problem, snapshot::PartState};
+use crate::{
+    model::{ObjectRef, Problem},
+    snapshot::PartState,
+};
 
 /// What any key must be.
 pub trait Key: Clone + Eq + Hash + Debug + Send + Sync + 'static {}
@@ -14,6 +17,10 @@ impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> Key for T {}
 pub trait Input: Key {
     /// What it holds for a key.
     type Value: PartialEq + Send + Sync + 'static;
+    /// The object that a key stands for, when it is one that users write.
+    fn object(&self) -> Option<ObjectRef> {
+        None
+    }
 }
 
 /// A tracked pure function; the key holds its arguments.

@@ -2,7 +2,7 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -17,8 +17,8 @@ use super::{
     table::Table,
 };
 use crate::{
-    model::Problem,
-    snapshot::{Generation, PartId, PartMap, PartState},
+    model::{ObjectRef, Problem},
+    snapshot::{Generation, PartId, PartMap, PartState, Resource, Slot, Version},
 };
 
 type Map<K, V> = HashMap<K, V, RandomState>;
@@ -40,6 +40,29 @@ struct Kind {
     holds: fn(&Db, u32) -> bool,
     /// Tells a part which of its items changed.
     item_changed: fn(&mut Db, NodeId, NodeId),
+    /// The object that an input stands for.
+    object: fn(&Db, u32) -> Option<ObjectRef>,
+    /// The resource that a query results in.
+    resource: fn(&Db, u32) -> Option<Arc<Resource>>,
+    /// The items of a part that have a name.
+    items: fn(&Db, u32, &str) -> Vec<NodeId>,
+}
+
+impl Kind {
+    /// A kind whose nodes hold nothing, change nothing and stand for nothing.
+    fn inert(name: &'static str, stage: u8, free: fn(&mut Db, u32)) -> Self {
+        Self {
+            name,
+            stage,
+            run: |_, _| {},
+            free,
+            holds: |_, _| false,
+            item_changed: |_, _, _| {},
+            object: |_, _| None,
+            resource: |_, _| None,
+            items: |_, _, _| Vec::new(),
+        }
+    }
 }
 
 /// Counts of work done since the start; differences between two readings are what a change cost.
@@ -70,6 +93,18 @@ pub struct Round {
     pub appeared: Vec<Problem>,
     /// Problems that vanished.
     pub vanished: Vec<Problem>,
+}
+
+impl Round {
+    /// Takes in what a following round changed.
+    pub fn absorb(&mut self, next: Self) {
+        self.generation = next.generation;
+        self.watched.extend(next.watched);
+        self.watched.sort_unstable();
+        self.watched.dedup();
+        self.appeared.extend(next.appeared);
+        self.vanished.extend(next.vanished);
+    }
 }
 
 /// A query that is kept alive and whose changes are reported; release it with [`Db::unwatch`].
@@ -126,6 +161,27 @@ impl Db {
             }
         }
         self.collect_later(id);
+    }
+
+    /// The value of an input now.
+    pub fn input_value<I: Input>(&mut self, key: &I) -> Option<Arc<I::Value>> {
+        let (id, value) = self.read_input(key);
+        self.collect_later(id);
+        value
+    }
+
+    /// Whether any query reads an input.
+    pub fn is_read<I: Input>(&mut self, key: &I) -> bool {
+        let id = self.input_node(key);
+        self.collect_later(id);
+        !self.node(id).readers.is_empty()
+    }
+
+    /// Whether a set has no elements.
+    pub fn is_empty<S: Set>(&mut self, key: &S) -> bool {
+        let (id, elems) = self.read_set(key);
+        self.collect_later(id);
+        elems.is_empty()
     }
 
     /// The keys of an input that have a value: for relists, not for queries.
@@ -215,6 +271,38 @@ impl Db {
     /// All problems that queries report now.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.keys()
+    }
+
+    /// The objects that a resource is made of, among what a watched query has: follows what was read, so it costs
+    /// what the query has. For explanations, not for the way of a change.
+    pub fn origins(&mut self, of: Watched, name: &str, version: Version) -> BTreeSet<ObjectRef> {
+        let made = |db: &Self, id: NodeId| {
+            let node = db.node(id);
+            let resource = (db.kinds[node.kind as usize].resource)(db, node.row);
+            resource.is_some_and(|r| *r.name == *name && r.version == version)
+        };
+        let Some(start) = self.search(of.0, name, made) else { return BTreeSet::new() };
+        let (mut objects, mut seen, mut queue) = (BTreeSet::new(), BTreeSet::from([start]), vec![start]);
+        while let Some(id) = queue.pop() {
+            let node = self.node(id);
+            objects.extend((self.kinds[node.kind as usize].object)(self, node.row));
+            queue.extend(node.deps.iter().copied().filter(|dep| seen.insert(*dep)));
+        }
+        objects
+    }
+
+    /// The first node beneath `from`, parts' items of a name included, for which `found` holds.
+    fn search(&self, from: NodeId, name: &str, found: impl Fn(&Self, NodeId) -> bool) -> Option<NodeId> {
+        let (mut seen, mut queue) = (BTreeSet::from([from]), vec![from]);
+        while let Some(id) = queue.pop() {
+            if found(self, id) {
+                return Some(id);
+            }
+            let node = self.node(id);
+            let items = (self.kinds[node.kind as usize].items)(self, node.row, name);
+            queue.extend(node.deps.iter().copied().chain(items).filter(|next| seen.insert(*next)));
+        }
+        None
     }
 
     /// Work done so far.
@@ -546,12 +634,9 @@ impl Db {
 
     fn input_kind<I: Input>(&mut self) -> u16 {
         self.kind::<InputTable<I>>(|| Kind {
-            name: std::any::type_name::<I>(),
-            stage: 0,
-            run: |_, _| {},
-            free: |db, row| drop(db.table::<InputTable<I>>().remove(row)),
             holds: |db, row| db.peek_table::<InputTable<I>>().row(row).payload.is_some(),
-            item_changed: |_, _, _| {},
+            object: |db, row| db.peek_table::<InputTable<I>>().row(row).key.object(),
+            ..Kind::inert(std::any::type_name::<I>(), 0, |db, row| drop(db.table::<InputTable<I>>().remove(row)))
         })
     }
 
@@ -568,24 +653,20 @@ impl Db {
 
     fn query_node<Q: Query>(&mut self, key: &Q) -> NodeId {
         let kind = self.kind::<QueryTable<Q>>(|| Kind {
-            name: std::any::type_name::<Q>(),
-            stage: Q::STAGE,
             run: Self::run_query::<Q>,
-            free: |db, row| drop(db.table::<QueryTable<Q>>().remove(row)),
-            holds: |_, _| false,
-            item_changed: |_, _, _| {},
+            resource: |db, row| {
+                let value = db.peek_table::<QueryTable<Q>>().row(row).payload.as_ref();
+                value.and_then(|v| (v as &dyn Any).downcast_ref::<Slot>().cloned().flatten())
+            },
+            ..Kind::inert(std::any::type_name::<Q>(), Q::STAGE, |db, row| drop(db.table::<QueryTable<Q>>().remove(row)))
         });
         self.keyed_query_node::<Q>(kind, key)
     }
 
     fn emission_node<E: Emit>(&mut self, key: &Emission<E>) -> NodeId {
         let kind = self.kind::<QueryTable<Emission<E>>>(|| Kind {
-            name: std::any::type_name::<E>(),
-            stage: E::STAGE,
             run: Self::run_emission::<E>,
-            free: Self::free_emission::<E>,
-            holds: |_, _| false,
-            item_changed: |_, _, _| {},
+            ..Kind::inert(std::any::type_name::<E>(), E::STAGE, Self::free_emission::<E>)
         });
         self.keyed_query_node::<Emission<E>>(kind, key)
     }
@@ -603,15 +684,11 @@ impl Db {
 
     fn set_node<S: Set>(&mut self, key: &S) -> NodeId {
         let kind = self.kind::<SetTable<S>>(|| Kind {
-            name: std::any::type_name::<S>(),
-            stage: S::STAGE,
-            run: |_, _| {},
-            free: |db, row| drop(db.table::<SetTable<S>>().remove(row)),
             holds: |db, row| {
                 let set = &db.peek_table::<SetTable<S>>().row(row).payload;
                 !set.elems.is_empty() || !set.parts.is_empty()
             },
-            item_changed: |_, _, _| {},
+            ..Kind::inert(std::any::type_name::<S>(), S::STAGE, |db, row| drop(db.table::<SetTable<S>>().remove(row)))
         });
         if let Some(id) = self.table::<SetTable<S>>().find(key) {
             return id;
@@ -625,12 +702,13 @@ impl Db {
     fn part_node<L: Layer>(&mut self, layer: &L, facets: &L::Facets) -> NodeId {
         const { assert!(L::STAGE < L::Item::STAGE, "items are made of elements") };
         let kind = self.kind::<PartTable<L>>(|| Kind {
-            name: std::any::type_name::<PartKey<L>>(),
-            stage: L::Item::STAGE + 1,
             run: Self::run_part::<L>,
-            free: Self::free_part::<L>,
-            holds: |_, _| false,
             item_changed: Self::item_changed::<L>,
+            items: |db, row, name| {
+                let part = &db.peek_table::<PartTable<L>>().row(row).payload;
+                part.names.iter().filter(|(_, n)| &***n == name).map(|(id, _)| *id).collect()
+            },
+            ..Kind::inert(std::any::type_name::<PartKey<L>>(), L::Item::STAGE + 1, Self::free_part::<L>)
         });
         let key = PartKey { layer: layer.clone(), facets: facets.clone() };
         if let Some(id) = self.table::<PartTable<L>>().find(&key) {

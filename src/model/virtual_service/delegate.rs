@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{GatewayName, HttpAction, HttpMatch, HttpRoute, SourceMatch, StringMatch, VirtualService};
-use crate::model::{Namespace, Problem};
+use crate::model::{Namespace, ObjectRef, Problem};
 
 /// The HTTP rules of `root` with each delegating entry replaced by the delegate's, merged with the entry's own
 /// conditions and actions. An entry whose delegate is missing vanishes, a delegate's entry that contradicts the
@@ -27,7 +27,7 @@ pub fn resolve_delegates(
             Err(why) => report(format!("VirtualService {namespace}/{name} {why}; the entry is left out")),
             Ok(delegate) => {
                 for sub in &delegate.http {
-                    match merge(entry, sub) {
+                    match merge(entry, sub, &delegate.object) {
                         Some(merged) => routes.push(merged),
                         None => report(format!(
                             "spec.http[{}] of VirtualService {namespace}/{name} is left out: {}",
@@ -52,14 +52,14 @@ fn usable(root: &VirtualService, found: Option<Arc<VirtualService>>) -> Result<A
     Ok(delegate)
 }
 
-fn merge(root: &HttpRoute, sub: &HttpRoute) -> Option<HttpRoute> {
+fn merge(root: &HttpRoute, sub: &HttpRoute, delegate: &ObjectRef) -> Option<HttpRoute> {
     if matches!(sub.action, HttpAction::Delegate { .. }) {
         return None;
     }
     Some(HttpRoute {
         name: join(&root.name, &sub.name),
-        // Problems found later are told of the root, which is what the user bound to hosts.
-        index: root.index,
+        index: sub.index,
+        delegate: Some(delegate.clone()),
         matches: merge_matches(&root.matches, &sub.matches)?,
         action: sub.action.clone(),
         rewrite: sub.rewrite.clone().or_else(|| root.rewrite.clone()),

@@ -21,6 +21,7 @@ fn route(name: &str, matches: Vec<HttpMatch>, action: HttpAction) -> HttpRoute {
     HttpRoute {
         name: name.into(),
         index: 0,
+        delegate: None,
         matches,
         action,
         rewrite: None,

@@ -1,0 +1,239 @@
+//! EnvoyFilters (translation §9.1). A patch whose match cannot be held is left out: without the match it would be
+//! for everyone. What can be held but not applied is reported where it would be applied.
+
+use serde_json::Value;
+
+use super::{ConvertContext, Problems, age};
+use crate::{
+    api::{self, envoy_filter as spec},
+    model::{
+        Problem,
+        envoy_filter::{
+            ApplyTo, ChainMatch, ClusterMatch, EnvoyFilter, FilterMatch, ListenerMatch, Operation, Patch, PatchContext,
+            ProxyMatch, VersionPattern,
+        },
+    },
+};
+
+/// The filter of an object; `None` when it is for something that is not known.
+#[must_use]
+pub fn convert(filter: &api::EnvoyFilter, _: &ConvertContext<'_>) -> (Option<EnvoyFilter>, Vec<Problem>) {
+    let mut problems = Problems::of("EnvoyFilter", &filter.metadata);
+    let spec = &filter.spec;
+    if !spec.target_refs.is_empty() {
+        problems.add("spec.targetRefs", "not honoured yet, so the filter is for no proxy");
+        return (None, problems.into_vec());
+    }
+    let patches = spec.config_patches.iter().enumerate();
+    let patches = patches
+        .filter_map(|(index, patch)| {
+            let field = format!("spec.configPatches[{index}]");
+            Reader { field: &field, problems: &mut problems }.patch(index, patch)
+        })
+        .collect();
+    let made = EnvoyFilter {
+        object: problems.object().clone(),
+        age: age(&filter.metadata),
+        priority: spec.priority,
+        workload: spec.workload_selector.as_ref().map(|s| s.labels.clone()).unwrap_or_default(),
+        patches,
+    };
+    (Some(made), problems.into_vec())
+}
+
+/// Reads one patch; `None` says that it is left out, and the problem has been noted.
+struct Reader<'a> {
+    field: &'a str,
+    problems: &'a mut Problems,
+}
+
+impl Reader<'_> {
+    fn add(&mut self, field: &str, reason: impl Into<String>) {
+        self.problems.add(format!("{}.{field}", self.field), reason);
+    }
+
+    /// Notes why the patch is left out.
+    fn refuse<T>(&mut self, field: &str, reason: &str) -> Option<T> {
+        self.add(field, format!("{reason}; the patch is left out"));
+        None
+    }
+
+    fn patch(&mut self, index: usize, patch: &spec::EnvoyConfigObjectPatch) -> Option<Patch> {
+        let apply_to = self.apply_to(patch.apply_to)?;
+        let nothing = spec::EnvoyConfigObjectMatch::default();
+        let matches = patch.matches.as_ref().unwrap_or(&nothing);
+        self.check_match(apply_to, matches)?;
+        let context = self.context(matches.context)?;
+        let proxy = self.proxy(matches.proxy.as_ref())?;
+        let Some(change) = &patch.patch else {
+            return self.refuse("patch", "is missing");
+        };
+        let operation = self.operation(change.operation)?;
+        Some(Patch {
+            index,
+            apply_to,
+            context,
+            proxy,
+            listener: matches.listener.as_ref().map(|m| self.listener(apply_to, m)).unwrap_or_default(),
+            cluster: matches.cluster.as_ref().map(cluster).unwrap_or_default(),
+            operation,
+            value: self.value(operation, change)?,
+        })
+    }
+
+    fn apply_to(&mut self, apply_to: spec::ApplyTo) -> Option<ApplyTo> {
+        Some(match apply_to {
+            spec::ApplyTo::Invalid => return self.refuse("applyTo", "is missing"),
+            spec::ApplyTo::Listener => ApplyTo::Listener,
+            spec::ApplyTo::FilterChain => ApplyTo::FilterChain,
+            spec::ApplyTo::NetworkFilter => ApplyTo::NetworkFilter,
+            spec::ApplyTo::HttpFilter => ApplyTo::HttpFilter,
+            spec::ApplyTo::RouteConfiguration => ApplyTo::RouteConfiguration,
+            spec::ApplyTo::VirtualHost => ApplyTo::VirtualHost,
+            spec::ApplyTo::HttpRoute => ApplyTo::HttpRoute,
+            spec::ApplyTo::Cluster => ApplyTo::Cluster,
+            spec::ApplyTo::ExtensionConfig => ApplyTo::ExtensionConfig,
+            spec::ApplyTo::Bootstrap => ApplyTo::Bootstrap,
+            spec::ApplyTo::ListenerFilter => ApplyTo::ListenerFilter,
+        })
+    }
+
+    /// A match on something that the patch does not apply to can never hold.
+    fn check_match(&mut self, apply_to: ApplyTo, matches: &spec::EnvoyConfigObjectMatch) -> Option<()> {
+        let given = [
+            ("listener", matches.listener.is_some()),
+            ("routeConfiguration", matches.route_configuration.is_some()),
+            ("cluster", matches.cluster.is_some()),
+            ("waypoint", matches.waypoint.is_some()),
+        ];
+        let wanted = match_of(apply_to);
+        match given.iter().find(|(name, given)| *given && Some(*name) != wanted) {
+            None => Some(()),
+            Some((name, _)) => {
+                let reason = format!("does not go with applyTo {}", apply_to.as_str());
+                self.refuse(&format!("match.{name}"), &reason)
+            }
+        }
+    }
+
+    fn context(&mut self, context: spec::PatchContext) -> Option<PatchContext> {
+        Some(match context {
+            spec::PatchContext::Any => PatchContext::Any,
+            spec::PatchContext::SidecarInbound => PatchContext::SidecarInbound,
+            spec::PatchContext::SidecarOutbound => PatchContext::SidecarOutbound,
+            spec::PatchContext::Gateway => PatchContext::Gateway,
+            spec::PatchContext::Waypoint => return self.refuse("match.context", "WAYPOINT is not honoured yet"),
+        })
+    }
+
+    fn proxy(&mut self, proxy: Option<&spec::ProxyMatch>) -> Option<ProxyMatch> {
+        let Some(proxy) = proxy else { return Some(ProxyMatch::default()) };
+        let version = match &*proxy.proxy_version {
+            "" => None,
+            pattern => match VersionPattern::new(pattern) {
+                Ok(pattern) => Some(pattern),
+                Err(error) => {
+                    let reason = format!("{pattern:?} is not a regular expression: {}", one_line(&error));
+                    return self.refuse("match.proxy.proxyVersion", &reason);
+                }
+            },
+        };
+        Some(ProxyMatch { version, metadata: proxy.metadata.clone() })
+    }
+
+    fn listener(&mut self, apply_to: ApplyTo, matches: &spec::ListenerMatch) -> ListenerMatch {
+        if !matches.port_name.is_empty() {
+            self.add("match.listener.portName", "is reserved and has no effect");
+        }
+        if !matches.listener_filter.is_empty() && apply_to != ApplyTo::ListenerFilter {
+            self.add("match.listener.listenerFilter", format!("has no effect on {}", apply_to.as_str()));
+        }
+        ListenerMatch {
+            name: matches.name.clone(),
+            port: port(matches.port_number),
+            chain: matches.filter_chain.as_ref().map(chain).unwrap_or_default(),
+        }
+    }
+
+    fn operation(&mut self, operation: spec::Operation) -> Option<Operation> {
+        Some(match operation {
+            spec::Operation::Invalid => return self.refuse("patch.operation", "is missing"),
+            spec::Operation::Merge => Operation::Merge,
+            spec::Operation::Add => Operation::Add,
+            spec::Operation::Remove => Operation::Remove,
+            spec::Operation::InsertBefore => Operation::InsertBefore,
+            spec::Operation::InsertAfter => Operation::InsertAfter,
+            spec::Operation::InsertFirst => Operation::InsertFirst,
+            spec::Operation::Replace => Operation::Replace,
+            spec::Operation::MergeAndReplaceList => Operation::MergeAndReplaceList,
+        })
+    }
+
+    fn value(&mut self, operation: Operation, change: &spec::Patch) -> Option<Value> {
+        if change.filter_class != spec::FilterClass::Unspecified {
+            self.add("patch.filterClass", "not honoured yet; the operation says the place");
+        }
+        match (operation, change.value.is_empty()) {
+            (Operation::Remove, false) => {
+                self.add("patch.value", "has no effect with REMOVE");
+                Some(Value::Null)
+            }
+            (Operation::Remove, true) => Some(Value::Null),
+            (_, false) => Some(Value::Object(change.value.clone())),
+            (_, true) => self.refuse("patch.value", &format!("is missing for {}", operation.as_str())),
+        }
+    }
+}
+
+/// The member of `match` that goes with what is patched.
+fn match_of(apply_to: ApplyTo) -> Option<&'static str> {
+    match apply_to {
+        ApplyTo::Listener
+        | ApplyTo::FilterChain
+        | ApplyTo::NetworkFilter
+        | ApplyTo::HttpFilter
+        | ApplyTo::ListenerFilter => Some("listener"),
+        ApplyTo::RouteConfiguration | ApplyTo::VirtualHost | ApplyTo::HttpRoute => Some("routeConfiguration"),
+        ApplyTo::Cluster => Some("cluster"),
+        ApplyTo::ExtensionConfig | ApplyTo::Bootstrap => None,
+    }
+}
+
+fn chain(matches: &spec::FilterChainMatch) -> ChainMatch {
+    let protocols = matches.application_protocols.split(',').map(str::trim).filter(|p| !p.is_empty());
+    ChainMatch {
+        name: matches.name.clone(),
+        sni: matches.sni.clone(),
+        transport_protocol: matches.transport_protocol.clone(),
+        application_protocols: protocols.map(str::to_owned).collect(),
+        destination_port: port(matches.destination_port),
+        filter: matches.filter.as_ref().map(|filter| FilterMatch {
+            name: filter.name.clone(),
+            sub_filter: filter.sub_filter.as_ref().map(|sub| sub.name.clone()),
+        }),
+    }
+}
+
+fn cluster(matches: &spec::ClusterMatch) -> ClusterMatch {
+    ClusterMatch {
+        name: matches.name.clone(),
+        service: matches.service.clone(),
+        subset: matches.subset.clone(),
+        port: port(matches.port_number),
+    }
+}
+
+/// 0 is any port.
+fn port(number: u32) -> Option<u32> {
+    (number != 0).then_some(number)
+}
+
+/// The error of a regular expression draws an arrow over several lines; its last line says what is wrong.
+fn one_line(error: &impl ToString) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default().trim();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
+#[cfg(test)]
+mod tests;

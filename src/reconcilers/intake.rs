@@ -1,0 +1,277 @@
+//! From delivered objects to engine inputs. Conversion happens on the caller's thread; the engine's thread only
+//! compares and stores.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
+    namespace, node, pod, request_authentication, secret, service, service_entry, sidecar, workload_entry,
+};
+use crate::{
+    api::{Kind, Object},
+    engine::{
+        graph::{Db, Input},
+        inputs::{
+            Departed, DestinationRules, EnvoyFilters, External, Findings, Gateways, Mesh, NamespacedName, Namespaces,
+            Nodes, Pods, Policies, Secrets, ServiceKey, Sidecars, Slices, VirtualServices, Workloads,
+        },
+    },
+    model::{MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
+};
+
+/// A change of inputs.
+type Change = Box<dyn FnOnce(&mut Db) + Send>;
+
+/// Changes to be applied together.
+#[derive(Default)]
+pub struct Changes(Vec<Change>);
+
+impl Changes {
+    /// Applies them.
+    pub fn apply(self, db: &mut Db) {
+        self.0.into_iter().for_each(|change| change(db));
+    }
+
+    fn put<I: Input>(&mut self, key: I, value: Option<I::Value>) {
+        self.0.push(Box::new(move |db| db.set_input(&key, value)));
+    }
+}
+
+/// The name and namespace of the ConfigMap with the mesh configuration.
+#[derive(Clone, Debug)]
+pub struct MeshSource {
+    /// The namespace, `istio-system` unless told otherwise.
+    pub namespace: Arc<str>,
+    /// The name: `istio`, or `istio-<revision>`.
+    pub name: Arc<str>,
+}
+
+/// Converts objects and remembers which there are, so that a full list says which are gone.
+pub struct Reconcilers {
+    base: Arc<MeshConfig>,
+    source: MeshSource,
+    state: Mutex<State>,
+}
+
+struct State {
+    mesh: Arc<MeshConfig>,
+    known: BTreeMap<Kind, BTreeSet<ObjectRef>>,
+    /// Services of each ServiceEntry.
+    services: BTreeMap<ObjectRef, Vec<ServiceKey>>,
+}
+
+impl Reconcilers {
+    /// `base` is the mesh configuration without a ConfigMap: defaults and command line.
+    #[must_use]
+    pub fn new(base: MeshConfig, source: MeshSource) -> Self {
+        let base = Arc::new(base);
+        let state = State { mesh: base.clone(), known: BTreeMap::new(), services: BTreeMap::new() };
+        Self { base, source, state: Mutex::new(state) }
+    }
+
+    /// What must be in the engine before any object.
+    #[must_use]
+    pub fn initial(&self) -> Changes {
+        let mut changes = Changes::default();
+        changes.put(Mesh(()), Some((*self.base).clone()));
+        changes
+    }
+
+    /// An object is new or changed.
+    #[must_use]
+    pub fn apply(&self, object: &Object) -> Changes {
+        let mut changes = Changes::default();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.convert(&mut state, object, &mut changes);
+        changes
+    }
+
+    /// An object is gone.
+    #[must_use]
+    pub fn delete(&self, object: &ObjectRef) -> Changes {
+        let mut changes = Changes::default();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.forget(&mut state, object, &mut changes);
+        changes
+    }
+
+    /// The full list of a kind; `kept` exist but cannot be read now.
+    #[must_use]
+    pub fn reset(&self, kind: Kind, live: &[Object], kept: &[ObjectRef]) -> Changes {
+        let mut changes = Changes::default();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let stays: BTreeSet<ObjectRef> = live.iter().map(object_ref).chain(kept.iter().cloned()).collect();
+        let known = state.known.get(&kind).cloned().unwrap_or_default();
+        for gone in known.difference(&stays) {
+            self.forget(&mut state, gone, &mut changes);
+        }
+        for object in live {
+            self.convert(&mut state, object, &mut changes);
+        }
+        changes
+    }
+
+    fn convert(&self, state: &mut State, object: &Object, changes: &mut Changes) {
+        let of = object_ref(object);
+        let key = NamespacedName::of(&of);
+        state.known.entry(object.kind()).or_default().insert(of.clone());
+        let mesh = state.mesh.clone();
+        let context = ConvertContext { mesh: &mesh, ipv6: false };
+        let problems = match object {
+            Object::Service(o) => {
+                let (made, problems) = service::convert(o, &context);
+                put_services(state, &of, made.into_iter().collect(), changes);
+                problems
+            }
+            Object::ServiceEntry(o) => {
+                let (made, problems) = service_entry::convert(o, &context);
+                let (services, members) = made.map_or((Vec::new(), None), |m| (m.services, Some(m.members)));
+                put_services(state, &of, services, changes);
+                changes.put(External(key), members);
+                problems
+            }
+            Object::EndpointSlice(o) => put(changes, Slices(key), endpoint_slice::convert(o, &context)),
+            Object::Pod(o) => {
+                let (facts, problems) = pod::convert(o);
+                changes.put(Departed(of.clone()), None);
+                put(changes, Pods(key), (Some(facts), problems))
+            }
+            Object::Node(o) => put(changes, Nodes(key.name), (Some(node::convert(o)), Vec::new())),
+            Object::Namespace(o) => {
+                let (facts, problems) = namespace::convert(o);
+                put(changes, Namespaces(key.name), (Some(facts), problems))
+            }
+            Object::Secret(o) => {
+                let (made, problems) = secret::convert(o);
+                put_secret(changes, &of, made);
+                problems
+            }
+            Object::ConfigMap(o) if self.is_mesh(&of) => {
+                let (made, problems) = mesh_config::convert(o, &self.base);
+                if let Some(made) = made {
+                    state.mesh = Arc::new(made.clone());
+                    changes.put(Mesh(()), Some(made));
+                }
+                problems
+            }
+            Object::VirtualService(_) => Vec::new(),
+            Object::DestinationRule(o) => put(changes, DestinationRules(key), destination_rule::convert(o, &context)),
+            Object::Gateway(o) => put(changes, Gateways(key), gateway::convert(o)),
+            Object::Sidecar(o) => put(changes, Sidecars(key), sidecar::convert(o)),
+            Object::EnvoyFilter(o) => put(changes, EnvoyFilters(key), envoy_filter::convert(o, &context)),
+            Object::WorkloadEntry(o) => put(changes, Workloads(key), workload_entry::convert(o)),
+            Object::AuthorizationPolicy(o) => put(changes, Policies(of.clone()), authorization_policy::convert(o)),
+            Object::RequestAuthentication(o) => put(changes, Policies(of.clone()), request_authentication::convert(o)),
+            Object::ConfigMap(_) => Vec::new(),
+            Object::PeerAuthentication(_)
+            | Object::ProxyConfig(_)
+            | Object::Telemetry(_)
+            | Object::TrafficExtension(_)
+            | Object::WasmPlugin(_)
+            | Object::WorkloadGroup(_) => vec![not_honoured(&of)],
+        };
+        changes.put(Findings(of), (!problems.is_empty()).then_some(problems));
+    }
+
+    fn forget(&self, state: &mut State, of: &ObjectRef, changes: &mut Changes) {
+        let Some(kind) = Kind::ALL.iter().copied().find(|k| k.kind() == of.kind) else { return };
+        if !state.known.get_mut(&kind).is_some_and(|known| known.remove(of)) {
+            return;
+        }
+        let key = NamespacedName::of(of);
+        match kind {
+            Kind::Service => put_services(state, of, Vec::new(), changes),
+            Kind::ServiceEntry => {
+                put_services(state, of, Vec::new(), changes);
+                changes.put(External(key), None);
+            }
+            Kind::EndpointSlice => changes.put(Slices(key), None),
+            // They stay while they are referred to.
+            Kind::Pod | Kind::Secret => changes.put(Departed(of.clone()), Some(())),
+            Kind::Node => changes.put(Nodes(key.name), None),
+            Kind::Namespace => changes.put(Namespaces(key.name), None),
+            Kind::ConfigMap if self.is_mesh(of) => {
+                state.mesh = self.base.clone();
+                changes.put(Mesh(()), Some((*self.base).clone()));
+            }
+            Kind::VirtualService => changes.put(VirtualServices(key), None),
+            Kind::DestinationRule => changes.put(DestinationRules(key), None),
+            Kind::Gateway => changes.put(Gateways(key), None),
+            Kind::Sidecar => changes.put(Sidecars(key), None),
+            Kind::EnvoyFilter => changes.put(EnvoyFilters(key), None),
+            Kind::WorkloadEntry => changes.put(Workloads(key), None),
+            Kind::AuthorizationPolicy | Kind::RequestAuthentication => changes.put(Policies(of.clone()), None),
+            Kind::ConfigMap
+            | Kind::PeerAuthentication
+            | Kind::ProxyConfig
+            | Kind::Telemetry
+            | Kind::TrafficExtension
+            | Kind::WasmPlugin
+            | Kind::WorkloadGroup => {}
+        }
+        changes.put(Findings(of.clone()), None);
+    }
+
+    fn is_mesh(&self, of: &ObjectRef) -> bool {
+        of.namespace == self.source.namespace && of.name == self.source.name
+    }
+}
+
+/// Names an object.
+#[must_use]
+pub fn object_ref(object: &Object) -> ObjectRef {
+    let meta = object.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    ObjectRef::new(object.kind().kind(), namespace, meta.name.as_deref().unwrap_or_default())
+}
+
+fn put<I: Input>(changes: &mut Changes, key: I, made: (Option<I::Value>, Vec<Problem>)) -> Vec<Problem> {
+    changes.put(key, made.0);
+    made.1
+}
+
+/// Replaces the services of an object: a ServiceEntry has one per host.
+fn put_services(state: &mut State, of: &ObjectRef, services: Vec<crate::model::Service>, changes: &mut Changes) {
+    let key = |host: &crate::model::Host| ServiceKey { host: host.clone(), object: of.clone() };
+    let keys: Vec<ServiceKey> = services.iter().map(|s| key(&s.host)).collect();
+    for gone in state.services.remove(of).into_iter().flatten().filter(|k| !keys.contains(k)) {
+        changes.put(gone, None);
+    }
+    for service in services {
+        changes.put(key(&service.host), Some(service));
+    }
+    if !keys.is_empty() {
+        state.services.insert(of.clone(), keys);
+    }
+}
+
+/// A Secret whose new content is broken keeps its last good one: rotation must not end what works (design §2
+/// truth 3). The problem is reported all the same.
+fn put_secret(changes: &mut Changes, of: &ObjectRef, made: Option<TlsSecret>) {
+    let (key, of) = (Secrets(NamespacedName::of(of)), of.clone());
+    changes.0.push(Box::new(move |db| {
+        let made = made.map(|mut new| {
+            if let Some(old) = db.input_value(&key) {
+                keep_good(&mut new.certificate, &old.certificate);
+                keep_good(&mut new.authorities, &old.authorities);
+            }
+            new
+        });
+        db.set_input(&Departed(of), None);
+        db.set_input(&key, made);
+    }));
+}
+
+fn keep_good<T: Clone>(new: &mut Material<T>, old: &Material<T>) {
+    if let (Material::Broken(_), Material::Ready(_)) = (&*new, old) {
+        *new = old.clone();
+    }
+}
+
+fn not_honoured(of: &ObjectRef) -> Problem {
+    let reason = format!("{} is not honoured yet; it has no effect", of.kind);
+    Problem { object: of.clone(), field: String::new(), reason }
+}

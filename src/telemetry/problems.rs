@@ -1,0 +1,158 @@
+//! The problems that exist now, of sources and of the engine: said once in the log, counted in a metric, listed on
+//! demand.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::metrics::{KindLabel, KindName, Metrics};
+use crate::{
+    model::{ObjectRef, Problem},
+    sources::{ProblemKey, SourceProblem},
+};
+
+/// What is wrong, by who found it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// A source.
+    Source(ProblemKey),
+    /// The engine.
+    Engine(Problem),
+}
+
+/// The problems that exist now. Whoever finds one adds it and removes it.
+pub struct Problems {
+    metrics: Arc<Metrics>,
+    current: Mutex<BTreeMap<Finding, String>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Finding {
+    fn object(&self) -> Option<&ObjectRef> {
+        match self {
+            Self::Source(key) => key.object.as_ref(),
+            Self::Engine(problem) => Some(&problem.object),
+        }
+    }
+}
+
+impl Problems {
+    /// No problems.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, current: Mutex::default(), changed: watch::Sender::new(0) }
+    }
+
+    /// A source found a problem, or the line of one moved.
+    pub fn appeared_in_source(&self, problem: &SourceProblem) {
+        self.add(Finding::Source(problem.key.clone()), problem.to_string());
+    }
+
+    /// The problem that a source found is gone.
+    pub fn gone_from_source(&self, key: ProblemKey) {
+        self.remove(&Finding::Source(key));
+    }
+
+    /// The engine found a problem.
+    pub fn appeared(&self, problem: &Problem) {
+        self.add(Finding::Engine(problem.clone()), problem.to_string());
+    }
+
+    /// The problem that the engine found is gone.
+    pub fn gone(&self, problem: &Problem) {
+        self.remove(&Finding::Engine(problem.clone()));
+    }
+
+    /// The problems as lines, in order.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.with(|current| current.values().cloned().collect())
+    }
+
+    /// The problems as JSON: object, field, reason, and the line as it is logged.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let entry = |(finding, line): (&Finding, &String)| {
+            let (field, reason) = match finding {
+                Finding::Source(key) => (&key.field, &key.reason),
+                Finding::Engine(problem) => (&problem.field, &problem.reason),
+            };
+            json!({
+                "object": finding.object().map(ToString::to_string),
+                "field": field,
+                "reason": reason,
+                "message": line,
+            })
+        };
+        self.with(|current| current.iter().map(entry).collect())
+    }
+
+    /// Changes whenever the problems do.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn add(&self, finding: Finding, line: String) {
+        let before = self.with(|current| current.insert(finding.clone(), line.clone()));
+        if before.is_none() {
+            tracing::warn!("problem: {line}");
+            self.gauge(&finding, 1);
+            if let Some(object) = finding.object() {
+                let name = format!("{}/{}", object.namespace, object.name);
+                let labels = KindName { r#type: object.kind.into(), name: name.as_str().into() };
+                self.metrics.rejected_configs.get_or_create(&labels).inc();
+            }
+        }
+        if before != Some(line) {
+            self.changed.send_modify(|n| *n += 1);
+        }
+    }
+
+    fn remove(&self, finding: &Finding) {
+        if let Some(line) = self.with(|current| current.remove(finding)) {
+            tracing::info!("problem gone: {line}");
+            self.gauge(finding, -1);
+            self.changed.send_modify(|n| *n += 1);
+        }
+    }
+
+    fn gauge(&self, finding: &Finding, by: i64) {
+        let kind = finding.object().map_or("", |object| object.kind).into();
+        self.metrics.config_problems.get_or_create(&KindLabel { kind }).inc_by(by);
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<Finding, String>) -> T) -> T {
+        f(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_counted_while_it_exists() {
+        let metrics = Arc::new(Metrics::new("1"));
+        let problems = Problems::new(metrics.clone());
+        let problem = Problem {
+            object: ObjectRef::new("VirtualService", "ns", "v"),
+            field: "spec.hosts".to_owned(),
+            reason: "is empty".to_owned(),
+        };
+        problems.appeared(&problem);
+        problems.appeared(&problem);
+        assert_eq!(problems.lines(), ["VirtualService ns/v: spec.hosts: is empty"]);
+        assert_eq!(problems.to_json()[0]["field"], "spec.hosts");
+        let gauge = |n: i32| format!("mizzen_config_problems{{kind=\"VirtualService\"}} {n}");
+        assert!(metrics.text().contains(&gauge(1)));
+        problems.gone(&problem);
+        assert!(problems.lines().is_empty());
+        assert!(metrics.text().contains(&gauge(0)));
+        assert!(metrics.text().contains("pilot_total_rejected_configs{type=\"VirtualService\",name=\"ns/v\"} 1"));
+    }
+}

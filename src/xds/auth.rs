@@ -1,0 +1,188 @@
+//! Who may open a stream as which proxy (contract §4.6).
+
+use super::Peer;
+use crate::model::Proxy;
+
+/// A SPIFFE identity of the mesh, `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity<'a> {
+    /// The trust domain.
+    pub trust_domain: &'a str,
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The service account.
+    pub service_account: &'a str,
+}
+
+impl<'a> Identity<'a> {
+    /// Reads a URI, `None` when it is no identity of this form.
+    #[must_use]
+    pub fn parse(uri: &'a str) -> Option<Self> {
+        let mut parts = uri.strip_prefix("spiffe://")?.split('/');
+        let (trust_domain, ns) = (parts.next()?, parts.next()?);
+        let (namespace, sa) = (parts.next()?, parts.next()?);
+        let service_account = parts.next()?;
+        let named = [trust_domain, namespace, service_account].iter().all(|p| !p.is_empty());
+        (ns == "ns" && sa == "sa" && named && parts.next().is_none()).then_some(Self {
+            trust_domain,
+            namespace,
+            service_account,
+        })
+    }
+}
+
+/// What is asked of peers.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Whether a TLS peer must have an identity.
+    pub require_identity: bool,
+    /// Trust domains whose identities count; empty means any that the certificate authority vouches for.
+    pub trust_domains: Vec<String>,
+    /// Where the control plane lives: identities of this namespace may see all proxies on debug surfaces.
+    pub system_namespace: String,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { require_identity: true, trust_domains: Vec::new(), system_namespace: "istio-system".to_owned() }
+    }
+}
+
+/// Why a stream is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// TLS without a usable identity.
+    #[error("authentication failure: the peer presented no identity of this mesh")]
+    NoIdentity,
+    /// The identity is not that of the proxy.
+    #[error("authorization failed: {identities} may not act as a proxy of {namespace}/{service_account}")]
+    Mismatch {
+        /// What the peer presented.
+        identities: String,
+        /// The proxy's namespace.
+        namespace: String,
+        /// The proxy's service account, possibly empty.
+        service_account: String,
+    },
+}
+
+/// Which proxies a peer may see on debug surfaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    Mesh,
+    /// Those of one namespace.
+    Namespace(String),
+}
+
+impl Scope {
+    /// Whether a proxy of this namespace may be seen.
+    #[must_use]
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::Mesh => true,
+            Self::Namespace(own) => own == namespace,
+        }
+    }
+}
+
+impl Access {
+    fn identities<'p>(&'p self, peer: &'p Peer) -> impl Iterator<Item = Identity<'p>> {
+        let known =
+            |i: &Identity<'_>| self.trust_domains.is_empty() || self.trust_domains.iter().any(|d| d == i.trust_domain);
+        peer.identities.iter().filter_map(|uri| Identity::parse(uri)).filter(known)
+    }
+
+    /// Checks that a peer may speak as a proxy. Plaintext has no identity and is accepted.
+    pub fn check(&self, peer: &Peer, proxy: &Proxy) -> Result<(), AccessError> {
+        if !peer.tls {
+            return Ok(());
+        }
+        let mut identities = self.identities(peer).peekable();
+        if identities.peek().is_none() {
+            return if self.require_identity { Err(AccessError::NoIdentity) } else { Ok(()) };
+        }
+        let is_own = |i: Identity<'_>| {
+            i.namespace == &*proxy.namespace
+                && (proxy.service_account.is_empty() || i.service_account == &*proxy.service_account)
+        };
+        if identities.any(is_own) {
+            return Ok(());
+        }
+        Err(AccessError::Mismatch {
+            identities: peer.identities.join(", "),
+            namespace: proxy.namespace.to_string(),
+            service_account: proxy.service_account.to_string(),
+        })
+    }
+
+    /// What a peer may see of other proxies: loopback everything, an identity its own namespace.
+    pub fn scope(&self, peer: &Peer) -> Result<Scope, AccessError> {
+        let mut identities = self.identities(peer).map(|i| i.namespace).peekable();
+        match identities.peek() {
+            _ if peer.is_local() => Ok(Scope::Mesh),
+            None => Err(AccessError::NoIdentity),
+            Some(first) => {
+                let first = (*first).to_owned();
+                let system = identities.any(|n| n == self.system_namespace);
+                Ok(if system { Scope::Mesh } else { Scope::Namespace(first) })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xds::{node, testing};
+
+    fn peer(tls: bool, identities: &[&str]) -> Peer {
+        let address = Some(([10, 0, 0, 1], 1).into());
+        Peer { address, identities: identities.iter().map(|i| (*i).into()).collect(), tls }
+    }
+
+    #[test]
+    fn only_whole_identities_are_read() {
+        let whole = Identity::parse("spiffe://cluster.local/ns/shop/sa/web").expect("an identity");
+        assert_eq!((whole.trust_domain, whole.namespace, whole.service_account), ("cluster.local", "shop", "web"));
+        for bad in [
+            "",
+            "spiffe://",
+            "spiffe://td/ns/shop/sa/",
+            "spiffe://td/ns//sa/web",
+            "spiffe://td/ns/shop/sa/web/more",
+            "https://td/ns/shop/sa/web",
+            "spiffe://td/sa/shop/ns/web",
+        ] {
+            assert_eq!(Identity::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_identity_must_match_the_proxy() {
+        let proxy = node::parse(Some(&testing::node("shop", "web"))).expect("a proxy");
+        let access = Access { trust_domains: vec!["td".to_owned()], ..Access::default() };
+        let check = |tls, ids: &[&str]| access.check(&peer(tls, ids), &proxy);
+        assert_eq!(check(false, &[]), Ok(()));
+        assert_eq!(check(true, &[]), Err(AccessError::NoIdentity));
+        assert_eq!(check(true, &["spiffe://other/ns/shop/sa/web"]), Err(AccessError::NoIdentity));
+        assert_eq!(check(true, &["spiffe://td/ns/shop/sa/web"]), Ok(()));
+        assert_eq!(check(true, &["spiffe://td/ns/x/sa/web", "spiffe://td/ns/shop/sa/web"]), Ok(()));
+        for wrong in ["spiffe://td/ns/other/sa/web", "spiffe://td/ns/shop/sa/other"] {
+            assert!(matches!(check(true, &[wrong]), Err(AccessError::Mismatch { .. })), "{wrong}");
+        }
+        let lax = Access { require_identity: false, ..access.clone() };
+        assert_eq!(lax.check(&peer(true, &[]), &proxy), Ok(()));
+    }
+
+    #[test]
+    fn debug_surfaces_show_the_own_namespace() {
+        let access = Access::default();
+        assert_eq!(access.scope(&peer(false, &[])), Err(AccessError::NoIdentity));
+        let own = access.scope(&peer(true, &["spiffe://td/ns/shop/sa/web"])).expect("a scope");
+        assert!(own.covers("shop") && !own.covers("other"));
+        assert_eq!(access.scope(&peer(true, &["spiffe://td/ns/istio-system/sa/default"])), Ok(Scope::Mesh));
+        let local = Peer { address: None, identities: Vec::new(), tls: false };
+        assert_eq!(access.scope(&local), Ok(Scope::Mesh));
+    }
+}

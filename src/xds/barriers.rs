@@ -1,0 +1,272 @@
+//! Make before break (design §2 truth 2): what must wait for what on one stream.
+//!
+//! ```text
+//!  add:     cluster sent ──► its assignment sent and acknowledged ──► listeners and routes that lead to it
+//!  remove:  listeners and routes that led to it replaced and acknowledged
+//!             ──► what the new listeners ask for (RDS, SDS) answered and acknowledged ──► linger ──► cluster removed
+//! ```
+//!
+//! An acknowledged CDS response is never waited for: Envoy withholds all of them while one cluster warms.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::subscription::{Have, Sent, Watch};
+use crate::snapshot::{Name, Resource, ResourceType, Snapshot, TypeMap};
+
+/// How long things wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a listener or a route waits for the endpoints of a cluster it leads to.
+    pub barrier_timeout: Duration,
+    /// How long a cluster stays after the last use of it is gone, for requests that are under way.
+    pub removal_linger: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { barrier_timeout: Duration::from_secs(10), removal_linger: Duration::from_secs(5) }
+    }
+}
+
+/// A new cluster whose endpoints are not acknowledged.
+#[derive(Debug)]
+struct Warming {
+    assignment: Name,
+    /// The response that carried the cluster: only an assignment sent after it counts.
+    seq: u64,
+    since: Instant,
+}
+
+/// A cluster that the snapshot dropped and the client still has.
+#[derive(Debug)]
+struct Removing {
+    since: Instant,
+    /// Since when nothing uses it.
+    free_since: Option<Instant>,
+    counted: bool,
+}
+
+/// The clusters and route configurations that something the client may still run leads to.
+#[derive(Debug, Default)]
+pub(super) struct InUse {
+    /// Something whose references are not known may be in use: a listener or a route…
+    any_cluster: bool,
+    /// …or a listener.
+    any_route: bool,
+    clusters: HashSet<Name>,
+    routes: HashSet<Name>,
+}
+
+impl InUse {
+    fn add(&mut self, t: ResourceType, have: &Have) {
+        match have {
+            Have::Nothing => {}
+            Have::Unknown => {
+                self.any_cluster = true;
+                self.any_route |= t == ResourceType::Listener;
+            }
+            Have::Resource(r) => self.add_resource(r),
+        }
+    }
+
+    fn add_resource(&mut self, resource: &Resource) {
+        self.clusters.extend(resource.refs.clusters.iter().cloned());
+        self.routes.extend(resource.refs.routes.iter().cloned());
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.any_cluster |= other.any_cluster;
+        self.any_route |= other.any_route;
+        self.clusters.extend(other.clusters.iter().cloned());
+        self.routes.extend(other.routes.iter().cloned());
+    }
+
+    fn cluster(&self, name: &str) -> bool {
+        self.any_cluster || self.clusters.contains(name)
+    }
+
+    pub(super) fn route(&self, name: &str) -> bool {
+        self.any_route || self.routes.contains(name)
+    }
+}
+
+/// What waits on one stream.
+#[derive(Debug, Default)]
+pub(super) struct Barriers {
+    warming: BTreeMap<Name, Warming>,
+    removing: BTreeMap<Name, Removing>,
+    /// Changed listeners that may not serve yet, with what their former selves used.
+    unsettled: BTreeMap<Name, InUse>,
+    /// Assignments whose cluster was sent after them: whatever version the client claims, they must be sent.
+    void: BTreeSet<Name>,
+    timeouts: u64,
+}
+
+type Watches = TypeMap<Option<Watch>>;
+
+impl Barriers {
+    /// Barriers that opened, or removals that passed, their time limit since the last call.
+    pub(super) fn take_timeouts(&mut self) -> u64 {
+        std::mem::take(&mut self.timeouts)
+    }
+
+    /// Whether a listener or a route must wait for the endpoints of a new cluster.
+    pub(super) fn holds(&self, resource: &Resource) -> bool {
+        !self.warming.is_empty() && resource.refs.clusters.iter().any(|c| self.warming.contains_key(c))
+    }
+
+    /// Whether the assignment must be sent whatever the client has.
+    pub(super) fn is_void(&self, assignment: &str) -> bool {
+        self.void.contains(assignment)
+    }
+
+    /// Opens what waited too long and forgets clusters that are no longer wanted.
+    pub(super) fn expire(&mut self, watches: &Watches, snapshot: &Snapshot, now: Instant, settings: &Settings) {
+        let clusters = &snapshot.views[ResourceType::Cluster];
+        self.warming.retain(|name, _| clusters.get(name).is_some());
+        let late: Vec<Name> = self
+            .warming
+            .iter()
+            .filter(|(_, w)| w.since + settings.barrier_timeout <= now)
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        for name in late {
+            let waited_for = [ResourceType::Listener, ResourceType::Route].into_iter().any(|t| {
+                let waiting = watches[t].iter().flat_map(|w| w.lagging.keys());
+                waiting.filter_map(|n| snapshot.views[t].get(n)).any(|r| r.refs.clusters.contains(&name))
+            });
+            self.timeouts += u64::from(waited_for);
+            self.warming.remove(&name);
+        }
+    }
+
+    /// Clusters are on their way to the client.
+    pub(super) fn clusters_sent(&mut self, items: &[Sent], seq: u64, fresh: bool, now: Instant) {
+        for item in items {
+            self.removing.remove(&item.name);
+            let Some(assignment) = item.resource.as_ref().and_then(|r| r.refs.endpoints.clone()) else {
+                self.warming.remove(&item.name);
+                continue;
+            };
+            self.void.insert(Arc::clone(&assignment));
+            match self.warming.get_mut(&item.name) {
+                Some(warming) => (warming.assignment, warming.seq) = (assignment, seq),
+                // At start Envoy itself asks for listeners only when all clusters are warm.
+                None if item.have.is_nothing() && !fresh => {
+                    self.warming.insert(Arc::clone(&item.name), Warming { assignment, seq, since: now });
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Assignments are on their way to the client, in order behind the clusters sent before.
+    pub(super) fn endpoints_sent(&mut self, items: &[Sent]) {
+        if !self.void.is_empty() {
+            items.iter().for_each(|i| _ = self.void.remove(&i.name));
+        }
+    }
+
+    /// Assignments were acknowledged, or refused for good: nothing better will come.
+    pub(super) fn endpoints_settled<'a>(&mut self, names: impl Iterator<Item = &'a Name>, seq: u64) {
+        if !self.warming.is_empty() {
+            let names: HashSet<&Name> = names.collect();
+            self.warming.retain(|_, w| seq < w.seq || !names.contains(&w.assignment));
+        }
+    }
+
+    /// A cluster was refused: nothing waits for it.
+    pub(super) fn cluster_refused(&mut self, name: &str) {
+        self.warming.remove(name);
+    }
+
+    /// Listeners are on their way to the client. `routes` are the route configurations it has.
+    pub(super) fn listeners_sent(&mut self, items: &[Sent], routes: impl Fn(&str) -> Have) {
+        for item in items.iter().filter(|i| !i.have.is_nothing()) {
+            let before = self.unsettled.entry(Arc::clone(&item.name)).or_default();
+            before.add(ResourceType::Listener, &item.have);
+            if let Have::Resource(old) = &item.have {
+                old.refs.routes.iter().for_each(|r| before.add(ResourceType::Route, &routes(r)));
+            }
+        }
+    }
+
+    /// What the client may still run, apart from what the snapshot says.
+    pub(super) fn in_use(&mut self, watches: &Watches, snapshot: &Snapshot, now: Instant, limits: &Settings) -> InUse {
+        self.unsettled.retain(|name, _| !settled(name, watches, snapshot));
+        let mut used = InUse { any_cluster: resuming(watches, now, limits), ..InUse::default() };
+        for t in [ResourceType::Listener, ResourceType::Route] {
+            let Some(watch) = &watches[t] else { continue };
+            watch.lagging.values().for_each(|lag| used.add(t, &lag.have));
+            watch.in_flight.iter().flat_map(|f| &f.items).for_each(|i| used.add(t, &i.have));
+        }
+        self.unsettled.values().for_each(|u| used.merge(u));
+        used
+    }
+
+    /// Whether a cluster that the snapshot dropped can go now. Called at every opportunity: it notes since when
+    /// nothing uses the cluster.
+    pub(super) fn may_remove(&mut self, name: &Name, used: &InUse, now: Instant, settings: &Settings) -> bool {
+        let entry =
+            self.removing.entry(Arc::clone(name)).or_insert(Removing { since: now, free_since: None, counted: false });
+        if used.cluster(name) {
+            entry.free_since = None;
+            if !entry.counted && entry.since + settings.barrier_timeout <= now {
+                entry.counted = true;
+                self.timeouts += 1;
+            }
+            return false;
+        }
+        *entry.free_since.get_or_insert(now) + settings.removal_linger <= now
+    }
+
+    /// Forgets removals that are no longer wanted.
+    pub(super) fn retain_removing(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.removing.retain(|name, _| wanted(name));
+    }
+
+    /// When something may move without a message or a change.
+    pub(super) fn next_deadline(&self, settings: &Settings) -> Option<Instant> {
+        let opening = self.warming.values().map(|w| w.since + settings.barrier_timeout);
+        let removal = self.removing.values().filter_map(|r| match r.free_since {
+            Some(free) => Some(free + settings.removal_linger),
+            None => (!r.counted).then(|| r.since + settings.barrier_timeout),
+        });
+        opening.chain(removal).min()
+    }
+}
+
+/// Whether a reconnected client may not have told yet which listeners and routes it has.
+fn resuming(watches: &Watches, now: Instant, limits: &Settings) -> bool {
+    let Some(clusters) = &watches[ResourceType::Cluster] else { return false };
+    let told = watches[ResourceType::Listener].is_some() && watches[ResourceType::Route].is_some();
+    !told
+        && now < clusters.created + limits.barrier_timeout
+        && clusters.lagging.values().any(|lag| matches!(lag.have, Have::Unknown))
+}
+
+/// Whether a listener's newest version serves: it is acknowledged, and so is everything that it asks for. (Envoy
+/// acknowledges a listener that still warms on an unanswered RDS or a missing secret.)
+fn settled(name: &str, watches: &Watches, snapshot: &Snapshot) -> bool {
+    let Some(watch) = &watches[ResourceType::Listener] else { return true };
+    if watch.lagging.contains_key(name) || watch.is_in_flight(name) {
+        return false;
+    }
+    let Some(listener) = snapshot.views[ResourceType::Listener].get(name) else { return true };
+    listener.refs.routes.iter().all(|r| answered(watches[ResourceType::Route].as_ref(), r))
+        && listener.refs.secrets.iter().all(|s| {
+            snapshot.views[ResourceType::Secret].get(s).is_some() && answered(watches[ResourceType::Secret].as_ref(), s)
+        })
+}
+
+/// Whether the client has some version of what it asks for, or was told that there is none.
+fn answered(watch: Option<&Watch>, name: &str) -> bool {
+    watch.is_some_and(|w| {
+        let waits = w.lagging.get(name).is_some_and(|lag| lag.have.is_nothing());
+        w.subscribed(name) && !waits && !w.in_flight_as(name).any(|i| i.have.is_nothing())
+    })
+}

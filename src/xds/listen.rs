@@ -1,0 +1,263 @@
+//! Sockets: plaintext, TLS and Unix, and the HTTP/2 server on them.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UnixListener},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::Routes,
+    transport::{Server, server::Connected},
+};
+use tracing::{debug, warn};
+
+use super::{Peer, tls};
+
+/// A TLS handshake that takes longer is given up.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long accepting pauses after an error such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Limits of HTTP/2 connections (contract §1).
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// How often an idle peer is pinged.
+    pub keepalive_interval: Duration,
+    /// How long it may take to answer.
+    pub keepalive_timeout: Duration,
+    /// How many streams a connection may have.
+    pub max_concurrent_streams: u32,
+    /// How old a connection may become.
+    pub max_connection_age: Option<Duration>,
+    /// How long its streams may live on after that.
+    pub max_connection_age_grace: Duration,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self {
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+            max_concurrent_streams: 100_000,
+            max_connection_age: None,
+            max_connection_age_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why serving is not possible.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The socket cannot be had.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The server ended.
+    #[error("the gRPC server failed")]
+    Serve(#[source] tonic::transport::Error),
+}
+
+/// A listening socket.
+pub struct Socket(Kind);
+
+enum Kind {
+    Tcp(TcpListener),
+    Tls(TcpListener, watch::Receiver<Arc<rustls::ServerConfig>>),
+    Unix(UnixListener),
+}
+
+impl Socket {
+    /// Listens without TLS.
+    pub async fn plaintext(address: SocketAddr) -> Result<Self, ListenError> {
+        Ok(Self(Kind::Tcp(bind(address).await?)))
+    }
+
+    /// Listens with TLS. Each handshake takes the newest configuration, so certificates can be replaced.
+    pub async fn tls(
+        address: SocketAddr,
+        config: watch::Receiver<Arc<rustls::ServerConfig>>,
+    ) -> Result<Self, ListenError> {
+        Ok(Self(Kind::Tls(bind(address).await?, config)))
+    }
+
+    /// Listens on a Unix socket. A socket file that a former process left behind is replaced. Needs a runtime.
+    pub fn unix(path: &Path) -> Result<Self, ListenError> {
+        let failed = |source| ListenError::Bind { address: path.display().to_string(), source };
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
+        }
+        UnixListener::bind(path).map(|l| Self(Kind::Unix(l))).map_err(failed)
+    }
+
+    /// The bound address, `None` for a Unix socket.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Kind::Tcp(listener) | Kind::Tls(listener, _) => listener.local_addr().ok(),
+            Kind::Unix(_) => None,
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address: address.to_string(), source })
+}
+
+/// Serves until `shutdown`, then takes no more connections and returns when those that are open have ended.
+pub async fn serve(
+    socket: Socket,
+    routes: Routes,
+    limits: &Transport,
+    shutdown: CancellationToken,
+) -> Result<(), ListenError> {
+    let mut server = Server::builder()
+        .http2_keepalive_interval(Some(limits.keepalive_interval))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_connection_age_grace(limits.max_connection_age_grace);
+    if let Some(age) = limits.max_connection_age {
+        server = server.max_connection_age(age);
+    }
+    let incoming = incoming(socket.0);
+    let router = server.add_routes(routes);
+    router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await.map_err(ListenError::Serve)
+}
+
+/// Accepted connections. Handshakes run beside each other, so that a slow one delays nobody.
+fn incoming(kind: Kind) -> impl Stream<Item = io::Result<Connection>> {
+    futures::stream::unfold((kind, JoinSet::new()), |(kind, mut handshakes)| async move {
+        let connection = loop {
+            let accepted = tokio::select! {
+                accepted = accept(&kind) => accepted,
+                Some(done) = handshakes.join_next() => match done {
+                    Ok(Some(connection)) => break connection,
+                    _ => continue,
+                },
+            };
+            match accepted {
+                Ok(Accepted::Ready(connection)) => break connection,
+                Ok(Accepted::Handshake(stream, address, config)) => {
+                    handshakes.spawn(handshake(stream, address, config));
+                }
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        };
+        Some((Ok(connection), (kind, handshakes)))
+    })
+}
+
+enum Accepted {
+    Ready(Connection),
+    Handshake(TcpStream, SocketAddr, Arc<rustls::ServerConfig>),
+}
+
+async fn accept(kind: &Kind) -> io::Result<Accepted> {
+    let plain = |address, io| Connection { io, peer: Peer { address, identities: Vec::new(), tls: false } };
+    match kind {
+        Kind::Tcp(listener) => {
+            let (stream, address) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            Ok(Accepted::Ready(plain(Some(address), Box::pin(stream))))
+        }
+        Kind::Tls(listener, config) => {
+            let (stream, address) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            Ok(Accepted::Handshake(stream, address, Arc::clone(&config.borrow())))
+        }
+        Kind::Unix(listener) => {
+            let (stream, _) = listener.accept().await?;
+            Ok(Accepted::Ready(plain(None, Box::pin(stream))))
+        }
+    }
+}
+
+async fn handshake(stream: TcpStream, address: SocketAddr, config: Arc<rustls::ServerConfig>) -> Option<Connection> {
+    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            debug!(%address, %error, "TLS handshake failed");
+            return None;
+        }
+        Err(_) => {
+            debug!(%address, "TLS handshake took too long");
+            return None;
+        }
+    };
+    let identities = tls::identities(stream.get_ref().1.peer_certificates().unwrap_or_default());
+    Some(Connection { io: Box::pin(stream), peer: Peer { address: Some(address), identities, tls: true } })
+}
+
+/// A connection with what is known of its peer.
+struct Connection {
+    io: Pin<Box<dyn Io>>,
+    peer: Peer,
+}
+
+trait Io: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.io.as_mut().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.io.as_mut().poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.as_mut().poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io.as_mut().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}

@@ -1,0 +1,534 @@
+//! The state of one xDS stream: (state, request | snapshot | time) → responses. No I/O and no clock.
+//!
+//! Both protocols run on it; they differ in how they read a request ([`super::delta`], [`super::sotw`]) and in what
+//! a response holds. A caller feeds [`Machine::set_snapshot`] and requests as they come, takes
+//! [`Machine::next_response`] whenever the transport has room, until it is `None`, and calls again at
+//! [`Machine::next_deadline`]. Nothing is queued: a response is made of the newest snapshot when it is taken.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use super::{
+    barriers::{Barriers, InUse, Settings},
+    quarantine,
+    subscription::{Have, InFlight, Lag, Sent, Status, Watch},
+};
+use crate::snapshot::{Name, Resource, ResourceType, Snapshot, TypeMap, Version};
+
+/// Decides whether the peer may have a secret of this name.
+pub type SecretGate = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// The two forms of ADS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `DeltaAggregatedResources`.
+    Delta,
+    /// `StreamAggregatedResources`, state of the world.
+    Sotw,
+}
+
+/// A response, to be encoded for the wire.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The type of the resources.
+    pub resource_type: ResourceType,
+    /// What the client repeats in its acknowledgement.
+    pub nonce: String,
+    /// The hash of names and versions.
+    pub version: Version,
+    /// The resources.
+    pub resources: Vec<Arc<Resource>>,
+    /// Names that are gone (delta only).
+    pub removed: Vec<Name>,
+}
+
+/// What a request was, for counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A subscription or a change of one.
+    Subscription,
+    /// An acknowledgement.
+    Ack,
+    /// A refusal.
+    Nack,
+    /// It named a nonce that is not, or no longer, awaited.
+    Stale,
+}
+
+/// A resource was isolated as the one that the client refuses, or is no longer refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Its type.
+    pub resource_type: ResourceType,
+    /// Its name.
+    pub name: Name,
+    /// The refused version.
+    pub version: Version,
+    /// The client's reason; `None` withdraws.
+    pub refused: Option<Arc<str>>,
+}
+
+/// What an acknowledgement's nonce was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nonce {
+    /// An awaited response, the last one sent of its type.
+    Newest,
+    /// An awaited response, though a newer one was sent.
+    Older,
+    /// The last response sent; it was acknowledged before.
+    Repeated,
+    Unknown,
+}
+
+enum Step {
+    Send(Arc<Resource>),
+    Remove,
+    /// The client has what it should have.
+    Drop,
+    Wait,
+}
+
+/// The state of one stream.
+pub struct Machine {
+    protocol: Protocol,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) watches: TypeMap<Option<Watch>>,
+    pub(super) barriers: Barriers,
+    gate: SecretGate,
+    /// Secrets that the client asked for and may not have; asked again with each snapshot.
+    denied: BTreeSet<Name>,
+    settings: Settings,
+    nonce_prefix: String,
+    seq: u64,
+    judgements: Vec<Judgement>,
+}
+
+impl Machine {
+    /// A stream that just began. `nonce_prefix` sets its nonces apart from those of other streams.
+    #[must_use]
+    pub fn new(
+        protocol: Protocol,
+        snapshot: Arc<Snapshot>,
+        gate: SecretGate,
+        settings: Settings,
+        nonce_prefix: String,
+    ) -> Self {
+        Self {
+            protocol,
+            snapshot,
+            watches: TypeMap::default(),
+            barriers: Barriers::default(),
+            gate,
+            denied: BTreeSet::new(),
+            settings,
+            nonce_prefix,
+            seq: 0,
+            judgements: Vec::new(),
+        }
+    }
+
+    /// The form of ADS that it speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Replaces the snapshot. Costs what differs.
+    pub fn set_snapshot(&mut self, new: Arc<Snapshot>) {
+        let old = std::mem::replace(&mut self.snapshot, Arc::clone(&new));
+        for (t, watch) in self.watches.iter_mut() {
+            let (Some(watch), before, after) = (watch, &old.views[t], &new.views[t]) else { continue };
+            if after.same_as(before) {
+                continue;
+            }
+            for name in after.changed_since(before).into_iter().filter(|n| watch.subscribed(n)).collect::<Vec<_>>() {
+                let was = before.get(&name);
+                watch.note_change(name, was);
+            }
+        }
+        let denied = std::mem::take(&mut self.denied);
+        if let Some(watch) = &mut self.watches[ResourceType::Secret] {
+            for name in denied.into_iter().filter(|n| watch.names.contains(n)) {
+                watch.lagging.insert(name, Lag::default());
+            }
+        }
+    }
+
+    /// The next response, if one is due. Call when the transport has room, until it is `None`.
+    pub fn next_response(&mut self, now: Instant) -> Option<Response> {
+        self.barriers.expire(&self.watches, &self.snapshot, now, &self.settings);
+        ResourceType::ALL.into_iter().find_map(|t| self.next_of(t, now))
+    }
+
+    /// When [`Self::next_response`] may have something without anything else happening.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.barriers.next_deadline(&self.settings)
+    }
+
+    /// Resources found to be refused, or no longer refused, since the last call.
+    pub fn take_judgements(&mut self) -> Vec<Judgement> {
+        std::mem::take(&mut self.judgements)
+    }
+
+    /// Barriers that passed their time limit since the last call.
+    pub fn take_barrier_timeouts(&mut self) -> u64 {
+        self.barriers.take_timeouts()
+    }
+
+    /// The stream ends: withdraws what it refused.
+    pub fn end(&mut self) {
+        for t in ResourceType::ALL {
+            self.drop_watch(t);
+        }
+    }
+
+    /// The status of a type, `None` when the client does not watch it.
+    #[must_use]
+    pub fn status(&self, t: ResourceType) -> Option<&Status> {
+        self.watches[t].as_ref().map(|w| &w.status)
+    }
+
+    /// How many names the client asked for, and whether it asked for everything.
+    #[must_use]
+    pub fn subscription(&self, t: ResourceType) -> Option<(usize, bool)> {
+        self.watches[t].as_ref().map(|w| (w.names.len(), w.wildcard))
+    }
+
+    /// What the client has of a type, as far as this stream knows, by name.
+    #[must_use]
+    pub fn contents(&self, t: ResourceType) -> BTreeMap<Name, Arc<Resource>> {
+        let Some(watch) = &self.watches[t] else { return BTreeMap::new() };
+        let view = &self.snapshot.views[t];
+        let mut held = BTreeMap::new();
+        let mut add = |name: &Name, current: Option<&Arc<Resource>>| {
+            if let Some(resource) = watch.held(name, current) {
+                held.insert(Arc::clone(name), Arc::clone(resource));
+            }
+        };
+        if watch.wildcard {
+            view.for_each(|r| add(&r.name, Some(r)));
+        }
+        let readable = |n: &Name| t != ResourceType::Secret || (self.gate)(n);
+        watch.names.iter().for_each(|n| add(n, view.get(n).filter(|_| readable(n))));
+        watch.lagging.keys().for_each(|n| add(n, None));
+        held
+    }
+
+    /// What the snapshot says of a name, as far as this peer may know.
+    pub(super) fn target(&self, t: ResourceType, name: &str) -> Option<&Arc<Resource>> {
+        self.snapshot.views[t].get(name).filter(|_| t != ResourceType::Secret || (self.gate)(name))
+    }
+
+    /// The shared name, so that a stream's list of names costs no text of its own.
+    pub(super) fn intern(&self, t: ResourceType, name: &str) -> Name {
+        self.snapshot.views[t].get(name).map_or_else(|| name.into(), |r| Arc::clone(&r.name))
+    }
+
+    /// Takes an acknowledgement, or a refusal when there is a reason.
+    pub(super) fn acknowledge(&mut self, t: ResourceType, nonce: &str, refused: Option<&str>) -> Nonce {
+        let Some(seq) = nonce.strip_prefix(&self.nonce_prefix).and_then(|s| s.parse::<u64>().ok()) else {
+            return Nonce::Unknown;
+        };
+        let Some(watch) = &mut self.watches[t] else { return Nonce::Unknown };
+        let Some(at) = watch.in_flight.iter().position(|f| f.seq == seq) else {
+            return if nonce == watch.status.nonce_sent { Nonce::Repeated } else { Nonce::Unknown };
+        };
+        // A client answers in order, so what was sent before is settled too.
+        let mut settled: Vec<InFlight> = watch.in_flight.drain(..=at).collect();
+        let newest = watch.in_flight.is_empty();
+        let last = settled.pop();
+        settled.into_iter().for_each(|f| self.accepted(t, &f));
+        if let Some(last) = last {
+            match refused {
+                None => self.accepted(t, &last),
+                Some(reason) => self.refused(t, last, reason),
+            }
+        }
+        if newest { Nonce::Newest } else { Nonce::Older }
+    }
+
+    /// Forgets a type: the client no longer watches it.
+    pub(super) fn drop_watch(&mut self, t: ResourceType) {
+        if let Some(watch) = self.watches[t].take() {
+            self.withdraw(t, watch.refused);
+        }
+    }
+
+    /// After a change of names: forgets what nothing asks for.
+    pub(super) fn forget_unsubscribed(&mut self, t: ResourceType) {
+        if let Some(watch) = &mut self.watches[t] {
+            let gone = watch.forget_unsubscribed();
+            self.withdraw(t, gone);
+        }
+    }
+
+    fn withdraw(&mut self, t: ResourceType, names: impl IntoIterator<Item = (Name, Version)>) {
+        self.judgements.extend(names.into_iter().map(|(name, version)| Judgement {
+            resource_type: t,
+            name,
+            version,
+            refused: None,
+        }));
+    }
+
+    fn accepted(&mut self, t: ResourceType, response: &InFlight) {
+        let nonce = self.nonce(response.seq);
+        let Some(watch) = &mut self.watches[t] else { return };
+        watch.status.nonce_acked = nonce;
+        watch.status.last_error = None;
+        let fixed: Vec<_> = match watch.refused.is_empty() {
+            true => Vec::new(),
+            false => response.items.iter().filter_map(|i| watch.refused.remove_entry(&i.name)).collect(),
+        };
+        if t == ResourceType::Endpoint {
+            self.barriers.endpoints_settled(response.items.iter().map(|i| &i.name), response.seq);
+        }
+        self.withdraw(t, fixed);
+    }
+
+    fn refused(&mut self, t: ResourceType, response: InFlight, reason: &str) {
+        let Some(watch) = &mut self.watches[t] else { return };
+        watch.status.last_error = Some(reason.into());
+        let resources = response.items.iter().filter(|i| i.resource.is_some()).count();
+        if resources == 0 && response.conclusive {
+            return; // A removal is no reason to refuse: asking again would never end.
+        }
+        response.items.iter().for_each(|i| watch.not_taken(i));
+        let conclusive = response.conclusive && resources == 1;
+        // What was sent again since is judged by the answer to that.
+        let (live, removals): (Vec<Sent>, Vec<Sent>) = response
+            .items
+            .into_iter()
+            .filter(|i| watch.subscribed(&i.name) && !watch.is_in_flight(&i.name))
+            .partition(|i| i.resource.is_some());
+        for item in removals {
+            watch.lagging.insert(item.name, Lag { have: item.have, forced: true });
+        }
+        if let ([only], true) = (live.as_slice(), conclusive) {
+            let only = only.clone();
+            return self.quarantine(t, only, response.seq, reason);
+        }
+        let names: BTreeSet<Name> = live.iter().map(|i| Arc::clone(&i.name)).collect();
+        for item in live {
+            watch.lagging.insert(item.name, Lag { have: item.have, forced: true });
+        }
+        watch.suspects.extend(quarantine::split(&names, reason));
+    }
+
+    fn quarantine(&mut self, t: ResourceType, culprit: Sent, seq: u64, reason: &str) {
+        let (Some(watch), Some(resource)) = (&mut self.watches[t], culprit.resource) else { return };
+        let name = culprit.name;
+        watch.refused.insert(Arc::clone(&name), resource.version);
+        watch.lagging.insert(Arc::clone(&name), Lag { have: culprit.have, forced: culprit.forced });
+        match t {
+            ResourceType::Cluster => self.barriers.cluster_refused(&name),
+            ResourceType::Endpoint => self.barriers.endpoints_settled(std::iter::once(&name), seq),
+            _ => {}
+        }
+        let refused = Some(reason.into());
+        self.judgements.push(Judgement { resource_type: t, name, version: resource.version, refused });
+    }
+
+    fn next_of(&mut self, t: ResourceType, now: Instant) -> Option<Response> {
+        let watch = self.watches[t].as_ref()?;
+        if watch.lagging.is_empty() && !watch.answer_due || self.must_finish_probe(t, watch) {
+            return None;
+        }
+        while let Some(group) = self.watches[t].as_mut().and_then(|w| w.suspects.pop_front()) {
+            let items = self.collect(t, Some(&group), now);
+            if !items.is_empty() {
+                return Some(self.send(t, items, now));
+            }
+        }
+        let items = self.collect(t, None, now);
+        let due = self.watches[t].as_ref().is_some_and(|w| w.answer_due);
+        (due || !items.is_empty()).then(|| self.send(t, items, now))
+    }
+
+    /// A full set repeats everything, so while a culprit is looked for, one set at a time is out.
+    fn must_finish_probe(&self, t: ResourceType, watch: &Watch) -> bool {
+        self.is_full_set(t) && !watch.suspects.is_empty() && !watch.in_flight.is_empty()
+    }
+
+    fn is_full_set(&self, t: ResourceType) -> bool {
+        self.protocol == Protocol::Sotw && t.is_wildcard()
+    }
+
+    /// Takes what can go now out of the lagging names, all or those of `only`.
+    fn collect(&mut self, t: ResourceType, only: Option<&BTreeSet<Name>>, now: Instant) -> Vec<Sent> {
+        let gone = self.gone(t, now);
+        let Some(mut watch) = self.watches[t].take() else { return Vec::new() };
+        let names: Vec<Name> = match only {
+            Some(only) => only.iter().filter(|n| watch.lagging.contains_key(*n)).cloned().collect(),
+            None => watch.lagging.keys().cloned().collect(),
+        };
+        let mut items = Vec::new();
+        for name in names {
+            let resource = match self.step(t, &watch, &name, &gone, now) {
+                Step::Wait => continue,
+                Step::Send(resource) => Some(resource),
+                Step::Remove => None,
+                Step::Drop => {
+                    watch.lagging.remove(&name);
+                    let withdrawn = watch.refused.remove_entry(&name);
+                    self.withdraw(t, withdrawn);
+                    continue;
+                }
+            };
+            let Lag { have, forced } = watch.lagging.remove(&name).unwrap_or_default();
+            items.push(Sent { name, resource, have, forced });
+        }
+        if t == ResourceType::Cluster {
+            let view = &self.snapshot.views[t];
+            self.barriers.retain_removing(|n| watch.lagging.contains_key(n) && view.get(n).is_none());
+        }
+        self.watches[t] = Some(watch);
+        items
+    }
+
+    fn step(&mut self, t: ResourceType, watch: &Watch, name: &Name, gone: &Gone, now: Instant) -> Step {
+        let Some(lag) = watch.lagging.get(name) else { return Step::Wait };
+        let held_back = matches!(t, ResourceType::Listener | ResourceType::Route) && !watch.fresh;
+        match self.target(t, name).cloned() {
+            Some(r) if watch.refused.get(name) == Some(&r.version) => Step::Wait,
+            Some(r) if !lag.forced && lag.have.version() == Some(r.version) => Step::Drop,
+            Some(r) if held_back && self.barriers.holds(&r) => Step::Wait,
+            Some(r) => Step::Send(r),
+            None => self.step_absent(t, name, lag, gone, now),
+        }
+    }
+
+    fn step_absent(&mut self, t: ResourceType, name: &Name, lag: &Lag, gone: &Gone, now: Instant) -> Step {
+        if t == ResourceType::Secret && self.snapshot.views[t].get(name).is_some() {
+            self.denied.insert(Arc::clone(name));
+        }
+        match (t, lag.forced, lag.have.is_nothing()) {
+            _ if !self.reports_removals(t) => Step::Drop,
+            (_, false, true) => Step::Drop,
+            (_, true, true) => Step::Remove,
+            (ResourceType::Cluster, ..) => {
+                if self.barriers.may_remove(name, &gone.used, now, &self.settings) {
+                    Step::Remove
+                } else {
+                    Step::Wait
+                }
+            }
+            (ResourceType::Endpoint, false, _) if gone.assignments.contains(name) => Step::Wait,
+            (ResourceType::Route, ..) if gone.used.route(name) => Step::Wait,
+            _ => Step::Remove,
+        }
+    }
+
+    /// Whether the absence of a resource is told. A secret that is gone or denied is omitted silently (contract
+    /// §4.6) and an extension keeps its last configuration (contract §2.5).
+    fn reports_removals(&self, t: ResourceType) -> bool {
+        match self.protocol {
+            Protocol::Delta => !matches!(t, ResourceType::Secret | ResourceType::ExtensionConfig),
+            Protocol::Sotw => t.is_wildcard(),
+        }
+    }
+
+    fn gone(&mut self, t: ResourceType, now: Instant) -> Gone {
+        let ordered = matches!(t, ResourceType::Cluster | ResourceType::Endpoint | ResourceType::Route);
+        let view = &self.snapshot.views[t];
+        let removals = |w: &Watch| w.lagging.iter().any(|(n, l)| !l.have.is_nothing() && view.get(n).is_none());
+        if !ordered || !self.watches[t].as_ref().is_some_and(removals) {
+            return Gone::default();
+        }
+        let lags = self.watches[ResourceType::Cluster].iter().flat_map(|w| w.lagging.values());
+        let assignments = lags.filter_map(|l| match &l.have {
+            Have::Resource(r) => r.refs.endpoints.clone(),
+            _ => None,
+        });
+        let assignments = assignments.collect();
+        Gone { used: self.barriers.in_use(&self.watches, &self.snapshot, now, &self.settings), assignments }
+    }
+
+    fn send(&mut self, t: ResourceType, items: Vec<Sent>, now: Instant) -> Response {
+        self.seq += 1;
+        self.order_dependants(t, &items, now);
+        let (seq, nonce, full) = (self.seq, self.nonce(self.seq), self.is_full_set(t));
+        let removed: Vec<Name> =
+            items.iter().filter(|i| i.resource.is_none() && !full).map(|i| Arc::clone(&i.name)).collect();
+        let resources: Vec<_> = match full {
+            true => self.contents_with(t, &items),
+            false => items.iter().filter_map(|i| i.resource.clone()).collect(),
+        };
+        if let Some(watch) = &mut self.watches[t] {
+            watch.answer_due = false;
+            watch.fresh = false;
+            watch.status.nonce_sent.clone_from(&nonce);
+            watch.status.last_sent = Some(now);
+            let conclusive = !full || watch.in_flight.is_empty();
+            watch.in_flight.push_back(InFlight { seq, items, conclusive });
+        }
+        Response { resource_type: t, nonce, version: version_of(&resources, &removed), resources, removed }
+    }
+
+    /// What the client will have once it took `items` (which are no longer lagging).
+    fn contents_with(&self, t: ResourceType, items: &[Sent]) -> Vec<Arc<Resource>> {
+        debug_assert!(items.iter().all(|i| !self.watches[t].as_ref().is_some_and(|w| w.lagging.contains_key(&i.name))));
+        self.contents(t).into_values().collect()
+    }
+
+    /// Makes what depends on a response follow it or wait for it.
+    fn order_dependants(&mut self, t: ResourceType, items: &[Sent], now: Instant) {
+        let (seq, fresh) = (self.seq, self.watches[t].as_ref().is_some_and(|w| w.fresh));
+        match t {
+            ResourceType::Cluster => {
+                self.barriers.clusters_sent(items, seq, fresh, now);
+                self.void_endpoints(items);
+            }
+            ResourceType::Endpoint => self.barriers.endpoints_sent(items),
+            ResourceType::Listener => {
+                let (routes, view) = (&self.watches[ResourceType::Route], &self.snapshot.views[ResourceType::Route]);
+                self.barriers.listeners_sent(items, |name| match routes {
+                    Some(w) if w.subscribed(name) => {
+                        w.lagging.get(name).map_or_else(|| Have::of(view.get(name)), |l| l.have.clone())
+                    }
+                    _ => Have::Nothing,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// A cluster that was sent warms until its assignment is sent after it, even if that did not change
+    /// (envoy-increments §4).
+    fn void_endpoints(&mut self, clusters: &[Sent]) {
+        let view = &self.snapshot.views[ResourceType::Endpoint];
+        let Some(watch) = &mut self.watches[ResourceType::Endpoint] else { return };
+        for name in clusters.iter().filter_map(|i| i.resource.as_ref()?.refs.endpoints.clone()) {
+            if watch.subscribed(&name) {
+                let have = Have::of(view.get(&name));
+                watch.lagging.entry(name).or_insert(Lag { have, forced: true }).forced = true;
+            }
+        }
+    }
+
+    fn nonce(&self, seq: u64) -> String {
+        format!("{}{seq}", self.nonce_prefix)
+    }
+}
+
+/// What decides when absent resources are removed.
+#[derive(Default)]
+struct Gone {
+    used: InUse,
+    /// Assignments of clusters that the client still has.
+    assignments: HashSet<Name>,
+}
+
+fn version_of(resources: &[Arc<Resource>], removed: &[Name]) -> Version {
+    let mut bytes = Vec::with_capacity(resources.len() * 32);
+    for resource in resources {
+        bytes.extend_from_slice(resource.name.as_bytes());
+        bytes.extend_from_slice(&resource.version.0.to_be_bytes());
+    }
+    removed.iter().for_each(|n| bytes.extend_from_slice(n.as_bytes()));
+    Version::of(&bytes)
+}

@@ -1,0 +1,346 @@
+//! One stream: takes requests, snapshots and time to its [`Machine`] and answers to the transport.
+//!
+//! There is no task and no queue: the transport polls the stream when it can take more, and only then the next
+//! response is made, of the newest snapshot. A slow peer costs nothing but its own lag.
+
+use std::{sync::Arc, time::Instant};
+
+use envoy_types::pb::{
+    envoy::{
+        config::core::v3::{ControlPlane, Node},
+        service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse},
+    },
+    google::protobuf::Any,
+};
+use futures::{FutureExt, Stream, future};
+use prost::Message as _;
+use tokio::sync::watch;
+use tonic::{Status, Streaming};
+use tracing::{debug, info, warn};
+
+use super::{
+    AttachError, Machine, Peer, Protocol, Received, Response, SecretGate, Shared, Verdict,
+    auth::AccessError,
+    body::Message,
+    clients::Client,
+    debug::{self, DebugError},
+    node,
+};
+use crate::{
+    model::Proxy,
+    snapshot::{ResourceType, Snapshot},
+};
+
+/// How many requests are taken before the peer is looked after again.
+const REQUESTS_AT_ONCE: usize = 64;
+
+/// What differs between the two forms of ADS.
+pub(super) trait Wire: prost::Message + Default + 'static {
+    const PROTOCOL: Protocol;
+
+    fn node(&self) -> Option<&Node>;
+    fn type_url(&self) -> &str;
+    fn names(&self) -> &[String];
+    fn refusal(&self) -> Option<&str>;
+    fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received;
+    fn answer(response: &Response) -> Message;
+    fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message;
+}
+
+impl Wire for DeltaDiscoveryRequest {
+    const PROTOCOL: Protocol = Protocol::Delta;
+
+    fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+    fn type_url(&self) -> &str {
+        &self.type_url
+    }
+    fn names(&self) -> &[String] {
+        &self.resource_names_subscribe
+    }
+    fn refusal(&self) -> Option<&str> {
+        self.error_detail.as_ref().map(|e| e.message.as_str())
+    }
+    fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received {
+        machine.delta_request(t, self, now)
+    }
+    fn answer(response: &Response) -> Message {
+        Message::delta(response)
+    }
+    fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message {
+        let resources = resources.into_iter().map(|any| envoy_types::pb::envoy::service::discovery::v3::Resource {
+            resource: Some(any),
+            ..Default::default()
+        });
+        let response = DeltaDiscoveryResponse {
+            type_url: type_url.to_owned(),
+            nonce: "debug".to_owned(),
+            resources: resources.collect(),
+            control_plane,
+            ..Default::default()
+        };
+        Message::new([response.encode_to_vec().into()])
+    }
+}
+
+impl Wire for DiscoveryRequest {
+    const PROTOCOL: Protocol = Protocol::Sotw;
+
+    fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+    fn type_url(&self) -> &str {
+        &self.type_url
+    }
+    fn names(&self) -> &[String] {
+        &self.resource_names
+    }
+    fn refusal(&self) -> Option<&str> {
+        self.error_detail.as_ref().map(|e| e.message.as_str())
+    }
+    fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received {
+        machine.sotw_request(t, self, now)
+    }
+    fn answer(response: &Response) -> Message {
+        Message::sotw(response)
+    }
+    fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message {
+        let response = DiscoveryResponse {
+            type_url: type_url.to_owned(),
+            nonce: "debug".to_owned(),
+            resources,
+            control_plane,
+            ..Default::default()
+        };
+        Message::new([response.encode_to_vec().into()])
+    }
+}
+
+/// A stream's place among the clients; leaves it when dropped.
+struct Attached {
+    shared: Arc<Shared>,
+    number: u64,
+    client: Arc<Client>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    _guard: Box<dyn Send + Sync>,
+}
+
+impl Attached {
+    fn tell(&self) {
+        let mut machine = self.client.machine();
+        self.shared.clients.counters.barrier_timeouts.add(machine.take_barrier_timeouts());
+        for judgement in machine.take_judgements() {
+            self.shared.feedback.verdict(Verdict {
+                proxy: Arc::clone(&self.client.proxy.id),
+                resource_type: judgement.resource_type,
+                name: judgement.name,
+                version: judgement.version,
+                refused: judgement.refused,
+            });
+        }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.shared.clients.leave(self.number);
+        self.client.machine().end();
+        self.tell();
+        info!(connection = self.client.id, "stream closed");
+    }
+}
+
+struct Session<R> {
+    shared: Arc<Shared>,
+    peer: Peer,
+    requests: Streaming<R>,
+    proxy: Option<Arc<Proxy>>,
+    attached: Option<Attached>,
+}
+
+/// What a request leads to.
+enum Next {
+    Go,
+    Reply(Message),
+    End,
+}
+
+/// The answers to a stream of requests.
+pub(super) fn answer<R: Wire>(
+    shared: Arc<Shared>,
+    peer: Peer,
+    requests: Streaming<R>,
+) -> impl Stream<Item = Result<Message, Status>> + Send {
+    let session = Session { shared, peer, requests, proxy: None, attached: None };
+    futures::stream::unfold(session, |mut session| async move {
+        let item = session.next().await.transpose()?;
+        Some((item, session))
+    })
+}
+
+impl<R: Wire> Session<R> {
+    async fn next(&mut self) -> Result<Option<Message>, Status> {
+        loop {
+            for _ in 0..REQUESTS_AT_ONCE {
+                let Some(request) = self.requests.message().now_or_never() else { break };
+                match self.take(request?).await? {
+                    Next::Go => {}
+                    Next::Reply(message) => return Ok(Some(message)),
+                    Next::End => return Ok(None),
+                }
+            }
+            if let Some(message) = self.advance() {
+                return Ok(Some(message));
+            }
+            let event = self.wait().await?;
+            if let Some(request) = event {
+                match self.take(request?).await? {
+                    Next::Go => {}
+                    Next::Reply(message) => return Ok(Some(message)),
+                    Next::End => return Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Waits for a request, or for something else that the machine may act on.
+    async fn wait(&mut self) -> Result<Option<Result<Option<R>, Status>>, Status> {
+        let deadline = self.attached.as_ref().and_then(|a| a.client.machine().next_deadline());
+        let tick = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => future::pending().await,
+            }
+        };
+        let changed = async {
+            match &mut self.attached {
+                Some(attached) => attached.snapshots.changed().await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shared.shutdown.cancelled() => Err(Status::unavailable("the server is shutting down")),
+            request = self.requests.message() => Ok(Some(request)),
+            changed = changed => match changed {
+                Ok(()) => Ok(None),
+                Err(_) => Err(Status::unavailable(AttachError::ShuttingDown.to_string())),
+            },
+            () = tick => Ok(None),
+        }
+    }
+
+    /// The next response that the machine has, made of the newest snapshot.
+    fn advance(&mut self) -> Option<Message> {
+        let attached = self.attached.as_mut()?;
+        let response = {
+            let mut machine = attached.client.machine();
+            if attached.snapshots.has_changed().unwrap_or(false) {
+                machine.set_snapshot(Arc::clone(&attached.snapshots.borrow_and_update()));
+            }
+            machine.next_response(Instant::now())
+        };
+        attached.tell();
+        let response = response?;
+        let (t, message) = (response.resource_type, R::answer(&response));
+        let counters = &self.shared.clients.counters;
+        counters.pushes[t].add(1);
+        counters.resources[t].add(response.resources.len() as u64);
+        counters.bytes[t].add(message.len() as u64);
+        debug!(
+            connection = attached.client.id,
+            resource_type = t.short_name(),
+            resources = response.resources.len(),
+            removed = response.removed.len(),
+            bytes = message.len(),
+            "push"
+        );
+        Some(message)
+    }
+
+    async fn take(&mut self, request: Option<R>) -> Result<Next, Status> {
+        let Some(request) = request else { return Ok(Next::End) };
+        let proxy = match &self.proxy {
+            Some(proxy) => Arc::clone(proxy),
+            None => self.introduce(&request).inspect_err(|_| self.shared.clients.counters.refused_streams.add(1))?,
+        };
+        if debug::is_debug(request.type_url()) {
+            return self.debug(&request).await.map(Next::Reply);
+        }
+        let Some(t) = ResourceType::from_type_url(request.type_url()) else {
+            self.shared.clients.counters.unknown_types.add(1);
+            debug!(proxy = %proxy.id, type_url = request.type_url(), "a type that is not served");
+            return Ok(Next::Go);
+        };
+        if self.attached.is_none() {
+            self.attach(proxy).await?;
+        }
+        if let Some(attached) = &self.attached {
+            let received = request.give(&mut attached.client.machine(), t, Instant::now());
+            self.count(t, received, &request, &attached.client.id);
+            attached.tell();
+        }
+        Ok(Next::Go)
+    }
+
+    fn count(&self, t: ResourceType, received: Received, request: &R, connection: &str) {
+        let counters = &self.shared.clients.counters;
+        match received {
+            Received::Subscription | Received::Ack => {}
+            Received::Nack => {
+                counters.rejects[t].add(1);
+                let reason = request.refusal().unwrap_or_default();
+                warn!(connection, resource_type = t.short_name(), reason, "the proxy refused a response");
+            }
+            Received::Stale => counters.expired_nonces[t].add(1),
+        }
+    }
+
+    /// The first request says who asks.
+    fn introduce(&mut self, request: &R) -> Result<Arc<Proxy>, Status> {
+        let proxy = node::parse(request.node()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        self.shared.access.check(&self.peer, &proxy).map_err(status_of)?;
+        let proxy = Arc::new(proxy);
+        self.proxy = Some(Arc::clone(&proxy));
+        Ok(proxy)
+    }
+
+    async fn attach(&mut self, proxy: Arc<Proxy>) -> Result<(), Status> {
+        let shared = Arc::clone(&self.shared);
+        let mut attachment = shared.proxies.attach(Arc::clone(&proxy)).await.map_err(|e| {
+            shared.clients.counters.refused_streams.add(1);
+            Status::unavailable(e.to_string())
+        })?;
+        let gate: SecretGate = {
+            let (secrets, peer, proxy) = (Arc::clone(&shared.secrets), self.peer.clone(), Arc::clone(&proxy));
+            Box::new(move |name| secrets.may_read(&peer, &proxy, name))
+        };
+        let number = shared.clients.number();
+        let snapshot = Arc::clone(&attachment.snapshots.borrow_and_update());
+        let machine = Machine::new(R::PROTOCOL, snapshot, gate, shared.settings, format!("{number:x}-"));
+        let client = shared.clients.enter(number, proxy, &self.peer, machine);
+        info!(connection = client.id, address = ?client.address, protocol = ?R::PROTOCOL, "stream opened");
+        let _guard = attachment.guard;
+        self.attached = Some(Attached { shared, number, client, snapshots: attachment.snapshots, _guard });
+        Ok(())
+    }
+
+    async fn debug(&self, request: &R) -> Result<Message, Status> {
+        let scope = self.shared.access.scope(&self.peer).map_err(status_of)?;
+        let type_url = request.type_url();
+        let answer = debug::answer(&self.shared, type_url, request.names(), &scope).await.map_err(|e| match e {
+            DebugError::Names(_) => Status::invalid_argument(e.to_string()),
+            DebugError::Forbidden(_) => Status::permission_denied(e.to_string()),
+        })?;
+        Ok(R::answer_debug(type_url, answer.resources, answer.control_plane))
+    }
+}
+
+fn status_of(error: AccessError) -> Status {
+    let text = error.to_string();
+    match error {
+        AccessError::NoIdentity => Status::unauthenticated(text),
+        AccessError::Mismatch { .. } => Status::permission_denied(text),
+    }
+}

@@ -1,0 +1,222 @@
+//! What one stream knows of one type: what the client asked for, what it has, what is on its way.
+//!
+//! The client has what the snapshot says, save for the names in [`Watch::lagging`]. A stream at rest therefore
+//! costs its list of names and nothing per resource.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use crate::snapshot::{Name, Resource, Version, View};
+
+/// What the client has under a name.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Have {
+    /// Nothing that this stream knows of.
+    #[default]
+    Nothing,
+    /// This resource: it was sent, though perhaps not acknowledged yet.
+    Resource(Arc<Resource>),
+    /// Something from an earlier stream, with a version that is not the current one.
+    Unknown,
+}
+
+impl Have {
+    pub(super) fn of(resource: Option<&Arc<Resource>>) -> Self {
+        resource.map_or(Self::Nothing, |r| Self::Resource(Arc::clone(r)))
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
+    pub(super) fn version(&self) -> Option<Version> {
+        match self {
+            Self::Resource(resource) => Some(resource.version),
+            Self::Nothing | Self::Unknown => None,
+        }
+    }
+}
+
+/// A name under which the client does not have what the snapshot says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lag {
+    pub(super) have: Have,
+    /// Must be answered even when nothing differs: the client asked by name, or what it has is void.
+    pub(super) forced: bool,
+}
+
+/// One resource of a response.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) name: Name,
+    /// What was sent; `None` is a removal.
+    pub(super) resource: Option<Arc<Resource>>,
+    /// What the client had before.
+    pub(super) have: Have,
+    /// What it had is not certain, or it asked: see [`Lag::forced`].
+    pub(super) forced: bool,
+}
+
+/// A response that is not acknowledged yet.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) seq: u64,
+    pub(super) items: Vec<Sent>,
+    /// Whether a refusal can only be about these items. Not so for a full set sent while an earlier set was not
+    /// acknowledged: it repeats what that one held.
+    pub(super) conclusive: bool,
+}
+
+/// Sorted names: a fraction of a hash set's memory, and there is one per stream and type.
+#[derive(Debug, Default)]
+pub(super) struct NameSet(Vec<Name>);
+
+impl NameSet {
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.0.binary_search_by(|n| (**n).cmp(name)).is_ok()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter()
+    }
+
+    /// Adds names; returns those that are new, without duplicates.
+    pub(super) fn add(&mut self, names: impl IntoIterator<Item = Name>) -> BTreeSet<Name> {
+        let new: BTreeSet<Name> = names.into_iter().filter(|n| !self.contains(n)).collect();
+        if !new.is_empty() {
+            self.0.extend(new.iter().cloned());
+            self.0.sort_unstable();
+        }
+        new
+    }
+
+    pub(super) fn remove(&mut self, gone: &BTreeSet<Name>) {
+        if !gone.is_empty() {
+            self.0.retain(|n| !gone.contains(n));
+        }
+    }
+}
+
+/// The state of one type on one stream.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) wildcard: bool,
+    pub(super) names: NameSet,
+    pub(super) lagging: BTreeMap<Name, Lag>,
+    /// Oldest first.
+    pub(super) in_flight: VecDeque<InFlight>,
+    /// Isolated refusals: this version is not sent again on this stream.
+    pub(super) refused: BTreeMap<Name, Version>,
+    /// Parts of refused responses, each to be sent in a response of its own.
+    pub(super) suspects: VecDeque<BTreeSet<Name>>,
+    /// The next response is due even without resources.
+    pub(super) answer_due: bool,
+    /// Nothing was sent yet and the client said that it has nothing: what is sent first is never held or split.
+    pub(super) fresh: bool,
+    pub(super) created: Instant,
+    pub(super) status: Status,
+}
+
+/// What a type's watch shows on debug surfaces (contract §2.8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Nonce of the last response.
+    pub nonce_sent: String,
+    /// Nonce of the last acknowledged response.
+    pub nonce_acked: String,
+    /// When the last response was made.
+    pub last_sent: Option<Instant>,
+    /// Why the last response was refused; cleared by an acknowledgement.
+    pub last_error: Option<Arc<str>>,
+}
+
+impl Watch {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            wildcard: false,
+            names: NameSet::default(),
+            lagging: BTreeMap::new(),
+            in_flight: VecDeque::new(),
+            refused: BTreeMap::new(),
+            suspects: VecDeque::new(),
+            answer_due: false,
+            fresh: true,
+            created: now,
+            status: Status::default(),
+        }
+    }
+
+    pub(super) fn subscribed(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    /// Where a name stands in responses that are not acknowledged yet.
+    pub(super) fn in_flight_as(&self, name: &str) -> impl Iterator<Item = &Sent> {
+        self.in_flight.iter().flat_map(|f| &f.items).filter(move |i| &*i.name == name)
+    }
+
+    /// Whether a response with this name is not acknowledged yet.
+    pub(super) fn is_in_flight(&self, name: &str) -> bool {
+        self.in_flight_as(name).next().is_some()
+    }
+
+    /// A response was refused: what was sent since must not take for granted that the client has its items.
+    pub(super) fn not_taken(&mut self, item: &Sent) {
+        let Some(version) = item.resource.as_ref().map(|r| r.version) else { return };
+        let mut correct = |have: &mut Have, forced: &mut bool| {
+            if have.version() == Some(version) {
+                *have = item.have.clone();
+                *forced = true;
+            }
+        };
+        let later = self.in_flight.iter_mut().flat_map(|f| &mut f.items).filter(|i| i.name == item.name);
+        later.for_each(|i| correct(&mut i.have, &mut i.forced));
+        if let Some(lag) = self.lagging.get_mut(&item.name) {
+            correct(&mut lag.have, &mut lag.forced);
+        }
+    }
+
+    /// The client asks for a name and must get an answer.
+    pub(super) fn ask(&mut self, name: Name) {
+        self.lagging.entry(name).or_default().forced = true;
+    }
+
+    /// The client asks for everything and says that it has nothing.
+    pub(super) fn ask_all(&mut self, view: &View) {
+        view.for_each(|r| {
+            self.lagging.entry(Arc::clone(&r.name)).or_default();
+        });
+    }
+
+    /// The snapshot changed under a name; `before` is what it said until now.
+    pub(super) fn note_change(&mut self, name: Name, before: Option<&Arc<Resource>>) {
+        self.lagging.entry(name).or_insert_with(|| Lag { have: Have::of(before), forced: false });
+    }
+
+    /// What the client has under a name, given what the snapshot says.
+    pub(super) fn held<'a>(&'a self, name: &str, current: Option<&'a Arc<Resource>>) -> Option<&'a Arc<Resource>> {
+        match self.lagging.get(name) {
+            None => current,
+            Some(Lag { have: Have::Resource(resource), .. }) => Some(resource),
+            Some(_) => None,
+        }
+    }
+
+    /// Forgets names that nothing asks for any more; returns the isolated refusals among them.
+    pub(super) fn forget_unsubscribed(&mut self) -> Vec<(Name, Version)> {
+        let (wildcard, names) = (self.wildcard, &self.names);
+        let kept = |n: &Name| wildcard || names.contains(n);
+        self.lagging.retain(|n, _| kept(n));
+        for group in &mut self.suspects {
+            group.retain(|n| kept(n));
+        }
+        self.refused.extract_if(.., |n, _| !kept(n)).collect()
+    }
+}
