@@ -80,7 +80,6 @@ fn broken_material_says_what_is_wrong() {
     let ((chain, key), (_, other_key)) = (pair(), pair());
     let (chain, key) = (chain.as_bytes(), key.as_bytes());
     let cut = &key[..key.len() / 2];
-    let (ed_chain, ed_key) = generated(&PKCS_ED25519);
     let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let no_key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let no_certificate = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -95,12 +94,37 @@ fn broken_material_says_what_is_wrong() {
     assert_eq!(with(chain, cut), "tls.key: the private key is not PEM");
     assert_eq!(with(chain, no_key), "tls.key: not a usable private key");
     assert_eq!(with(chain, other_key.as_bytes()), "tls.key: the private key does not belong to the first certificate");
-    assert_eq!(
-        with(ed_chain.as_bytes(), ed_key.as_bytes()),
-        "tls.crt: Envoy takes only RSA keys and ECDSA keys of P-256, P-384 or P-521"
-    );
     assert_eq!(broken(&[("ca.crt", b"x")]), "ca.crt: no certificate in PEM");
     assert_eq!(broken(&[("cacert", chain), ("crl", b"x")]), "crl: no revocation list in PEM");
+}
+
+#[test]
+fn keys_of_other_kinds_that_envoy_takes_are_good() {
+    let (chain, key) = generated(&PKCS_ED25519);
+    assert_eq!(read(&[("tls.crt", chain.as_bytes()), ("tls.key", key.as_bytes())]).1, Vec::<String>::new());
+}
+
+/// A self-signed certificate of a 1024 bit RSA key, made for this test.
+const SHORT_RSA: &str = "-----BEGIN CERTIFICATE-----
+MIIB9DCCAV2gAwIBAgIUckCz2s34NRT9i1pVOYvE/gLWz/YwDQYJKoZIhvcNAQEL
+BQAwDDEKMAgGA1UEAwwBYTAeFw0yNjExMjMwNTMzMzRaFw0yNjExMjYwNTMzMzRa
+MAwxCjAIBgNVBAMMAWEwgZ8wDQYJKoZIhvcNAQEBBQADgY0AMIGJAoGBAOJqmr7u
+S1Mcwc8OuYOXzTa8xKMnG1mlFMyvXZzSy/omZC2ePjS00Tlev5SlJ96qP1CBcUjh
+TGvuX+wIi7KbdIlsrRpkPNJjWRJHGL8rZru4CdpHImUoj9UnUykUYA8OWc9+dQkO
+UfSAIWOzmdx+tIQS1YwdajmI+YBXl3YgrlI1AgMBAAGjUzBRMB0GA1UdDgQWBBTa
+jDbmgrmAFfWtyAljCpx4q4zFnTAfBgNVHSMEGDAWgBTajDbmgrmAFfWtyAljCpx4
+q4zFnTAPBgNVHRMBAf8EBTADAQH/MA0GCSqGSIb3DQEBCwUAA4GBAJ/haEUUWEo8
+KwenJteklIaiFE7SjakY/7t0hjsbeTblluvJw0V1j3MyUNe7cFUWHF5ZQYn6PuZJ
+xj496frgG3/+STgQ0XPv+cmpA/ckg8MiaCwS6SDsd86h1xlDoq4lp28JSHZsIRl6
+kASvJ2dOXE4Nqe1dKOBTb55a+Nk3Bn5S
+-----END CERTIFICATE-----
+";
+
+#[test]
+fn short_rsa_keys_are_refused() {
+    let (_, key) = pair();
+    let data = [("tls.crt", SHORT_RSA.as_bytes()), ("tls.key", key.as_bytes())];
+    assert_eq!(broken(&data), "tls.crt: Envoy takes no RSA keys below 2048 bits, this one has 1024");
 }
 
 #[test]
