@@ -22,6 +22,7 @@ mod handle;
 mod index;
 pub mod inputs;
 mod members;
+mod offline;
 mod own;
 mod proxies;
 mod scope;
@@ -32,6 +33,7 @@ mod sidecars;
 mod stage;
 
 pub use handle::{Engine, EngineError, Observer, Report, Ticket};
+pub use offline::Offline;
 
 /// Registers what exists without being asked for: indexes and layers.
 fn register(db: &mut graph::Db) {

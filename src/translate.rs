@@ -6,6 +6,7 @@ pub mod endpoints;
 pub mod filters;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod json;
 pub mod l4;
 pub mod listeners;
 pub mod routes;

@@ -1,69 +1,172 @@
-//! Builds what the control plane serves: engine, reconcilers and xDS server.
+//! Builds what the control plane serves: reconcilers, engine and xDS server, joined by the traits that each defines.
 
-use std::{future::ready, io::Write, sync::Arc};
+mod attach;
+mod debug;
+mod feedback;
+mod intake;
+mod offline;
+mod secrets;
 
-use futures::{FutureExt, future::BoxFuture};
-use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
 
-use super::{
-    control_plane::{Core, Parts},
-    http::{ConfigDump, DebugData},
-    translate::TranslateArgs,
+use anyhow::Context as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::offline::translate;
+use self::{attach::Attach, debug::Debug, feedback::Refusals, intake::ToEngine, secrets::SecretPolicy};
+use super::control_plane::{Core, Parts, Settings, Source};
+use crate::{
+    engine::{Engine, Report},
+    model::MeshConfig,
+    reconcilers::{
+        intake::{MeshSource, Reconcilers},
+        mesh_config,
+    },
+    telemetry::problems::Problems,
+    xds::{
+        self,
+        auth::Access,
+        clients::Clients,
+        listen::{Socket, Transport, serve},
+        server::{Shared, services},
+        tls,
+    },
 };
-use crate::sources::{Delivery, Intake};
+
+/// How often the files with certificates are looked at.
+const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 
 /// Builds the core of a control plane.
 ///
 /// # Errors
 /// A part cannot be started.
-pub(super) fn build(_parts: Parts) -> anyhow::Result<Core> {
-    Ok(Core { intake: Arc::new(NoEngine), debug: Arc::new(NoEngine), servers: Vec::new() })
+pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
+    let Parts { settings, readiness, metrics, problems, grpc, secure_grpc, shutdown } = parts;
+    let reconcilers = Arc::new(reconcilers(&settings, &problems)?);
+    let (engine, thread) = Engine::start(observer(problems))?;
+    let initial = reconcilers.initial();
+    engine.change(move |db| initial.apply(db));
+    let refusals = Arc::new(Refusals::new(metrics.clone()));
+    let shared = Arc::new(Shared {
+        proxies: Arc::new(Attach { engine: engine.clone(), readiness }),
+        feedback: refusals.clone(),
+        secrets: Arc::new(SecretPolicy { cluster: matches!(settings.source, Source::Kube { .. }) }),
+        debug: Arc::new(debug::Pages::new(engine.clone())),
+        access: Access { system_namespace: settings.system_namespace.clone(), ..Access::default() },
+        settings: xds::Settings::default(),
+        shutdown: shutdown.clone(),
+        clients: Clients::default(),
+    });
+    let mut core = Core {
+        intake: Arc::new(ToEngine { reconcilers, engine: engine.clone(), metrics: metrics.clone() }),
+        debug: Arc::new(Debug { engine, shared: shared.clone() }),
+        servers: Vec::new(),
+    };
+    let transport = transport(&settings);
+    if let Some(listener) = grpc {
+        let run = run(Socket::of_listener(listener), shared.clone(), transport.clone(), shutdown.clone());
+        core.servers.push(("gRPC server", Box::pin(run)));
+    }
+    if let (Some(listener), Some(files)) = (secure_grpc, &settings.tls) {
+        let files = tls::Files {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+            client_authority: files.client_ca.clone(),
+        };
+        let (newest, config) = watch::channel(files.load().context("load the certificates of --secureGRPCAddr")?);
+        core.servers.push(("certificate reload", Box::pin(reload(files, newest, shutdown.clone()))));
+        let run = run(Socket::of_tls_listener(listener, config), shared.clone(), transport, shutdown.clone());
+        core.servers.push(("secure gRPC server", Box::pin(run)));
+    }
+    core.servers.push(("refusals", Box::pin(feedback::count(shared, refusals, metrics, shutdown.clone()))));
+    core.servers.push(("engine", Box::pin(watch_thread(thread, shutdown))));
+    Ok(core)
 }
 
-/// Writes what a proxy would be sent.
-///
-/// # Errors
-/// A file cannot be read, or the output cannot be written.
-pub(super) fn translate(args: &TranslateArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    for delivery in args.read()? {
-        if let Delivery::Problem(problem) = delivery {
-            writeln!(out, "# problem: {problem}")?;
+/// The reconcilers, with what the command line and the file of `--meshConfig` say of the mesh.
+fn reconcilers(settings: &Settings, problems: &Problems) -> anyhow::Result<Reconcilers> {
+    let base = MeshConfig {
+        domain_suffix: settings.domain.as_str().into(),
+        root_namespace: settings.system_namespace.as_str().into(),
+        deny_unenforced: !settings.allow_unenforced_policy,
+        ..MeshConfig::default()
+    };
+    let file = &settings.mesh_config_file;
+    let base = match std::fs::read_to_string(file) {
+        Ok(text) => {
+            let (made, found) = mesh_config::convert_file(&text, &file.to_string_lossy(), &base);
+            found.iter().for_each(|p| problems.appeared(p));
+            made.with_context(|| format!("read the mesh configuration {}", file.display()))?
+        }
+        // Its default path need not exist: the ConfigMap is where the mesh configuration usually is.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => base,
+        Err(e) => return Err(e).with_context(|| format!("read the mesh configuration {}", file.display())),
+    };
+    let source = MeshSource {
+        namespace: settings.system_namespace.as_str().into(),
+        name: settings.mesh_config_map.as_str().into(),
+    };
+    Ok(Reconcilers::new(base, source))
+}
+
+fn observer(problems: Arc<Problems>) -> crate::engine::Observer {
+    Box::new(move |report: &Report<'_>| {
+        report.appeared.iter().for_each(|p| problems.appeared(p));
+        report.vanished.iter().for_each(|p| problems.gone(p));
+        tracing::debug!(generation = report.generation, concerned = report.concerned, stats = ?report.stats, "round");
+    })
+}
+
+fn transport(settings: &Settings) -> Transport {
+    Transport {
+        keepalive_interval: settings.keepalive_interval,
+        keepalive_timeout: settings.keepalive_timeout,
+        max_connection_age: settings.max_connection_age,
+        ..Transport::default()
+    }
+}
+
+async fn run(
+    socket: Socket,
+    shared: Arc<Shared>,
+    transport: Transport,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let routes = services(shared).await.routes();
+    Ok(serve(socket, routes, &transport, shutdown).await?)
+}
+
+/// Takes in certificates that were replaced; broken ones are reported and the old ones stay.
+async fn reload(
+    files: tls::Files,
+    newest: watch::Sender<Arc<rustls::ServerConfig>>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let read = |files: &tls::Files| {
+        let authority = files.client_authority.as_ref().map(std::fs::read).and_then(Result::ok);
+        (std::fs::read(&files.certificate).ok(), std::fs::read(&files.key).ok(), authority)
+    };
+    let mut seen = read(&files);
+    let mut ticks = tokio::time::interval(CERTIFICATE_POLL);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let now = read(&files);
+        if now != seen {
+            seen = now;
+            match files.load() {
+                Ok(config) => drop(newest.send_replace(config)),
+                Err(error) => tracing::error!(%error, "the new certificates cannot be used; the old ones stay"),
+            }
         }
     }
     Ok(())
 }
 
-/// Takes objects and makes nothing of them.
-struct NoEngine;
-
-impl Intake for NoEngine {
-    fn deliver(&self, delivery: Delivery) {
-        tracing::debug!(?delivery, "delivered");
-    }
-}
-
-impl DebugData for NoEngine {
-    fn syncz(&self, _namespace: Option<String>) -> BoxFuture<'_, Value> {
-        ready(json!([])).boxed()
-    }
-
-    fn adsz(&self) -> BoxFuture<'_, Value> {
-        ready(json!({"totalClients": 0, "clients": []})).boxed()
-    }
-
-    fn config_dump(&self, _query: ConfigDump) -> BoxFuture<'_, Option<Value>> {
-        ready(None).boxed()
-    }
-
-    fn configz(&self) -> BoxFuture<'_, Value> {
-        ready(json!([])).boxed()
-    }
-
-    fn registryz(&self) -> BoxFuture<'_, Value> {
-        ready(json!([])).boxed()
-    }
-
-    fn endpointz(&self) -> BoxFuture<'_, Value> {
-        ready(json!([])).boxed()
+/// Ends the process when the engine's thread ends.
+async fn watch_thread(thread: std::thread::JoinHandle<()>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let joined = tokio::task::spawn_blocking(move || thread.join());
+    match shutdown.run_until_cancelled(joined).await {
+        None => Ok(()),
+        Some(_) => anyhow::bail!("the engine stopped"),
     }
 }

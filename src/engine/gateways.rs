@@ -94,7 +94,11 @@ fn port_translation<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, labels:
 
 /// Whether a policy selects the workload that is not enforced yet (design §2 truth 5).
 pub(super) fn is_denied<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, labels: &Labels) -> bool {
-    let root = mesh(cx).root_namespace.clone();
+    let mesh = mesh(cx);
+    if !mesh.deny_unenforced {
+        return false;
+    }
+    let root = mesh.root_namespace.clone();
     let keys = [cx.set(&PoliciesIn(namespace.clone())), cx.set(&PoliciesIn(root.clone()))].concat();
     keys.into_iter().any(|key| cx.input(&Policies(key)).is_some_and(|p| p.selects(namespace, labels, &root)))
 }

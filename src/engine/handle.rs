@@ -1,7 +1,7 @@
 //! The engine's thread: applies changes, runs rounds, publishes snapshots.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     thread::JoinHandle,
 };
@@ -16,8 +16,8 @@ use super::{
     register,
 };
 use crate::{
-    model::{Namespace, Problem, Proxy},
-    snapshot::{Generation, Snapshot},
+    model::{Namespace, ObjectRef, Problem, Proxy},
+    snapshot::{Generation, Name, Snapshot, Version},
 };
 
 /// A change of inputs, or a look at the graph.
@@ -112,6 +112,25 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Attach(proxy, reply)).map_err(|_| EngineError::Stopped)?;
         answer.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// The objects that a resource of a proxy is made of.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`].
+    pub async fn origins(
+        &self,
+        proxy: Arc<Proxy>,
+        name: Name,
+        version: Version,
+    ) -> Result<BTreeSet<ObjectRef>, EngineError> {
+        let explain = move |db: &mut Db| {
+            let (watched, _) = db.watch(&ProxyViews(proxy));
+            let objects = db.origins(watched, &name, version);
+            db.unwatch(watched);
+            objects
+        };
+        self.ask(explain).await
     }
 
     /// Detaches a proxy.

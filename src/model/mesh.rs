@@ -70,6 +70,8 @@ pub struct MeshConfig {
     pub proxy_inbound_listen_port: u16,
     /// A forward proxy listener on sidecars; 0 is none.
     pub proxy_http_port: u16,
+    /// Whether workloads that an unenforced policy selects deny everything (design §2 truth 5).
+    pub deny_unenforced: bool,
     /// Default connect timeout.
     pub connect_timeout: Duration,
     /// How long to sniff before giving up; zero is for ever.
@@ -133,6 +135,7 @@ impl Default for MeshConfig {
             proxy_listen_port: 15001,
             proxy_inbound_listen_port: 15006,
             proxy_http_port: 0,
+            deny_unenforced: true,
             connect_timeout: Duration::from_secs(10),
             protocol_detection_timeout: Duration::ZERO,
             dns_refresh_rate: Duration::from_secs(60),

@@ -2,7 +2,7 @@
 
 pub mod access_log;
 mod cors;
-mod descriptors;
+pub(super) mod descriptors;
 pub mod envoy_filter;
 mod fault;
 mod grpc_stats;

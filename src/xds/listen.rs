@@ -92,6 +92,18 @@ impl Socket {
         Ok(Self(Kind::Tcp(bind(address).await?)))
     }
 
+    /// Serves a bound listener without TLS.
+    #[must_use]
+    pub const fn of_listener(listener: TcpListener) -> Self {
+        Self(Kind::Tcp(listener))
+    }
+
+    /// Serves a bound listener with TLS. Each handshake takes the newest configuration.
+    #[must_use]
+    pub const fn of_tls_listener(listener: TcpListener, config: watch::Receiver<Arc<rustls::ServerConfig>>) -> Self {
+        Self(Kind::Tls(listener, config))
+    }
+
     /// Listens with TLS. Each handshake takes the newest configuration, so certificates can be replaced.
     pub async fn tls(
         address: SocketAddr,

@@ -14,7 +14,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 });
 
 /// The descriptor of a message by its full name, e.g. `envoy.config.core.v3.Address`.
-pub(super) fn message(full_name: &str) -> Option<MessageDescriptor> {
+pub(crate) fn message(full_name: &str) -> Option<MessageDescriptor> {
     POOL.get_message_by_name(full_name)
 }
 

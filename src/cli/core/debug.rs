@@ -1,0 +1,190 @@
+//! What the debug surfaces show, over HTTP and over xDS (contract §1.1, §7).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use prost::Message;
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{
+        http::{ConfigDump, DebugData},
+        version::VersionInfo,
+    },
+    engine::{
+        Engine,
+        graph::{Db, Input},
+        inputs::{DestinationRules, EnvoyFilters, Gateways, ServiceKey, Sidecars, Slices, VirtualServices},
+    },
+    snapshot::ResourceType,
+    translate::json::{message_to_json, redact},
+    xds::{
+        auth::Scope,
+        debug::{self, DebugSource, dump::config_dump},
+        server::Shared,
+    },
+};
+
+/// The HTTP debug endpoints.
+pub(super) struct Debug {
+    pub(super) engine: Engine,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl DebugData for Debug {
+    fn syncz(&self, namespace: Option<String>) -> BoxFuture<'_, Value> {
+        let scope = namespace.map_or(Scope::Mesh, |ns| Scope::Namespaces([Arc::from(ns)].into()));
+        let all = debug::syncz(&self.shared.clients, &scope);
+        async move { to_value(&all) }.boxed()
+    }
+
+    fn adsz(&self) -> BoxFuture<'_, Value> {
+        async { to_value(&debug::connections(&self.shared.clients, &Scope::Mesh)) }.boxed()
+    }
+
+    fn config_dump(&self, query: ConfigDump) -> BoxFuture<'_, Option<Value>> {
+        async move {
+            let client = self.shared.clients.find(&query.proxy_id)?;
+            let mut dump = config_dump(&client, query.include_endpoints);
+            if !query.types.is_empty() {
+                dump.configs.retain(|c| query.types.iter().any(|t| is_of_type(&c.type_url, t)));
+            }
+            let mut value = message_to_json("envoy.admin.v3.ConfigDump", &dump.encode_to_vec())?;
+            redact(&mut value);
+            Some(value)
+        }
+        .boxed()
+    }
+
+    fn configz(&self) -> BoxFuture<'_, Value> {
+        self.ask(|db| {
+            let mut all = objects::<Gateways>(db);
+            all.extend(objects::<VirtualServices>(db));
+            all.extend(objects::<DestinationRules>(db));
+            all.extend(objects::<Sidecars>(db));
+            all.extend(objects::<EnvoyFilters>(db));
+            all.sort_by_key(ToString::to_string);
+            Value::Array(all)
+        })
+    }
+
+    fn registryz(&self) -> BoxFuture<'_, Value> {
+        self.ask(|db| {
+            let mut keys = db.input_keys::<ServiceKey>();
+            keys.sort();
+            let services = keys.into_iter().filter_map(|key| {
+                let service = db.input_value(&key)?;
+                let ports: Vec<Value> = service
+                    .ports
+                    .iter()
+                    .map(|p| json!({"name": p.name, "port": p.number, "protocol": format!("{:?}", p.protocol)}))
+                    .collect();
+                Some(json!({
+                    "hostname": service.host,
+                    "namespace": service.namespace,
+                    "registry": format!("{:?}", service.registry),
+                    "resolution": format!("{:?}", service.resolution),
+                    "addresses": service.vips,
+                    "ports": ports,
+                }))
+            });
+            services.collect()
+        })
+    }
+
+    fn endpointz(&self) -> BoxFuture<'_, Value> {
+        self.ask(|db| {
+            let mut keys = db.input_keys::<Slices>();
+            keys.sort();
+            let slices = keys.into_iter().filter_map(|key| {
+                let slice = db.input_value(&key)?;
+                let entries = slice.entries.iter().map(|e| json!({"addresses": e.addresses, "ready": e.ready}));
+                let ports = slice.ports.iter().map(|p| json!({"name": p.name, "port": p.number}));
+                Some(json!({
+                    "namespace": slice.namespace,
+                    "service": slice.service,
+                    "slice": slice.object.name,
+                    "ports": ports.collect::<Vec<_>>(),
+                    "endpoints": entries.collect::<Vec<_>>(),
+                }))
+            });
+            slices.collect()
+        })
+    }
+}
+
+impl Debug {
+    fn ask(&self, question: impl FnOnce(&mut Db) -> Value + Send + 'static) -> BoxFuture<'_, Value> {
+        let answer = async move { self.engine.ask(question).await.unwrap_or(Value::Null) };
+        answer.boxed()
+    }
+}
+
+/// The objects of a kind that are in use, with their problems' count left to `/debug/problems`.
+fn objects<I: Input>(db: &mut Db) -> Vec<Value> {
+    let keys = db.input_keys::<I>();
+    let named = keys.iter().filter_map(Input::object);
+    named.map(|o| json!({"kind": o.kind, "namespace": o.namespace, "name": o.name})).collect()
+}
+
+/// `cds`, `clusters`-like short names or whole type URLs.
+fn is_of_type(dump_url: &str, asked: &str) -> bool {
+    let section = match ResourceType::ALL.into_iter().find(|t| t.short_name() == asked || t.type_url() == asked) {
+        Some(ResourceType::Cluster) => "ClustersConfigDump",
+        Some(ResourceType::Endpoint) => "EndpointsConfigDump",
+        Some(ResourceType::Listener) => "ListenersConfigDump",
+        Some(ResourceType::Route) => "RoutesConfigDump",
+        Some(ResourceType::Secret) => "SecretsConfigDump",
+        Some(ResourceType::ExtensionConfig) => "EcdsConfigDump",
+        Some(ResourceType::NameTable) => return false,
+        None => asked.rsplit('.').next().unwrap_or(asked),
+    };
+    dump_url.ends_with(section)
+}
+
+fn to_value(data: &impl serde::Serialize) -> Value {
+    serde_json::to_value(data).unwrap_or(Value::Null)
+}
+
+/// The pages that istioctl reads over xDS.
+pub(super) struct Pages {
+    engine: Engine,
+}
+
+impl Pages {
+    pub(super) fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+}
+
+impl DebugSource for Pages {
+    fn page<'a>(&'a self, page: &'a str, scope: &'a Scope) -> BoxFuture<'a, Option<Bytes>> {
+        async move {
+            // What is asked for by proxy the xDS server answers itself; the rest is the mesh's.
+            if page != "generation" || *scope != Scope::Mesh {
+                return None;
+            }
+            let stats = self.engine.ask(|db| db.stats()).await.ok()?;
+            Some(format!("{stats:?}\n").into())
+        }
+        .boxed()
+    }
+
+    fn identifier(&self) -> String {
+        let info = VersionInfo::current();
+        let id = crate::cli::values::pod_name();
+        json!({
+            "Component": "istiod",
+            "ID": id,
+            "Info": {
+                "version": info.version,
+                "revision": info.revision,
+                "golang_version": info.golang_version,
+                "status": info.status,
+                "tag": info.tag,
+            },
+        })
+        .to_string()
+    }
+}

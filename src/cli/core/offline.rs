@@ -1,0 +1,104 @@
+//! `mizzen translate`: the same way through the house, without servers.
+
+use std::{io::Write, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use envoy_types::pb::envoy::config::core::v3::Node;
+use serde_json::{Map, Value};
+
+use crate::{
+    cli::translate::{Format, TranslateArgs},
+    engine::Offline,
+    model::{MeshConfig, Proxy},
+    reconcilers::intake::{MeshSource, Reconcilers},
+    snapshot::{ResourceType, Snapshot},
+    sources::Delivery,
+    translate::json::{message_to_json, redact},
+    xds::node,
+};
+
+/// Writes what a proxy would be sent, and the problems of the objects as comments (YAML) or on standard error.
+///
+/// # Errors
+/// A file cannot be read, the proxy is unknown, or the output cannot be written.
+pub(in crate::cli) fn translate(args: &TranslateArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let source = MeshSource { namespace: "istio-system".into(), name: "istio".into() };
+    let reconcilers = Reconcilers::new(MeshConfig::default(), source);
+    let mut offline = Offline::default();
+    reconcilers.initial().apply(offline.db());
+    let mut problems = Vec::new();
+    for delivery in args.read()? {
+        match delivery {
+            Delivery::Apply(object) => reconcilers.apply(&object).apply(offline.db()),
+            Delivery::Delete(object) => reconcilers.delete(&object).apply(offline.db()),
+            Delivery::Reset { kind, live, kept } => reconcilers.reset(kind, &live, &kept).apply(offline.db()),
+            Delivery::Problem(problem) => problems.push(problem.to_string()),
+            Delivery::ProblemGone(_) => {}
+        }
+    }
+    let (snapshot, found) = offline.snapshot(Arc::new(proxy(&args.proxy)?));
+    problems.extend(found.iter().map(ToString::to_string));
+    let value = to_json(&snapshot)?;
+    match args.output {
+        Format::Yaml => {
+            for problem in &problems {
+                writeln!(out, "# problem: {problem}")?;
+            }
+            serde_yaml_ng::to_writer(out, &value)?;
+        }
+        Format::Json => {
+            problems.iter().for_each(|p| tracing::warn!("problem: {p}"));
+            serde_json::to_writer_pretty(&mut *out, &value)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(())
+}
+
+/// A proxy by its node id, or a typical one of a kind.
+fn proxy(text: &str) -> anyhow::Result<Proxy> {
+    let (id, labels) = match text {
+        "router" => ("router~10.0.0.1~gateway.istio-system~istio-system.svc.cluster.local", true),
+        "sidecar" => ("sidecar~10.0.0.1~workload.default~default.svc.cluster.local", false),
+        id if id.contains('~') => (id, id.starts_with("router~")),
+        other => bail!("--proxy {other:?}: expected router, sidecar, or a node id like router~10.0.0.1~gw.ns~domain"),
+    };
+    let node = Node { id: id.to_owned(), ..Node::default() };
+    let mut proxy = node::parse(Some(&node)).with_context(|| format!("--proxy {id:?}"))?;
+    if labels {
+        // The labels of the default ingress gateway: a node id has none.
+        proxy.labels.insert("istio".to_owned(), "ingressgateway".to_owned());
+        proxy.labels.insert("app".to_owned(), "istio-ingressgateway".to_owned());
+    }
+    Ok(proxy)
+}
+
+/// All resources by type, keys of secrets redacted.
+fn to_json(snapshot: &Snapshot) -> anyhow::Result<Value> {
+    let mut all = Map::new();
+    for t in ResourceType::ALL {
+        let mut resources = Vec::new();
+        for (name, resource) in snapshot.views[t].resources() {
+            let made = message_to_json(t.message_name(), &resource.body_bytes());
+            let mut value = made.with_context(|| format!("{} {name} cannot be read back", t.short_name()))?;
+            redact(&mut value);
+            resources.push(value);
+        }
+        if !resources.is_empty() {
+            all.insert(section(t).to_owned(), Value::Array(resources));
+        }
+    }
+    Ok(Value::Object(all))
+}
+
+const fn section(t: ResourceType) -> &'static str {
+    match t {
+        ResourceType::Cluster => "clusters",
+        ResourceType::Endpoint => "endpoints",
+        ResourceType::Listener => "listeners",
+        ResourceType::Route => "routes",
+        ResourceType::Secret => "secrets",
+        ResourceType::ExtensionConfig => "extensions",
+        ResourceType::NameTable => "names",
+    }
+}

@@ -1,0 +1,39 @@
+//! The same graph without a thread: for `mizzen translate`, golden tests, fuzzing and benchmarks.
+
+use std::sync::Arc;
+
+use super::{graph::Db, proxies::ProxyViews, register};
+use crate::{
+    model::{Problem, Proxy},
+    snapshot::Snapshot,
+};
+
+/// An engine that runs in the caller's thread.
+pub struct Offline {
+    db: Db,
+}
+
+impl Default for Offline {
+    fn default() -> Self {
+        let mut db = Db::default();
+        register(&mut db);
+        Self { db }
+    }
+}
+
+impl Offline {
+    /// The graph.
+    pub fn db(&mut self) -> &mut Db {
+        &mut self.db
+    }
+
+    /// What a proxy has after all changes so far, and the problems that were found.
+    pub fn snapshot(&mut self, proxy: Arc<Proxy>) -> (Snapshot, Vec<Problem>) {
+        self.db.set_input(&super::inputs::Clients(proxy.namespace.clone()), Some(()));
+        let generation = self.db.settle().generation;
+        let (watched, views) = self.db.watch(&ProxyViews(proxy));
+        let problems = self.db.problems().cloned().collect();
+        self.db.unwatch(watched);
+        (Snapshot { generation, views: views.to_views() }, problems)
+    }
+}
