@@ -21,7 +21,6 @@ use crate::{
 };
 
 /// One thing that a source has to say.
-#[derive(Debug)]
 pub enum Delivery {
     /// The object is new or has changed.
     Apply(Object),
@@ -40,6 +39,26 @@ pub enum Delivery {
     Problem(SourceProblem),
     /// It can be read again, or is gone.
     ProblemGone(ProblemKey),
+}
+
+/// Names the objects without their content: Secrets are among them.
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |object: &Object| {
+            let meta = object.meta();
+            let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+            ObjectRef::new(object.kind().kind(), namespace.unwrap_or_default(), name.unwrap_or_default())
+        };
+        match self {
+            Self::Apply(object) => write!(f, "apply {}", name(object)),
+            Self::Delete(object) => write!(f, "delete {object}"),
+            Self::Reset { kind, live, kept } => {
+                write!(f, "reset {kind}: {} live, {} kept", live.len(), kept.len())
+            }
+            Self::Problem(problem) => write!(f, "problem {problem}"),
+            Self::ProblemGone(key) => write!(f, "problem gone {}", key.reason),
+        }
+    }
 }
 
 /// Takes what sources deliver. Called in the order of events of one kind; kinds are unordered.
