@@ -15,7 +15,7 @@ pub mod node;
 mod quarantine;
 #[cfg(test)]
 mod random_tests;
-mod server;
+pub mod server;
 mod sotw;
 mod stream;
 mod subscription;

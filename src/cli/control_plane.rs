@@ -87,6 +87,8 @@ pub struct Settings {
     pub mesh_config_file: PathBuf,
     /// The suffix of Kubernetes host names.
     pub domain: String,
+    /// The name of this replica.
+    pub pod_name: String,
     /// The name of the cluster.
     pub cluster_id: String,
     /// Between keepalive pings of gRPC.

@@ -52,7 +52,7 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
         proxies: Arc::new(Attach { engine: engine.clone(), readiness }),
         feedback: refusals.clone(),
         secrets: Arc::new(SecretPolicy { cluster: matches!(settings.source, Source::Kube { .. }) }),
-        debug: Arc::new(debug::Pages::new(engine.clone())),
+        debug: Arc::new(debug::Pages { engine: engine.clone(), id: settings.pod_name.clone() }),
         access: Access { system_namespace: settings.system_namespace.clone(), ..Access::default() },
         settings: xds::Settings::default(),
         shutdown: shutdown.clone(),

@@ -37,6 +37,9 @@ pub(super) struct DiscoveryArgs {
     /// Name of the cluster
     #[arg(long = "clusterID", env = "CLUSTER_ID", default_value = "Kubernetes")]
     cluster_id: String,
+    /// Name of this replica, shown by proxy-status
+    #[arg(long, env = "POD_NAME", default_value = "mizzen", value_name = "NAME")]
+    pod_name: String,
     /// Where /ready and /debug are served
     #[arg(long = "httpAddr", value_name = "ADDR", default_value = ":8080")]
     http_addr: String,
@@ -174,6 +177,7 @@ impl DiscoveryArgs {
             mesh_config_map,
             mesh_config_file: self.mesh_config,
             domain: self.domain,
+            pod_name: self.pod_name,
             cluster_id: self.cluster_id,
             keepalive_interval: self.keepalive_interval,
             keepalive_timeout: self.keepalive_timeout,

@@ -117,6 +117,7 @@ impl StandaloneArgs {
             mesh_config_map: "istio".to_owned(),
             mesh_config_file: PathBuf::new(),
             domain: "cluster.local".to_owned(),
+            pod_name: "mizzen-standalone".to_owned(),
             cluster_id: envoy::CLUSTER_ID.to_owned(),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),

@@ -14,7 +14,6 @@ use super::{
     graph::{Cx, Query},
     index::RoutesByGateway,
     inputs::{NamespacedName, VirtualServices},
-    services::mesh,
     stage,
 };
 use crate::{

@@ -1,7 +1,7 @@
 //! What debug surfaces show of streams: `syncz`, `adsz`, `connections` and `config_dump` (contract §1.1, §7), over
 //! HTTP (someone else's) and over xDS itself (types `istio.io/debug…`).
 
-mod dump;
+pub mod dump;
 
 use std::{sync::Arc, time::Instant};
 

@@ -170,7 +170,7 @@ impl Watch {
     /// A response was refused: what was sent since must not take for granted that the client has its items.
     pub(super) fn not_taken(&mut self, item: &Sent) {
         let Some(version) = item.resource.as_ref().map(|r| r.version) else { return };
-        let mut correct = |have: &mut Have, forced: &mut bool| {
+        let correct = |have: &mut Have, forced: &mut bool| {
             if have.version() == Some(version) {
                 *have = item.have.clone();
                 *forced = true;

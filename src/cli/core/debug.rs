@@ -34,7 +34,7 @@ pub(super) struct Debug {
 
 impl DebugData for Debug {
     fn syncz(&self, namespace: Option<String>) -> BoxFuture<'_, Value> {
-        let scope = namespace.map_or(Scope::Mesh, |ns| Scope::Namespaces([Arc::from(ns)].into()));
+        let scope = namespace.map_or(Scope::Mesh, |ns| Scope::Namespace(ns));
         let all = debug::syncz(&self.shared.clients, &scope);
         async move { to_value(&all) }.boxed()
     }
@@ -149,13 +149,9 @@ fn to_value(data: &impl serde::Serialize) -> Value {
 
 /// The pages that istioctl reads over xDS.
 pub(super) struct Pages {
-    engine: Engine,
-}
-
-impl Pages {
-    pub(super) fn new(engine: Engine) -> Self {
-        Self { engine }
-    }
+    pub(super) engine: Engine,
+    /// The name of this replica.
+    pub(super) id: String,
 }
 
 impl DebugSource for Pages {
@@ -173,10 +169,9 @@ impl DebugSource for Pages {
 
     fn identifier(&self) -> String {
         let info = VersionInfo::current();
-        let id = crate::cli::values::pod_name();
         json!({
             "Component": "istiod",
-            "ID": id,
+            "ID": self.id,
             "Info": {
                 "version": info.version,
                 "revision": info.revision,
