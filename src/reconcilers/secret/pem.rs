@@ -97,10 +97,10 @@ fn leaf_key(leaf: &CertificateDer<'_>) -> Result<LeafKey, String> {
             Err(format!("Envoy takes no RSA keys below {SHORTEST_RSA} bits, this one has {}", rsa.key_size()))
         }
         Ok(PublicKey::RSA(rsa)) if rsa.key_size() > LONGEST_CHECKED_RSA => Ok(LeafKey::Unchecked),
-        Ok(PublicKey::RSA(_)) => Ok(LeafKey::Checked),
         Ok(PublicKey::EC(point)) if curve(point.key_size()) == Some(521) => Ok(LeafKey::Unchecked),
-        Ok(PublicKey::EC(point)) if curve(point.key_size()).is_some() => Ok(LeafKey::Checked),
-        Ok(PublicKey::EC(_)) => Err("of ECDSA keys Envoy takes only P-256, P-384 and P-521".to_owned()),
+        Ok(PublicKey::EC(point)) if curve(point.key_size()).is_none() => {
+            Err("of ECDSA keys Envoy takes only P-256, P-384 and P-521".to_owned())
+        }
         _ => Ok(LeafKey::Checked),
     }
 }
