@@ -246,10 +246,13 @@ impl Db {
 
     /// Propagates all changes since the last round.
     pub fn settle(&mut self) -> Round {
-        for stage in 0..self.buckets.len() {
+        let mut stage = 0;
+        // Buckets of later stages come into being on the way.
+        while stage < self.buckets.len() {
             while let Some(id) = self.buckets[stage].pop() {
                 self.refresh(id);
             }
+            stage += 1;
         }
         self.collect();
         self.generation += 1;
