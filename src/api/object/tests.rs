@@ -54,7 +54,8 @@ fn a_missing_spec_is_an_empty_one_where_none_is_required() {
 #[test]
 fn null_stands_for_an_absent_value() {
     let value = virtual_service(&json!({
-        "hosts": null, "http": [{ "timeout": null, "name": null, "match": [{ "headers": null, "ignoreUriCase": null }] }],
+        "hosts": null,
+        "http": [{ "timeout": null, "name": null, "match": [{ "headers": null, "ignoreUriCase": null }] }],
     }));
     let (read, unknown) = decode(value).unwrap();
     let Object::VirtualService(read) = read else { unreachable!("it is one") };
