@@ -20,6 +20,7 @@ pub mod service_entry;
 pub mod sidecar;
 mod traffic_policy;
 mod unenforced;
+pub mod virtual_service;
 mod visibility;
 pub mod workload_entry;
 

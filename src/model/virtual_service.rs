@@ -3,12 +3,14 @@
 //! What is in here is right: hosts are FQDNs, regular expressions compile, durations and percentages are in
 //! range. An entry that was wrong is not here; the conversion reported it.
 
+mod claim;
 mod delegate;
 mod l4;
 mod source;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+pub use claim::{claim_path, is_claim};
 pub use delegate::resolve_delegates;
 pub use l4::{L4Destination, TcpMatch, TcpRoute, TlsMatch, TlsRoute};
 pub use source::{SourceFacets, SourceMatch};

@@ -8,7 +8,8 @@ use std::{
 
 use super::{
     ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
-    namespace, node, pod, request_authentication, secret, service, service_entry, sidecar, workload_entry,
+    namespace, node, pod, request_authentication, secret, service, service_entry, sidecar, virtual_service,
+    workload_entry,
 };
 use crate::{
     api::{Kind, Object},
@@ -157,7 +158,7 @@ impl Reconcilers {
                 }
                 problems
             }
-            Object::VirtualService(_) => Vec::new(),
+            Object::VirtualService(o) => put(changes, VirtualServices(key), virtual_service::convert(o, &context)),
             Object::DestinationRule(o) => put(changes, DestinationRules(key), destination_rule::convert(o, &context)),
             Object::Gateway(o) => put(changes, Gateways(key), gateway::convert(o)),
             Object::Sidecar(o) => put(changes, Sidecars(key), sidecar::convert(o)),

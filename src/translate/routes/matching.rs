@@ -16,7 +16,7 @@ use envoy_types::pb::envoy::{
 
 use super::{any_request, regex, string_matcher};
 use crate::{
-    model::virtual_service::{HttpMatch, RouteSemantics, StringMatch},
+    model::virtual_service::{HttpMatch, RouteSemantics, StringMatch, claim_path},
     translate::listeners::wire,
 };
 
@@ -78,22 +78,6 @@ fn query_parameter(name: &str, condition: &StringMatch) -> QueryParameterMatcher
         name: name.to_owned(),
         query_parameter_match_specifier: text.or(Some(QueryParameterMatchSpecifier::PresentMatch(true))),
     }
-}
-
-/// The names in `@request.auth.claims.a.b` or `@request.auth.claims[a][b]`; `None` for a header.
-pub(super) fn claim_path(name: &str) -> Option<Vec<&str>> {
-    const CLAIMS: &str = "@request.auth.claims";
-    let (start, rest) = name.split_at_checked(CLAIMS.len())?;
-    if !start.eq_ignore_ascii_case(CLAIMS) {
-        return None;
-    }
-    let square = rest.strip_prefix('[').and_then(|r| r.strip_suffix(']'));
-    let names: Vec<&str> = match (rest.strip_prefix('.'), square) {
-        (Some(dotted), _) => dotted.split('.').collect(),
-        (None, Some(square)) => square.split("][").collect(),
-        (None, None) => return None,
-    };
-    names.iter().all(|n| !n.is_empty()).then_some(names)
 }
 
 /// A condition on a claim of the verified token: its value, or one of its values.

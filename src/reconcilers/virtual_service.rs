@@ -1,0 +1,144 @@
+//! VirtualServices (translation §6). An entry that is wrong is left out and reported, the others are used: Envoy
+//! refuses a whole route configuration for one bad value in it. Without a usable host or gateway the object is not
+//! used at all: it would otherwise become a delegate, or apply where it was not meant to.
+
+mod action;
+mod cors;
+mod fault;
+mod headers;
+mod http;
+mod l4;
+mod matching;
+mod names;
+mod reader;
+mod retry;
+mod text;
+
+use std::sync::Arc;
+
+use self::reader::{Reader, Site};
+use super::{ConvertContext, Problems, age, fqdn, host, namespace, visibility};
+use crate::{
+    api,
+    model::{
+        Host, Problem, VirtualService,
+        virtual_service::{GatewayName, RouteSemantics},
+    },
+};
+
+/// The routing rules of an object, with the entries that can be used; `None` when none of it can.
+#[must_use]
+pub fn convert(object: &api::VirtualService, context: &ConvertContext<'_>) -> (Option<VirtualService>, Vec<Problem>) {
+    let mut problems = Problems::of("VirtualService", &object.metadata);
+    let made = read(object, context, &mut problems);
+    (made, problems.into_vec())
+}
+
+fn read(object: &api::VirtualService, context: &ConvertContext<'_>, problems: &mut Problems) -> Option<VirtualService> {
+    let namespace = namespace(&object.metadata);
+    let spec = &object.spec;
+    let gateways = gateways(&spec.gateways, &namespace, problems)?;
+    let mesh = gateways.contains(&GatewayName::Mesh);
+    let domain_suffix = &*context.mesh.domain_suffix;
+    let hosts = hosts(&spec.hosts, mesh, &namespace, domain_suffix, problems)?;
+    let delegate = hosts.is_empty();
+    if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
+        problems.add("spec", "there are no rules: add http, tls or tcp");
+    }
+    if delegate && !spec.gateways.is_empty() {
+        problems.add("spec.gateways", "not used: without hosts this is a delegate, which applies where its root does");
+    }
+    for (field, empty) in [("spec.tls", spec.tls.is_empty()), ("spec.tcp", spec.tcp.is_empty())] {
+        if delegate && !empty {
+            problems.add(field, "not used: without hosts this is a delegate, which only has http rules");
+        }
+    }
+    // Sidecars do not verify tokens of clients; what a delegate's root is bound to is not known here.
+    let site = Site { namespace: &namespace, domain_suffix, delegate, claims: delegate || !mesh };
+    Some(VirtualService {
+        http: entries("http", &spec.http, &site, problems, http::route),
+        tls: entries("tls", &spec.tls, &site, problems, l4::tls_route),
+        tcp: entries("tcp", &spec.tcp, &site, problems, l4::tcp_route),
+        object: problems.object().clone(),
+        age: age(&object.metadata),
+        visibility: visibility(
+            &spec.export_to,
+            &context.mesh.default_virtual_service_export_to,
+            &namespace,
+            "spec.exportTo",
+            problems,
+        ),
+        hosts,
+        gateways,
+        semantics: RouteSemantics::Istio,
+    })
+}
+
+/// The entries of a list that are right.
+fn entries<T, M>(
+    list: &str,
+    entries: &[T],
+    site: &Site<'_>,
+    problems: &mut Problems,
+    read: impl Fn(&mut Reader<'_>, usize, &T) -> Option<M>,
+) -> Vec<M> {
+    let mut made = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        let mut reader = Reader::new(site, format!("spec.{list}[{index}]"), problems);
+        let entry = read(&mut reader, index, entry);
+        made.extend(entry.filter(|_| !reader.failed()));
+    }
+    made
+}
+
+/// What the object is bound to; `None` when it names gateways but none that can be.
+fn gateways(named: &[String], namespace: &str, problems: &mut Problems) -> Option<Vec<GatewayName>> {
+    if named.is_empty() {
+        return Some(vec![GatewayName::Mesh]);
+    }
+    let mut gateways = Vec::with_capacity(named.len());
+    for (index, text) in named.iter().enumerate() {
+        match names::gateway(text, namespace) {
+            Ok(gateway) if gateways.contains(&gateway) => {}
+            Ok(gateway) => gateways.push(gateway),
+            Err(reason) => problems.add(format!("spec.gateways[{index}]"), format!("{reason}; it is left out")),
+        }
+    }
+    if gateways.is_empty() {
+        problems.add("spec.gateways", "no gateway is left; the object is not used");
+    }
+    (!gateways.is_empty()).then_some(gateways)
+}
+
+/// The hosts; `None` when there are some but none that can be.
+fn hosts(
+    named: &[String],
+    mesh: bool,
+    namespace: &Arc<str>,
+    domain_suffix: &str,
+    problems: &mut Problems,
+) -> Option<Vec<Host>> {
+    let mut hosts: Vec<Host> = Vec::with_capacity(named.len());
+    for (index, text) in named.iter().enumerate() {
+        let mut wrong =
+            |reason: String| problems.add(format!("spec.hosts[{index}]"), format!("{reason}; it is left out"));
+        let full = if names::is_address(text) { text.as_str().into() } else { fqdn(text, namespace, domain_suffix) };
+        let checked = if &*full == "*" || names::is_address(&full) { Ok(full) } else { host::parse(&full) };
+        match checked {
+            Err(reason) => wrong(reason),
+            Ok(full) if &*full == "*" && mesh => {
+                wrong("\"*\" cannot be routed in the mesh: name gateways without mesh, or hosts".to_owned());
+            }
+            Ok(full) if hosts.contains(&full) => wrong(format!("{text:?} is there twice")),
+            Ok(full) => hosts.push(full),
+        }
+    }
+    if hosts.is_empty() && !named.is_empty() {
+        problems.add("spec.hosts", "no host is left; the object is not used");
+        return None;
+    }
+    Some(hosts)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! HTTP rules.
+
+use super::{names, reader::Reader};
+use crate::{
+    api::http_route as spec,
+    model::virtual_service::{HttpAction, HttpDestination, HttpRoute, Mirror},
+};
+
+pub(super) fn route(reader: &mut Reader<'_>, index: usize, given: &spec::HttpRoute) -> Option<HttpRoute> {
+    let matches = given.r#match.iter().enumerate().map(|(i, m)| reader.http_match(&format!("match[{i}]"), m)).collect();
+    let action = action(reader, given);
+    let mirror = given.mirror.as_ref().and_then(|m| reader.destination("mirror", m));
+    let older = given.mirror_percent.map(|p| reader.whole_percent("mirrorPercent", p.into()));
+    let mirror_percent = reader.percent("mirrorPercentage", given.mirror_percentage.as_ref()).or(older);
+    let mirrors = given.mirrors.iter().enumerate().filter_map(|(i, m)| mirrors(reader, i, m)).collect();
+    let timeout = timeout(reader, given);
+    Some(HttpRoute {
+        name: given.name.as_str().into(),
+        index,
+        delegate: None,
+        matches,
+        rewrite: given.rewrite.as_ref().and_then(|r| reader.rewrite(r)),
+        timeout,
+        retries: given.retries.as_ref().map(|r| reader.retries(r)),
+        fault: given.fault.as_ref().map(|f| reader.fault(f)),
+        mirror,
+        mirror_percent,
+        mirrors,
+        cors: given.cors_policy.as_ref().map(|c| reader.cors(c)),
+        headers: given.headers.as_ref().map(|h| reader.headers("headers", h)),
+        action: action?,
+    })
+}
+
+/// Zero is no timeout, which is the default.
+fn timeout(reader: &mut Reader<'_>, given: &spec::HttpRoute) -> Option<std::time::Duration> {
+    let zero = given.timeout.as_ref().and_then(|t| std::time::Duration::try_from(t).ok()).filter(|t| t.is_zero());
+    zero.or_else(|| reader.duration("timeout", given.timeout.as_ref()))
+}
+
+fn mirrors(reader: &mut Reader<'_>, index: usize, given: &spec::HttpMirrorPolicy) -> Option<Mirror> {
+    let percent = reader.percent(&format!("mirrors[{index}].percentage"), given.percentage.as_ref());
+    let destination = reader.destination(&format!("mirrors[{index}].destination"), &given.destination)?;
+    Some(Mirror { destination, percent })
+}
+
+/// Exactly one of `route`, `redirect`, `directResponse` and `delegate`.
+fn action(reader: &mut Reader<'_>, given: &spec::HttpRoute) -> Option<HttpAction> {
+    let set = [
+        ("route", !given.route.is_empty()),
+        ("redirect", given.redirect.is_some()),
+        ("directResponse", given.direct_response.is_some()),
+        ("delegate", given.delegate.is_some()),
+    ];
+    let set: Vec<&str> = set.into_iter().filter_map(|(name, set)| set.then_some(name)).collect();
+    if set.len() != 1 {
+        let found = if set.is_empty() { "none is set".to_owned() } else { format!("{} are set", set.join(" and ")) };
+        reader.error("", format!("exactly one of route, redirect, directResponse and delegate is needed, {found}"));
+        return None;
+    }
+    if given.rewrite.is_some() && given.route.is_empty() && given.delegate.is_none() {
+        reader.note("rewrite", format!("has no effect beside {}", set.join("")));
+    }
+    match given {
+        spec::HttpRoute { redirect: Some(to), .. } => reader.redirect(to).map(HttpAction::Redirect),
+        spec::HttpRoute { direct_response: Some(answer), .. } => {
+            reader.direct_response(answer).map(HttpAction::DirectResponse)
+        }
+        spec::HttpRoute { delegate: Some(delegate), .. } => reader.delegate(delegate),
+        _ => destinations(reader, &given.route).map(HttpAction::Route),
+    }
+}
+
+fn destinations(reader: &mut Reader<'_>, given: &[spec::HttpRouteDestination]) -> Option<Vec<HttpDestination>> {
+    let weights: Vec<i32> = given.iter().map(|d| d.weight).collect();
+    let weights = names::weights(&weights).map_err(|(at, reason)| reader.error(&format!("route[{at}].weight"), reason));
+    let mut made = Vec::with_capacity(given.len());
+    for (at, (to, weight)) in given.iter().zip(weights.ok()?).enumerate() {
+        let headers = to.headers.as_ref().map(|h| reader.headers(&format!("route[{at}].headers"), h));
+        let destination = reader.destination(&format!("route[{at}].destination"), &to.destination);
+        made.extend(destination.map(|destination| HttpDestination {
+            destination,
+            weight,
+            headers: headers.unwrap_or_default(),
+        }));
+    }
+    Some(made)
+}
+
+impl Reader<'_> {
+    fn delegate(&mut self, given: &spec::Delegate) -> Option<HttpAction> {
+        if self.site.delegate {
+            self.error("delegate", "a VirtualService without hosts cannot delegate further");
+        }
+        if given.name.is_empty() {
+            self.error("delegate.name", "the name of a VirtualService is needed");
+        }
+        let namespace = match given.namespace.as_str() {
+            "" => self.site.namespace.clone(),
+            other => other.into(),
+        };
+        Some(HttpAction::Delegate { namespace, name: given.name.as_str().into() })
+    }
+}

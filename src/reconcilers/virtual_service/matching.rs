@@ -1,0 +1,84 @@
+//! Conditions on requests and on the proxies that have a rule.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{reader::Reader, text};
+use crate::{
+    api::{common, http_route as spec},
+    model::{
+        Labels,
+        virtual_service::{HttpMatch, SourceMatch, StringMatch, is_claim},
+    },
+};
+
+impl Reader<'_> {
+    pub(super) fn http_match(&mut self, field: &str, given: &spec::HttpMatch) -> HttpMatch {
+        let uri = given.uri.as_ref().and_then(|m| self.condition(&format!("{field}.uri"), m));
+        HttpMatch {
+            name: given.name.as_str().into(),
+            uri,
+            ignore_uri_case: given.ignore_uri_case,
+            scheme: self.optional(&format!("{field}.scheme"), given.scheme.as_ref()),
+            method: self.optional(&format!("{field}.method"), given.method.as_ref()),
+            authority: self.optional(&format!("{field}.authority"), given.authority.as_ref()),
+            headers: self.header_conditions(&format!("{field}.headers"), &given.headers),
+            without_headers: self.header_conditions(&format!("{field}.withoutHeaders"), &given.without_headers),
+            query_params: self.parameters(&format!("{field}.queryParams"), &given.query_params),
+            port: self.port(&format!("{field}.port"), given.port),
+            source: self.source(field, &given.source_labels, &given.source_namespace, &given.gateways),
+            stat_prefix: given.stat_prefix.as_str().into(),
+        }
+    }
+
+    /// Which proxies have a rule.
+    pub(super) fn source(&mut self, field: &str, labels: &Labels, namespace: &str, gateways: &[String]) -> SourceMatch {
+        SourceMatch {
+            labels: labels.clone(),
+            namespace: (!namespace.is_empty()).then(|| namespace.into()),
+            gateways: self.gateways(&format!("{field}.gateways"), gateways),
+        }
+    }
+
+    fn optional(&mut self, field: &str, given: Option<&common::StringMatch>) -> Option<StringMatch> {
+        given.and_then(|m| self.text_condition(field, m))
+    }
+
+    fn header_conditions(
+        &mut self,
+        field: &str,
+        given: &BTreeMap<String, common::StringMatch>,
+    ) -> BTreeMap<Arc<str>, StringMatch> {
+        for name in given.keys() {
+            let at = format!("{field}[{name:?}]");
+            if !is_claim(name) {
+                // Pseudo headers may be matched, as Envoy does.
+                self.check(&at, text::header_name(name.strip_prefix(':').unwrap_or(name)));
+            } else if !self.site.claims {
+                self.error(&at, "claims can only be matched on gateways: remove mesh from the gateways");
+            }
+        }
+        self.conditions(field, given)
+    }
+
+    fn parameters(
+        &mut self,
+        field: &str,
+        given: &BTreeMap<String, common::StringMatch>,
+    ) -> BTreeMap<Arc<str>, StringMatch> {
+        if given.contains_key("") {
+            self.error(field, "the name of a parameter is empty");
+        }
+        self.conditions(field, given)
+    }
+
+    fn conditions(
+        &mut self,
+        field: &str,
+        given: &BTreeMap<String, common::StringMatch>,
+    ) -> BTreeMap<Arc<str>, StringMatch> {
+        let read = given
+            .iter()
+            .map(|(name, m)| Some((name.as_str().into(), self.text_condition(&format!("{field}[{name:?}]"), m)?)));
+        read.flatten().collect()
+    }
+}

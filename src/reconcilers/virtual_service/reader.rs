@@ -1,0 +1,150 @@
+//! Reading one entry: where we are, and what is wrong with it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::text;
+use crate::{
+    api,
+    model::virtual_service::{Percent, StringMatch},
+    reconcilers::Problems,
+};
+
+/// What the entries of an object have in common.
+#[derive(Debug)]
+pub(super) struct Site<'a> {
+    /// The object's namespace.
+    pub(super) namespace: &'a Arc<str>,
+    /// The suffix of Kubernetes host names.
+    pub(super) domain_suffix: &'a str,
+    /// Whether the object is a delegate.
+    pub(super) delegate: bool,
+    /// Whether claims of tokens can be matched.
+    pub(super) claims: bool,
+}
+
+/// Reads one entry. Fields are given relative to it.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    pub(super) site: &'a Site<'a>,
+    path: String,
+    problems: &'a mut Problems,
+    failed: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(site: &'a Site<'a>, path: String, problems: &'a mut Problems) -> Self {
+        Self { site, path, problems, failed: false }
+    }
+
+    /// Whether the entry cannot be used.
+    pub(super) const fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The entry cannot be used.
+    pub(super) fn error(&mut self, field: &str, reason: impl AsRef<str>) {
+        self.failed = true;
+        self.problems.add(self.at(field), format!("{}; the entry is left out", reason.as_ref()));
+    }
+
+    /// A part of the entry is not used.
+    pub(super) fn note(&mut self, field: &str, reason: impl Into<String>) {
+        self.problems.add(self.at(field), reason);
+    }
+
+    pub(super) fn not_honoured(&mut self, field: &str) {
+        self.problems.not_honoured(self.at(field));
+    }
+
+    fn at(&self, field: &str) -> String {
+        match field {
+            "" => self.path.clone(),
+            _ => format!("{}.{field}", self.path),
+        }
+    }
+
+    /// What a check says of a field.
+    pub(super) fn check<T>(&mut self, field: &str, checked: Result<T, String>) -> Option<T> {
+        checked.map_err(|reason| self.error(field, reason)).ok()
+    }
+
+    /// Text that goes into a header or path of a request; empty is unset.
+    pub(super) fn plain(&mut self, field: &str, value: &str) -> Option<Arc<str>> {
+        if value.is_empty() {
+            return None;
+        }
+        self.check(field, text::plain(value)).map(Into::into)
+    }
+
+    /// A duration of at least a millisecond.
+    pub(super) fn duration(&mut self, field: &str, value: Option<&api::Duration>) -> Option<Duration> {
+        let read = Duration::try_from(value?).map_err(|e| e.to_string());
+        let read = self.check(field, read)?;
+        if read < Duration::from_millis(1) {
+            self.error(field, format!("{read:?} is too short: use at least 1ms"));
+        }
+        Some(read)
+    }
+
+    /// A port; zero is unset.
+    pub(super) fn port(&mut self, field: &str, value: u32) -> Option<u16> {
+        match u16::try_from(value) {
+            Ok(0) => None,
+            Ok(port) => Some(port),
+            Err(_) => {
+                self.error(field, format!("{value} is not a port: use 1 to 65535"));
+                None
+            }
+        }
+    }
+
+    /// A share in percent.
+    pub(super) fn percent(&mut self, field: &str, value: Option<&api::http_route::Percent>) -> Option<Percent> {
+        let value = value?.value;
+        if !(0.0..=100.0).contains(&value) {
+            self.error(field, format!("{value} is not a percentage: use 0 to 100"));
+        }
+        // Rounded down, as Istio does; a float out of range saturates.
+        Some(Percent::Millionths((value * 10_000.0) as u32))
+    }
+
+    /// A whole share in percent, of the older fields.
+    pub(super) fn whole_percent(&mut self, field: &str, value: i64) -> Percent {
+        match u32::try_from(value) {
+            Ok(share @ 0..=100) => Percent::Hundredths(share),
+            _ => {
+                self.error(field, format!("{value} is not a percentage: use 0 to 100"));
+                Percent::Hundredths(0)
+            }
+        }
+    }
+
+    /// A condition on a text.
+    pub(super) fn condition(&mut self, field: &str, given: &api::common::StringMatch) -> Option<StringMatch> {
+        let read = match (&given.exact, &given.prefix, &given.regex) {
+            (None, None, None) => StringMatch::Present,
+            (Some(exact), None, None) => StringMatch::Exact(exact.as_str().into()),
+            (None, Some(prefix), None) => StringMatch::Prefix(prefix.as_str().into()),
+            (None, None, Some(regex)) => {
+                self.check(field, text::regex(regex))?;
+                StringMatch::Regex(regex.as_str().into())
+            }
+            _ => {
+                self.error(field, "only one of exact, prefix and regex can be set");
+                return None;
+            }
+        };
+        Some(read)
+    }
+
+    /// The same for all but paths: no prefix is empty, and the expression `*` asks for presence.
+    pub(super) fn text_condition(&mut self, field: &str, given: &api::common::StringMatch) -> Option<StringMatch> {
+        if given.regex.as_deref() == Some("*") {
+            return Some(StringMatch::Present);
+        }
+        if given.prefix.as_deref() == Some("") {
+            self.error(field, "an empty prefix takes everything: leave the condition empty to ask for presence");
+        }
+        self.condition(field, given)
+    }
+}

@@ -1,0 +1,62 @@
+//! Retries.
+
+use std::sync::Arc;
+
+use super::reader::Reader;
+use crate::{api::http_route as spec, model::virtual_service::Retries};
+
+/// What Envoy retries on, of HTTP and of gRPC.
+const CONDITIONS: [&str; 16] = [
+    "5xx",
+    "cancelled",
+    "connect-failure",
+    "deadline-exceeded",
+    "envoy-ratelimited",
+    "gateway-error",
+    "http3-post-connect-failure",
+    "internal",
+    "refused-stream",
+    "reset",
+    "reset-before-request",
+    "resource-exhausted",
+    "retriable-4xx",
+    "retriable-headers",
+    "retriable-status-codes",
+    "unavailable",
+];
+
+impl Reader<'_> {
+    pub(super) fn retries(&mut self, given: &spec::HttpRetry) -> Retries {
+        let attempts = u32::try_from(given.attempts).unwrap_or_else(|_| {
+            self.error("retries.attempts", format!("{} is below zero: use 0 to turn retries off", given.attempts));
+            0
+        });
+        let (conditions, status_codes) = self.retry_on(&given.retry_on);
+        Retries {
+            attempts,
+            per_try_timeout: self.duration("retries.perTryTimeout", given.per_try_timeout.as_ref()),
+            conditions,
+            status_codes,
+            remote_localities: given.retry_remote_localities == Some(true),
+            ignore_previous_hosts: given.retry_ignore_previous_hosts,
+            backoff: self.duration("retries.backoff", given.backoff.as_ref()),
+        }
+    }
+
+    /// Words and status codes, separated by commas.
+    fn retry_on(&mut self, given: &str) -> (Vec<Arc<str>>, Vec<u32>) {
+        let (mut conditions, mut codes) = (Vec::new(), Vec::new());
+        for word in given.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+            match word.parse() {
+                Ok(code @ 100..=599) => codes.push(code),
+                _ if CONDITIONS.contains(&word) => conditions.push(word.into()),
+                _ => {
+                    let known = CONDITIONS.join(", ");
+                    let reason = format!("{word:?} is ignored: use status codes or {known}");
+                    self.note("retries.retryOn", reason);
+                }
+            }
+        }
+        (conditions, codes)
+    }
+}
