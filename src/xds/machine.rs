@@ -136,9 +136,12 @@ impl Machine {
         self.protocol
     }
 
-    /// Replaces the snapshot. Costs what differs.
-    pub fn set_snapshot(&mut self, new: Arc<Snapshot>) {
-        let old = std::mem::replace(&mut self.snapshot, Arc::clone(&new));
+    /// Replaces the snapshot. Costs what differs, nothing when it is the same.
+    pub fn set_snapshot(&mut self, new: &Arc<Snapshot>) {
+        if Arc::ptr_eq(&self.snapshot, new) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.snapshot, Arc::clone(new));
         for (t, watch) in self.watches.iter_mut() {
             let (Some(watch), before, after) = (watch, &old.views[t], &new.views[t]) else { continue };
             if after.same_as(before) {
@@ -320,8 +323,11 @@ impl Machine {
     }
 
     fn quarantine(&mut self, t: ResourceType, culprit: Sent, seq: u64, reason: &str) {
+        let full = self.is_full_set(t);
         let (Some(watch), Some(resource)) = (&mut self.watches[t], culprit.resource) else { return };
         let name = culprit.name;
+        // A refused set may have left the client with less or more than the set without the culprit.
+        watch.answer_due |= full;
         watch.refused.insert(Arc::clone(&name), resource.version);
         watch.lagging.insert(Arc::clone(&name), Lag { have: culprit.have, forced: culprit.forced });
         match t {
@@ -455,7 +461,8 @@ impl Machine {
         let removed: Vec<Name> =
             items.iter().filter(|i| i.resource.is_none() && !full).map(|i| Arc::clone(&i.name)).collect();
         let resources: Vec<_> = match full {
-            true => self.contents_with(t, &items),
+            // The items are no longer lagging: this is what the client will have.
+            true => self.contents(t).into_values().collect(),
             false => items.iter().filter_map(|i| i.resource.clone()).collect(),
         };
         if let Some(watch) = &mut self.watches[t] {
@@ -467,12 +474,6 @@ impl Machine {
             watch.in_flight.push_back(InFlight { seq, items, conclusive });
         }
         Response { resource_type: t, nonce, version: version_of(&resources, &removed), resources, removed }
-    }
-
-    /// What the client will have once it took `items` (which are no longer lagging).
-    fn contents_with(&self, t: ResourceType, items: &[Sent]) -> Vec<Arc<Resource>> {
-        debug_assert!(items.iter().all(|i| !self.watches[t].as_ref().is_some_and(|w| w.lagging.contains_key(&i.name))));
-        self.contents(t).into_values().collect()
     }
 
     /// Makes what depends on a response follow it or wait for it.
