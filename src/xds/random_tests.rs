@@ -287,6 +287,7 @@ fn converse(protocol: Protocol, ops: Vec<Op>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn delta_conversations_converge(ops in vec(op(), 0..60)) {
