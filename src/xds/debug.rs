@@ -117,7 +117,7 @@ pub(super) async fn answer(
 ) -> Result<Answer, DebugError> {
     if type_url == SYNCZ {
         let identifier = shared.debug.identifier();
-        let resources = client_configs(&shared.clients, scope).iter().map(|c| any(c)).collect();
+        let resources = client_configs(&shared.clients, scope).iter().map(any).collect();
         return Ok(Answer { resources, control_plane: Some(ControlPlane { identifier }) });
     }
     let [name] = names else { return Err(DebugError::Names(names.len())) };

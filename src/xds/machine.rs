@@ -13,7 +13,6 @@ use std::{
 
 use super::{
     barriers::{Barriers, InUse, Settings},
-    quarantine,
     subscription::{Have, InFlight, Lag, Sent, Status, Watch},
 };
 use crate::snapshot::{Name, Resource, ResourceType, Snapshot, TypeMap, Version};
@@ -103,7 +102,7 @@ pub struct Machine {
     settings: Settings,
     nonce_prefix: String,
     seq: u64,
-    judgements: Vec<Judgement>,
+    pub(super) judgements: Vec<Judgement>,
 }
 
 impl Machine {
@@ -136,9 +135,12 @@ impl Machine {
         self.protocol
     }
 
-    /// Replaces the snapshot. Costs what differs.
-    pub fn set_snapshot(&mut self, new: Arc<Snapshot>) {
-        let old = std::mem::replace(&mut self.snapshot, Arc::clone(&new));
+    /// Replaces the snapshot. Costs what differs, nothing when it is the same.
+    pub fn set_snapshot(&mut self, new: &Arc<Snapshot>) {
+        if Arc::ptr_eq(&self.snapshot, new) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.snapshot, Arc::clone(new));
         for (t, watch) in self.watches.iter_mut() {
             let (Some(watch), before, after) = (watch, &old.views[t], &new.views[t]) else { continue };
             if after.same_as(before) {
@@ -290,49 +292,6 @@ impl Machine {
         self.withdraw(t, fixed);
     }
 
-    fn refused(&mut self, t: ResourceType, response: InFlight, reason: &str) {
-        let Some(watch) = &mut self.watches[t] else { return };
-        watch.status.last_error = Some(reason.into());
-        let resources = response.items.iter().filter(|i| i.resource.is_some()).count();
-        if resources == 0 && response.conclusive {
-            return; // A removal is no reason to refuse: asking again would never end.
-        }
-        response.items.iter().for_each(|i| watch.not_taken(i));
-        let conclusive = response.conclusive && resources == 1;
-        // What was sent again since is judged by the answer to that.
-        let (live, removals): (Vec<Sent>, Vec<Sent>) = response
-            .items
-            .into_iter()
-            .filter(|i| watch.subscribed(&i.name) && !watch.is_in_flight(&i.name))
-            .partition(|i| i.resource.is_some());
-        for item in removals {
-            watch.lagging.insert(item.name, Lag { have: item.have, forced: true });
-        }
-        if let ([only], true) = (live.as_slice(), conclusive) {
-            let only = only.clone();
-            return self.quarantine(t, only, response.seq, reason);
-        }
-        let names: BTreeSet<Name> = live.iter().map(|i| Arc::clone(&i.name)).collect();
-        for item in live {
-            watch.lagging.insert(item.name, Lag { have: item.have, forced: true });
-        }
-        watch.suspects.extend(quarantine::split(&names, reason));
-    }
-
-    fn quarantine(&mut self, t: ResourceType, culprit: Sent, seq: u64, reason: &str) {
-        let (Some(watch), Some(resource)) = (&mut self.watches[t], culprit.resource) else { return };
-        let name = culprit.name;
-        watch.refused.insert(Arc::clone(&name), resource.version);
-        watch.lagging.insert(Arc::clone(&name), Lag { have: culprit.have, forced: culprit.forced });
-        match t {
-            ResourceType::Cluster => self.barriers.cluster_refused(&name),
-            ResourceType::Endpoint => self.barriers.endpoints_settled(std::iter::once(&name), seq),
-            _ => {}
-        }
-        let refused = Some(reason.into());
-        self.judgements.push(Judgement { resource_type: t, name, version: resource.version, refused });
-    }
-
     fn next_of(&mut self, t: ResourceType, now: Instant) -> Option<Response> {
         let watch = self.watches[t].as_ref()?;
         if watch.lagging.is_empty() && !watch.answer_due || self.must_finish_probe(t, watch) {
@@ -354,7 +313,7 @@ impl Machine {
         self.is_full_set(t) && !watch.suspects.is_empty() && !watch.in_flight.is_empty()
     }
 
-    fn is_full_set(&self, t: ResourceType) -> bool {
+    pub(super) fn is_full_set(&self, t: ResourceType) -> bool {
         self.protocol == Protocol::Sotw && t.is_wildcard()
     }
 
@@ -455,7 +414,8 @@ impl Machine {
         let removed: Vec<Name> =
             items.iter().filter(|i| i.resource.is_none() && !full).map(|i| Arc::clone(&i.name)).collect();
         let resources: Vec<_> = match full {
-            true => self.contents_with(t, &items),
+            // The items are no longer lagging: this is what the client will have.
+            true => self.contents(t).into_values().collect(),
             false => items.iter().filter_map(|i| i.resource.clone()).collect(),
         };
         if let Some(watch) = &mut self.watches[t] {
@@ -467,12 +427,6 @@ impl Machine {
             watch.in_flight.push_back(InFlight { seq, items, conclusive });
         }
         Response { resource_type: t, nonce, version: version_of(&resources, &removed), resources, removed }
-    }
-
-    /// What the client will have once it took `items` (which are no longer lagging).
-    fn contents_with(&self, t: ResourceType, items: &[Sent]) -> Vec<Arc<Resource>> {
-        debug_assert!(items.iter().all(|i| !self.watches[t].as_ref().is_some_and(|w| w.lagging.contains_key(&i.name))));
-        self.contents(t).into_values().collect()
     }
 
     /// Makes what depends on a response follow it or wait for it.

@@ -1,13 +1,69 @@
 //! Finding which resource of a refused response is the bad one, so that it hurts only itself (design §2 truth 3).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
-use crate::snapshot::Name;
+use super::{
+    Judgement, Machine,
+    subscription::{InFlight, Lag, Sent},
+};
+use crate::snapshot::{Name, ResourceType};
+
+impl Machine {
+    /// A response was refused. Envoy may have applied all of it but the bad resource, or nothing.
+    pub(super) fn refused(&mut self, t: ResourceType, response: InFlight, reason: &str) {
+        let Some(watch) = &mut self.watches[t] else { return };
+        watch.status.last_error = Some(reason.into());
+        let resources = response.items.iter().filter(|i| i.resource.is_some()).count();
+        if resources == 0 && response.conclusive {
+            return; // A removal is no reason to refuse: asking again would never end.
+        }
+        response.items.iter().for_each(|i| watch.not_taken(i));
+        let conclusive = response.conclusive && resources == 1;
+        // What was sent again since is judged by the answer to that.
+        let (live, removals): (Vec<Sent>, Vec<Sent>) = response
+            .items
+            .into_iter()
+            .filter(|i| watch.subscribed(&i.name) && !watch.is_in_flight(&i.name))
+            .partition(|i| i.resource.is_some());
+        for item in removals {
+            watch.lagging.insert(item.name, Lag { have: item.have, forced: true });
+        }
+        if let ([only], true) = (live.as_slice(), conclusive) {
+            let only = only.clone();
+            return self.quarantine(t, only, response.seq, reason);
+        }
+        let names: BTreeSet<Name> = live.iter().map(|i| Arc::clone(&i.name)).collect();
+        for item in live {
+            watch.lagging.insert(item.name, Lag { have: item.have, forced: true });
+        }
+        watch.suspects.extend(split(&names, reason));
+    }
+
+    fn quarantine(&mut self, t: ResourceType, culprit: Sent, seq: u64, reason: &str) {
+        let full = self.is_full_set(t);
+        let (Some(watch), Some(resource)) = (&mut self.watches[t], culprit.resource) else { return };
+        let name = culprit.name;
+        // A refused set may have left the client with less or more than the set without the culprit.
+        watch.answer_due |= full;
+        watch.refused.insert(Arc::clone(&name), resource.version);
+        watch.lagging.insert(Arc::clone(&name), Lag { have: culprit.have, forced: culprit.forced });
+        match t {
+            ResourceType::Cluster => self.barriers.cluster_refused(&name),
+            ResourceType::Endpoint => self.barriers.endpoints_settled(std::iter::once(&name), seq),
+            _ => {}
+        }
+        let refused = Some(reason.into());
+        self.judgements.push(Judgement { resource_type: t, name, version: resource.version, refused });
+    }
+}
 
 /// Splits the names of a refused response into smaller responses. Envoy's reason often names the culprits
 /// (`Error adding/updating listener(s) a: …`): those go apart from the rest, else the names are halved. The reason
 /// is only a hint; what counts is that a response of a single resource is refused.
-pub(super) fn split(names: &BTreeSet<Name>, reason: &str) -> VecDeque<BTreeSet<Name>> {
+fn split(names: &BTreeSet<Name>, reason: &str) -> VecDeque<BTreeSet<Name>> {
     let (named, rest): (BTreeSet<Name>, BTreeSet<Name>) =
         names.iter().cloned().partition(|n| !n.is_empty() && mentions(reason, n));
     if !named.is_empty() && !rest.is_empty() {

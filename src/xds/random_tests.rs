@@ -92,7 +92,7 @@ impl Client {
         match op {
             Op::Snapshot(entries) => {
                 self.target = Arc::new(made(&entries));
-                self.machine.set_snapshot(Arc::clone(&self.target));
+                self.machine.set_snapshot(&self.target);
             }
             Op::Answer { applied } => self.answer(applied),
             Op::Toggle(t, n) => self.toggle(TYPES[usize::from(t)], n),
@@ -287,6 +287,7 @@ fn converse(protocol: Protocol, ops: Vec<Op>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn delta_conversations_converge(ops in vec(op(), 0..60)) {

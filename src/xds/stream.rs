@@ -236,9 +236,7 @@ impl<R: Wire> Session<R> {
         let attached = self.attached.as_mut()?;
         let response = {
             let mut machine = attached.client.machine();
-            if attached.snapshots.has_changed().unwrap_or(false) {
-                machine.set_snapshot(Arc::clone(&attached.snapshots.borrow_and_update()));
-            }
+            machine.set_snapshot(&attached.snapshots.borrow_and_update());
             machine.next_response(Instant::now())
         };
         attached.tell();
@@ -300,7 +298,7 @@ impl<R: Wire> Session<R> {
     /// The first request says who asks.
     fn introduce(&mut self, request: &R) -> Result<Arc<Proxy>, Status> {
         let proxy = node::parse(request.node()).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        self.shared.access.check(&self.peer, &proxy).map_err(status_of)?;
+        self.shared.access.check(&self.peer, &proxy).map_err(|e| status_of(&e))?;
         let proxy = Arc::new(proxy);
         self.proxy = Some(Arc::clone(&proxy));
         Ok(proxy)
@@ -327,7 +325,7 @@ impl<R: Wire> Session<R> {
     }
 
     async fn debug(&self, request: &R) -> Result<Message, Status> {
-        let scope = self.shared.access.scope(&self.peer).map_err(status_of)?;
+        let scope = self.shared.access.scope(&self.peer).map_err(|e| status_of(&e))?;
         let type_url = request.type_url();
         let answer = debug::answer(&self.shared, type_url, request.names(), &scope).await.map_err(|e| match e {
             DebugError::Names(_) => Status::invalid_argument(e.to_string()),
@@ -337,7 +335,7 @@ impl<R: Wire> Session<R> {
     }
 }
 
-fn status_of(error: AccessError) -> Status {
+fn status_of(error: &AccessError) -> Status {
     let text = error.to_string();
     match error {
         AccessError::NoIdentity => Status::unauthenticated(text),

@@ -121,7 +121,7 @@ impl Script {
     fn step(&mut self, verb: &str, rest: &str, line: &str) {
         let (short, words) = rest.split_once(' ').unwrap_or((rest, ""));
         match verb {
-            "=" => self.machine.set_snapshot(Arc::new(snapshot(rest))),
+            "=" => self.machine.set_snapshot(&Arc::new(snapshot(rest))),
             ">" => self.subscribe(type_of(short), words),
             "ack" | "nack" => {
                 let t = type_of(short);

@@ -65,7 +65,7 @@ fn changes_that_take_themselves_back_before_they_are_sent_are_nothing() {
     for text in ["eds a@2", "eds a@1"] {
         let snapshot =
             super::super::testing::snapshot(&format!("cds a@1 eds=a | {text} | lds l@1 rds=r | rds r@1 cds=a"));
-        script.machine.set_snapshot(snapshot.into());
+        script.machine.set_snapshot(&snapshot.into());
     }
     script.run("");
 }

@@ -135,7 +135,9 @@ fn a_refused_resource_keeps_its_last_good_form_in_the_set() {
         ack cds
         < cds a b z
         nack cds cluster z: bad
+        < cds a b z
         ! cds z refused cluster z: bad
+        ack cds
         = cds a@1 eds=a | cds b@2 | cds z@2 | eds a@1 | lds l@1 rds=r | rds r@1 cds=a
         < cds a b z
         ack cds
