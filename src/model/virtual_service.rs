@@ -11,7 +11,7 @@ mod source;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 pub use claim::{claim_path, is_claim};
-pub use delegate::resolve_delegates;
+pub use delegate::{Lookup, resolve_delegates};
 pub use l4::{L4Destination, TcpMatch, TcpRoute, TlsMatch, TlsRoute};
 pub use source::{SourceFacets, SourceMatch};
 

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{GatewayName, HttpAction, HttpMatch, HttpRoute, SourceMatch, StringMatch, VirtualService};
 use crate::model::{Namespace, ObjectRef, Problem};
 
+/// Finds the `VirtualService` of a namespace and name.
+pub type Lookup<'a> = &'a mut dyn FnMut(&Namespace, &Arc<str>) -> Option<Arc<VirtualService>>;
+
 /// The HTTP rules of `root` with each delegating entry replaced by the delegate's, merged with the entry's own
 /// conditions and actions. An entry whose delegate is missing vanishes, a delegate's entry that contradicts the
 /// root's is left out; both are reported on `root`. Delegates do not delegate further.
-pub fn resolve_delegates(
-    root: &VirtualService,
-    lookup: &mut dyn FnMut(&Namespace, &Arc<str>) -> Option<Arc<VirtualService>>,
-) -> (Vec<HttpRoute>, Vec<Problem>) {
+pub fn resolve_delegates(root: &VirtualService, lookup: Lookup<'_>) -> (Vec<HttpRoute>, Vec<Problem>) {
     let mut routes = Vec::with_capacity(root.http.len());
     let mut problems = Vec::new();
     for entry in &root.http {

@@ -25,7 +25,6 @@ fn delay(delay: Delay) -> FaultDelay {
     FaultDelay {
         percentage: Some(percent::fraction(delay.percent)),
         fault_delay_secifier: wire::duration(delay.fixed).map(FaultDelaySecifier::FixedDelay),
-        ..FaultDelay::default()
     }
 }
 
