@@ -9,13 +9,13 @@ use super::{
     stage,
 };
 use crate::{
-    model::ProxyKind,
-    translate::clusters::{black_hole, passthrough},
+    model::{IpFamilies, ProxyKind},
+    translate::clusters::{black_hole, inbound_passthrough, passthrough},
 };
 
 /// The built-in clusters of a kind of proxies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct BuiltinClusters(pub(super) ProxyKind);
+pub(super) struct BuiltinClusters(pub(super) ProxyKind, pub(super) IpFamilies);
 
 impl Query for BuiltinClusters {
     type Value = OwnPart;
@@ -24,7 +24,7 @@ impl Query for BuiltinClusters {
         let mesh = mesh(cx);
         let clusters = match self.0 {
             ProxyKind::Router => vec![black_hole(&mesh)],
-            ProxyKind::Sidecar => vec![black_hole(&mesh), passthrough(&mesh)],
+            ProxyKind::Sidecar => vec![black_hole(&mesh), passthrough(&mesh), inbound_passthrough(&mesh, self.1)],
         };
         let items = clusters.into_iter().map(|cluster| {
             let resource = cluster.resource();

@@ -156,12 +156,17 @@ fn l4_routes(cx: &mut Cx<'_, PortContributions>, of: &ContributingPort, tls: boo
     let hosts = [of.host.clone()];
     let site = L4Site { gateways: &gateways, labels: &labels, namespace: &client, port: of.number, hosts: &hosts, tls };
     let rules = found.iter().find(|vs| if tls { !vs.tls.is_empty() } else { !vs.tcp.is_empty() });
-    rules.map_or_else(Vec::new, |vs| {
+    let mut routes = rules.map_or_else(Vec::new, |vs| {
         l4::routes(vs, &site, &mut |destination| {
             let found = destinations::resolve(cx, destination, &client, of.number);
             L4Cluster { name: found.cluster, policy: found.policy }
         })
-    })
+    });
+    // What no rule takes goes to the service itself.
+    if !tls && !routes.is_empty() && routes.iter().all(|r| !r.prefix_ranges.is_empty()) {
+        routes.push(TcpRoute::to_cluster(&cluster_name(of.number, "", &of.host)));
+    }
+    routes
 }
 
 fn contributors<Q: Query>(

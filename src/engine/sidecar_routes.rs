@@ -119,7 +119,7 @@ impl Query for HostPlan {
         }
         let labels: Arc<[Arc<str>]> = labels.into_iter().collect();
         let everyone = std::iter::once(None).chain(clients.into_iter().map(Some));
-        let all = everyone.flat_map(|client| planned(cx, &self.0, client, &labels)).collect();
+        let all = everyone.flat_map(|client| planned(cx, &self.0, client.as_ref(), &labels)).collect();
         Arc::new(all)
     }
 }
@@ -145,10 +145,10 @@ fn source_labels(vs: &VirtualService) -> impl Iterator<Item = Arc<str>> + '_ {
 fn planned<Q: Query>(
     cx: &mut Cx<'_, Q>,
     host: &Host,
-    client: Option<Namespace>,
+    client: Option<&Namespace>,
     labels: &Arc<[Arc<str>]>,
 ) -> Vec<Planned> {
-    let Some(seen) = seen(cx, host, client.as_ref()) else { return Vec::new() };
+    let Some(seen) = seen(cx, host, client) else { return Vec::new() };
     let service = &seen.service;
     if service.resolution == Resolution::Alias {
         return Vec::new();
@@ -158,8 +158,8 @@ fn planned<Q: Query>(
     let routed = routed.filter(|p| p.protocol.class() != ProtocolClass::Tcp).map(|p| {
         let sniffed = p.protocol.class() == ProtocolClass::Auto && (addressed || service.headless);
         Planned {
-            scope: Scope::of(client.as_ref()),
-            key: HostKey { host: host.clone(), client: client.clone() },
+            scope: Scope::of(client),
+            key: HostKey { host: host.clone(), client: client.cloned() },
             port: p.number,
             labels: labels.clone(),
             opens: !sniffed,

@@ -31,7 +31,7 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 };
 
 pub use self::{
-    builtin::{BLACK_HOLE, PASSTHROUGH, black_hole, passthrough},
+    builtin::{BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, black_hole, inbound_passthrough, passthrough},
     naming::{cluster_name, sni_name},
 };
 use self::{discovery::Kind, http_protocol::HttpProtocol};

@@ -34,7 +34,7 @@ pub(super) struct Debug {
 
 impl DebugData for Debug {
     fn syncz(&self, namespace: Option<String>) -> BoxFuture<'_, Value> {
-        let scope = namespace.map_or(Scope::Mesh, |ns| Scope::Namespace(ns));
+        let scope = namespace.map_or(Scope::Mesh, Scope::Namespace);
         let all = debug::syncz(&self.shared.clients, &scope);
         async move { to_value(&all) }.boxed()
     }

@@ -17,10 +17,13 @@ use crate::{
 /// How often counts of streams are carried over to the metrics.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Proxy, type and name of a refused resource.
+type Refused = (Arc<str>, ResourceType, Arc<str>);
+
 /// The refusals that stand.
 pub(super) struct Refusals {
     metrics: Arc<Metrics>,
-    current: Mutex<BTreeMap<(Arc<str>, ResourceType, Arc<str>), Arc<str>>>,
+    current: Mutex<BTreeMap<Refused, Arc<str>>>,
 }
 
 impl Refusals {

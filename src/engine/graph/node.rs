@@ -15,7 +15,7 @@ const LISTED_READERS: usize = 16;
 #[derive(Debug)]
 pub(super) enum Readers {
     Few(SmallVec<[NodeId; 4]>),
-    Many(Box<HashSet<NodeId, FixedState>>),
+    Many(HashSet<NodeId, FixedState>),
 }
 
 impl Readers {
@@ -25,7 +25,7 @@ impl Readers {
             Self::Few(list) => {
                 let mut set: HashSet<_, _> = list.drain(..).collect();
                 set.insert(id);
-                *self = Self::Many(Box::new(set));
+                *self = Self::Many(set);
             }
             Self::Many(set) => {
                 set.insert(id);
