@@ -1,5 +1,8 @@
 //! DestinationRules (translation §4.2, §4.3).
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,

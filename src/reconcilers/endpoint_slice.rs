@@ -1,5 +1,8 @@
 //! EndpointSlices: members of Kubernetes Services (translation §1.3).
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};

@@ -1,6 +1,9 @@
 //! The mesh configuration: the key `mesh` of the ConfigMap `istio` (translation §9.5). A field that is wrong or not
 //! honoured is reported, and its default stays.
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;

@@ -1,5 +1,8 @@
 //! Pods: labels, identity and place of workloads.
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;

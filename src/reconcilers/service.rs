@@ -1,5 +1,8 @@
 //! Kubernetes Services (translation §1.1).
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::{

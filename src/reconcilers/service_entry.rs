@@ -1,5 +1,8 @@
 //! ServiceEntries: one service per host, and their members (translation §1.4).
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeSet, HashSet},
     net::IpAddr,

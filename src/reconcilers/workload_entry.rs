@@ -1,5 +1,8 @@
 //! WorkloadEntries, and the endpoints inside of ServiceEntries, which have the same form (translation §1.4).
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::IpAddr, sync::Arc};
 
 use super::{Problems, annotation, host};

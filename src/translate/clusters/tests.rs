@@ -172,7 +172,7 @@ fn dns_clusters_carry_their_members() {
     made.service.resolution = Resolution::Dns;
     assert!(made.try_build().is_none(), "no members");
     made.members = ["a.example", "10.0.0.1"].map(|a| Arc::new(endpoint(a, ""))).into();
-    made.client.families = IpFamilies::V4V6;
+    made.client.families = IpFamilies::V6V4;
     let cluster = made.build();
     let hosts = &cluster.load_assignment.as_ref().expect("members").endpoints[0].lb_endpoints;
     assert_eq!((hosts.len(), cluster.dns_lookup_family().as_str_name()), (2, "ALL"));

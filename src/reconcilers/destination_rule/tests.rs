@@ -1,0 +1,109 @@
+use std::time::Duration;
+
+use super::*;
+use crate::model::{
+    MeshConfig,
+    destination_rule::{ClientTlsMode, HashKey, HashRing, LbAlgorithm, ProxyProtocol},
+};
+
+fn converted(spec: &str) -> (Option<DestinationRule>, Vec<String>) {
+    let yaml = format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: dr, namespace: shop}}\nspec: {spec}"
+    );
+    let object = serde_yaml_ng::from_str(&yaml).expect("a DestinationRule");
+    let mesh = MeshConfig::default();
+    let (made, problems) = convert(&object, &ConvertContext { mesh: &mesh, ipv6: false });
+    (made, problems.iter().map(|p| p.to_string().replace("DestinationRule shop/dr: ", "")).collect())
+}
+
+fn clean(spec: &str) -> DestinationRule {
+    let (made, problems) = converted(spec);
+    assert_eq!(problems, Vec::<String>::new());
+    made.expect("a rule")
+}
+
+#[test]
+fn every_block_is_read() {
+    let made = clean(
+        "{host: web, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1, connectTimeout: 30ms, tcpKeepalive: {time: 7200s}}, \
+         http: {http1MaxPendingRequests: 2, h2UpgradePolicy: UPGRADE, http2KeepAlive: {timeout: 1s}}}, \
+         outlierDetection: {consecutive5xxErrors: 7, interval: 5m, minHealthPercent: 20}, \
+         loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: 0s}, maglev: {tableSize: 65537}}, warmup: {duration: 30s}, \
+         localityLbSetting: {distribute: [{from: a/*, to: {'*': 20, 'a/b/*': 80}}]}}, tls: {mode: SIMPLE, sni: x}, \
+         portLevelSettings: [{port: {number: 81}, tls: {mode: DISABLE}}], tunnel: {targetHost: t, targetPort: 443}, \
+         proxyProtocol: {version: V2}, retryBudget: {percent: 12.5}}, \
+         subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}]}",
+    );
+    assert_eq!((&*made.host, made.visibility.clone()), ("web.shop.svc.cluster.local", Visibility::Public));
+    let policy = made.policy.expect("a policy");
+    let pool = policy.blocks.connection_pool.as_ref().expect("a pool");
+    assert_eq!((pool.max_connections, pool.connect_timeout), (1, Some(Duration::from_millis(30))));
+    assert_eq!(pool.http2_keepalive.and_then(|k| k.timeout), Some(Duration::from_secs(1)));
+    let outlier = policy.blocks.outlier_detection.as_ref().expect("detection");
+    assert_eq!((outlier.consecutive_5xx, outlier.interval), (Some(7), Some(Duration::from_secs(300))));
+    let balancer = policy.blocks.load_balancer.as_ref().expect("a balancer");
+    let LbAlgorithm::ConsistentHash { key: Some(HashKey::Cookie { ttl, .. }), ring } = &balancer.algorithm else {
+        panic!("{:?}", balancer.algorithm)
+    };
+    assert_eq!((*ttl, *ring), (Some(Duration::ZERO), HashRing::Maglev { table_size: Some(65537) }));
+    let locality = balancer.locality.as_ref().expect("locality");
+    assert_eq!(locality.distribute[0].to, [(Arc::from("a/b/*"), 80), (Arc::from("*"), 20)]);
+    assert_eq!(policy.blocks.tls.as_ref().map(|t| t.mode), Some(ClientTlsMode::Simple));
+    assert_eq!(policy.ports[0].0, 81);
+    assert_eq!(policy.proxy_protocol, Some(ProxyProtocol::V2));
+    assert_eq!(policy.retry_budget.and_then(|b| b.percent).map(|p| p.to_f64()), Some(12.5));
+    assert!(policy.tunnel.is_some() && made.subsets[0].policy.is_some());
+}
+
+#[test]
+fn selectors_make_rules_private() {
+    let made = clean("{host: '*', workloadSelector: {matchLabels: {a: b}}}");
+    assert!(made.is_private() && made.workload_selector.is_some());
+    assert_eq!(&*made.host, "*");
+    let (made, problems) = converted("{host: a.b, exportTo: ['*'], workloadSelector: {matchLabels: {a: b}}}");
+    assert!(made.expect("a rule").is_private());
+    assert_eq!(problems, ["spec.exportTo: has no effect beside workloadSelector: the rule holds in its own namespace"]);
+    assert!(clean("{host: a.b, exportTo: ['.']}").is_private());
+    assert!(!clean("{host: a.b, exportTo: ['.', x]}").is_private());
+}
+
+#[test]
+fn what_envoy_would_refuse_is_reported_and_left_out() {
+    let (made, problems) = converted(
+        "{host: a.b, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 0s, idleTimeout: soon, maxConnections: -1}, \
+         http: {http2KeepAlive: {interval: 1s}}}, outlierDetection: {maxEjectionPercent: 101, \
+         outlierDetectionHttpErrorCodes: [99, 500]}, loadBalancer: {consistentHash: {maglev: {tableSize: 100}}, \
+         zoneAwareLbSetting: {enabled: true}}, tls: {mode: MUTUAL, clientCertificate: /c}, tunnel: {targetHost: '', targetPort: 1}, \
+         portLevelSettings: [{port: {number: 0}}]}, subsets: [{name: 'a|b'}, {name: v1}, {name: v1}]}",
+    );
+    let made = made.expect("a rule");
+    assert_eq!((made.subsets.len(), made.policy.as_ref().map(|p| p.ports.len())), (1, Some(0)));
+    let of = "spec.trafficPolicy";
+    let expected = [
+        format!("{of}.connectionPool.tcp.maxConnections: -1 is negative"),
+        format!("{of}.connectionPool.tcp.connectTimeout: 0ns is less than 1ms"),
+        format!("{of}.connectionPool.tcp.idleTimeout: \"soon\" is not a duration such as 500ms, 10s or 1h30m"),
+        format!("{of}.connectionPool.http.http2KeepAlive.timeout: is required: without it the pings are left out"),
+        format!("{of}.outlierDetection.outlierDetectionHttpErrorCodes: [99] are not HTTP statuses"),
+        format!("{of}.outlierDetection.maxEjectionPercent: 101 is more than 100"),
+        format!("{of}.loadBalancer.zoneAwareLbSetting: not honoured yet"),
+        format!(
+            "{of}.loadBalancer.consistentHash.maglev.tableSize: 100 is not a prime of at most 5000011: 65537 is used"
+        ),
+        format!(
+            "{of}.loadBalancer.consistentHash.httpHeaderName: one of httpHeaderName, httpCookie, useSourceIp, \
+             httpQueryParameterName is required: nothing is hashed"
+        ),
+        format!("{of}.tls.privateKey: mode MUTUAL needs it, or credentialName: no certificate is presented"),
+        format!("{of}.portLevelSettings[0].port.number: 0 is not a port"),
+        format!("{of}.tunnel.targetHost: is required"),
+        "spec.subsets[0].name: \"a|b\" is not a name of letters, digits, '-', '.', '_'".to_owned(),
+        "spec.subsets[2].name: \"v1\" is there twice: the first counts".to_owned(),
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
+fn a_rule_about_nothing_is_no_rule() {
+    assert!(matches!(converted("{host: 'a b.c'}"), (None, problems) if problems.len() == 1));
+}

@@ -1,0 +1,60 @@
+use super::*;
+
+fn converted(mesh: &str, networks: &str) -> (Option<MeshConfig>, Vec<String>) {
+    let data = [(KEY, mesh), ("meshNetworks", networks)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let mut map = ConfigMap { data: Some(data.into()), ..ConfigMap::default() };
+    map.metadata.name = Some("istio".to_owned());
+    map.metadata.namespace = Some("istio-system".to_owned());
+    let (made, problems) = convert(&map, &MeshConfig::default());
+    (made, problems.iter().map(|p| p.to_string().replace("ConfigMap istio-system/istio: ", "")).collect())
+}
+
+#[test]
+fn fields_go_over_the_defaults() {
+    let (made, problems) = converted(
+        "trustDomain: example.org\nrootNamespace: root\nproxyListenPort: 15101\nconnectTimeout: 3s\n\
+         outboundTrafficPolicy: {mode: REGISTRY_ONLY}\nlocalityLbSetting: {enabled: false}\nh2UpgradePolicy: UPGRADE\n\
+         accessLogFile: /dev/stdout\naccessLogEncoding: JSON\ndefaultServiceExportTo: ['.']\n\
+         tcpKeepalive: {probes: 3}\ndefaultTrafficPolicy: {connectionPool: {tcp: {maxConnections: 9}}}\n\
+         tlsDefaults: {cipherSuites: [A, B]}\npathNormalization: {normalization: MERGE_SLASHES}\n",
+        "networks: {}",
+    );
+    assert_eq!(problems, Vec::<String>::new());
+    let made = made.expect("a configuration");
+    assert_eq!((&*made.trust_domain, &*made.root_namespace, made.proxy_listen_port), ("example.org", "root", 15101));
+    assert_eq!((made.connect_timeout, made.outbound_policy), (Duration::from_secs(3), OutboundPolicy::RegistryOnly));
+    assert!(!made.locality_lb.enabled && made.h2_upgrade);
+    assert_eq!((made.access_log_encoding, &*made.access_log_file), (AccessLogEncoding::Json, "/dev/stdout"));
+    assert_eq!(made.default_service_export_to, [Arc::from(".")]);
+    assert_eq!(made.default_connection_pool.map(|p| p.max_connections), Some(9));
+    assert_eq!((made.tcp_keepalive.and_then(|k| k.probes), made.tls_cipher_suites.len()), (Some(3), 2));
+    assert_eq!(made.path_normalization, PathNormalization::MergeSlashes);
+}
+
+#[test]
+fn wrong_and_unknown_fields_are_reported_and_keep_their_defaults() {
+    let (made, problems) = converted(
+        "connectTimeout: 0s\nproxyListenPort: high\noutboundTrafficPolicy: {mode: MAYBE, x: 1}\nenableTracing: true\n",
+        "networks: {n1: {}}",
+    );
+    assert_eq!(made, Some(MeshConfig::default()));
+    assert_eq!(
+        problems,
+        [
+            "data.meshNetworks: not honoured yet",
+            "data.mesh: connectTimeout: 0ns is less than 1ms",
+            "data.mesh: proxyListenPort: invalid type: string \"high\", expected u16",
+            "data.mesh: outboundTrafficPolicy.mode: \"MAYBE\" is not one of ALLOW_ANY, REGISTRY_ONLY",
+            "data.mesh: outboundTrafficPolicy.x: not honoured yet",
+            "data.mesh: enableTracing: not honoured yet",
+        ]
+    );
+}
+
+#[test]
+fn unreadable_text_is_no_configuration_and_empty_text_is_the_default() {
+    let (made, problems) = converted("a: [", "");
+    assert_eq!((made, problems.len()), (None, 1));
+    assert_eq!(converted("- a", "").0, None);
+    assert_eq!(converted("", ""), (Some(MeshConfig::default()), Vec::new()));
+}

@@ -1,0 +1,81 @@
+use super::*;
+use crate::model::{MeshConfig, Visibility};
+
+fn converted(spec: &str) -> (Option<Converted>, Vec<String>) {
+    let yaml = format!(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: ext, namespace: shop}}\nspec: {spec}"
+    );
+    let object = serde_yaml_ng::from_str(&yaml).expect("a ServiceEntry");
+    let mesh = MeshConfig::default();
+    let (made, problems) = convert(&object, &ConvertContext { mesh: &mesh, ipv6: false });
+    (made, problems.iter().map(|p| p.to_string().replace("ServiceEntry shop/ext: ", "")).collect())
+}
+
+#[test]
+fn every_host_is_a_service_with_the_same_members() {
+    let (made, problems) = converted(
+        "{hosts: [A.example, b.example], addresses: [10.1.0.1, 10.2.0.0/16, 10.3.0.1/32], location: MESH_INTERNAL, \
+         resolution: STATIC, ports: [{number: 443, name: tls, protocol: TLS, targetPort: 8443}], exportTo: ['.'], \
+         subjectAltNames: [san], endpoints: [{address: 10.9.0.1, ports: {tls: 9443}, weight: 2}, {address: 'unix:///run/s'}]}",
+    );
+    assert_eq!(problems, Vec::<String>::new());
+    let made = made.expect("services");
+    let hosts: Vec<&str> = made.services.iter().map(|s| &*s.host).collect();
+    assert_eq!((hosts, made.members.endpoints.len()), (vec!["a.example", "b.example"], 2));
+    let one = &made.services[0];
+    assert_eq!((one.vips.len(), one.cidrs.len(), one.mesh_external), (2, 1, false));
+    assert_eq!((one.ports[0].protocol, one.ports[0].target), (Protocol::Tls, Some(8443)));
+    assert_eq!(one.visibility, Visibility::Namespaces(["shop".into()].into()));
+    assert_eq!(one.resolution, Resolution::ClientSideLb);
+}
+
+#[test]
+fn resolutions() {
+    let of = |resolution: &str| {
+        let spec = format!("{{hosts: [a.b], ports: [{{number: 80, name: p}}], resolution: {resolution}}}");
+        let (made, problems) = converted(&spec);
+        (made.map(|m| m.services[0].resolution), problems.len())
+    };
+    assert_eq!(of("NONE"), (Some(Resolution::Passthrough), 0));
+    assert_eq!(of("STATIC"), (Some(Resolution::ClientSideLb), 0));
+    assert_eq!(of("DNS"), (Some(Resolution::Dns), 0));
+    assert_eq!(of("DNS_ROUND_ROBIN"), (Some(Resolution::DnsRoundRobin), 0));
+    assert_eq!(of("DYNAMIC_DNS"), (None, 1));
+}
+
+#[test]
+fn what_is_wrong_is_said_and_the_rest_stays() {
+    let (made, problems) = converted(
+        "{hosts: ['*.w', a.b, a.b, 'x y'], addresses: [10.0.0.0/8, z], resolution: DNS, ports: [{number: 80, name: p}, \
+         {number: 80, name: q}, {number: 70000, name: r}, {number: 81, name: s, protocol: SMTP}]}",
+    );
+    let made = made.expect("services");
+    assert_eq!((made.services.len(), made.services[0].ports.len()), (1, 2));
+    assert_eq!(
+        problems,
+        [
+            "spec.addresses[0]: \"10.0.0.0/8\": a range needs resolution NONE or STATIC",
+            "spec.addresses[1]: \"z\" is not an IP address or a range such as 10.0.0.0/8",
+            "spec.ports[1]: name \"q\" or number 80 is there twice: the first counts",
+            "spec.ports[2].number: 70000 is not a port",
+            "spec.ports[3].protocol: \"SMTP\" is not known: it is detected",
+            "spec.hosts[2]: \"a.b\" is there twice",
+            "spec.hosts[3]: \"x y\" is not a host name, optionally with a leading \"*.\"",
+            "spec.hosts[0]: \"*.w\" cannot be resolved: resolution DNS of a wildcard needs endpoints",
+        ]
+    );
+}
+
+#[test]
+fn endpoints_fit_the_resolution() {
+    let problems = |resolution: &str, rest: &str| {
+        let spec = format!("{{hosts: [a.b], ports: [{{number: 80, name: p}}], resolution: {resolution}, {rest}}}");
+        let (made, problems) = converted(&spec);
+        (made.map_or(0, |m| m.members.endpoints.len()), problems.len())
+    };
+    assert_eq!(problems("STATIC", "endpoints: [{address: a.b}, {address: 10.0.0.1}]"), (1, 1));
+    assert_eq!(problems("DNS", "endpoints: [{address: 'unix:///a'}, {address: a.b}]"), (1, 1));
+    assert_eq!(problems("NONE", "endpoints: [{address: 10.0.0.1}]"), (0, 1));
+    assert_eq!(problems("STATIC", "endpoints: [{network: n}, {}]"), (1, 2));
+    assert_eq!(problems("STATIC", "workloadSelector: {labels: {a: b}}, endpoints: [{address: 10.0.0.1}]"), (0, 1));
+}
