@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod secret;
 pub mod service;
 pub mod sidecar;
+pub mod source_problem;
 pub mod virtual_service;
 pub mod workload;
 
@@ -26,4 +27,5 @@ pub use proxy::{IpFamilies, Locality, Proxy, ProxyKind};
 pub use secret::{SecretState, TlsSecret};
 pub use service::{Endpoint, Host, Labels, Namespace, Service, ServicePort, Visibility};
 pub use sidecar::Sidecar;
+pub use source_problem::{Origin, ProblemKey, SourceProblem};
 pub use virtual_service::VirtualService;

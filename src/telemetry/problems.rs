@@ -10,10 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::metrics::{KindLabel, KindName, Metrics};
-use crate::{
-    model::{ObjectRef, Problem},
-    sources::{ProblemKey, SourceProblem},
-};
+use crate::model::{ObjectRef, Problem, ProblemKey, SourceProblem};
 
 /// What is wrong, by who found it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
