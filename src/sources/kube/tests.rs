@@ -57,17 +57,17 @@ impl Rig {
     }
 }
 
-fn object(name: &str, spec: Value) -> DynamicObject {
+fn object(name: &str, spec: &Value) -> DynamicObject {
     let metadata = json!({"name": name, "namespace": "ns", "resourceVersion": "1"});
     serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
 }
 
 fn good(name: &str) -> DynamicObject {
-    object(name, json!({"hosts": ["a"]}))
+    object(name, &json!({"hosts": ["a"]}))
 }
 
 fn bad(name: &str) -> DynamicObject {
-    object(name, json!({"hosts": 7}))
+    object(name, &json!({"hosts": 7}))
 }
 
 fn api_error(code: u16) -> kube::Error {
@@ -107,7 +107,7 @@ fn an_undecodable_object_is_kept_and_reported_until_it_is_fixed() {
     assert!(lines[1].starts_with("problem VirtualService ns/a: spec.hosts: invalid type: integer `7`"), "{lines:?}");
     assert!(rig.take(Event::Apply(bad("a"))).is_empty(), "said once");
     assert_eq!(rig.take(Event::Apply(good("a"))), ["apply a", "gone spec.hosts"]);
-    let unknown = object("a", json!({"hosts": ["a"], "hots": []}));
+    let unknown = object("a", &json!({"hosts": ["a"], "hots": []}));
     assert_eq!(rig.take(Event::Apply(unknown)), ["apply a", "problem VirtualService ns/a: spec.hots: unknown field"]);
     assert_eq!(rig.take(Event::Delete(good("a"))), ["delete VirtualService ns/a", "gone spec.hots"]);
 }
