@@ -17,6 +17,7 @@ mod certs;
 mod client;
 mod config_dir;
 mod envoy;
+pub mod fuzz;
 mod link;
 mod load;
 mod mizzen;

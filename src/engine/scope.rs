@@ -39,6 +39,15 @@ impl Scope {
     pub(super) fn of(client: Option<&Namespace>) -> Self {
         client.map_or(Self::Mesh, |ns| Self::Namespace(ns.clone()))
     }
+
+    /// The namespace of the proxies, `None` where it is anyone.
+    pub(super) fn client(&self) -> Option<&Namespace> {
+        match self {
+            Self::Mesh => None,
+            Self::Namespace(namespace) => Some(namespace),
+            Self::Sidecar(scope) => Some(&scope.namespace),
+        }
+    }
 }
 
 /// What a layer holds.

@@ -1,15 +1,16 @@
 //! Route configurations of sidecars: a virtual host per service port and per host of VirtualServices, assembled
 //! per port and scope (translation §6.2).
 
+mod configs;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     destinations,
     gateway_routes::{HostPiece, Site, hash_key, http_routes},
     graph::{Cx, Db, Emission, Emit, Layer, Query, Set},
-    index::{LabelKeys, MeshRoutesByHost, ServicesByHost, VipOwners},
+    index::{MeshRoutesByHost, ServicesByHost, VipOwners},
     inputs::VirtualServices,
-    own::OwnPart,
     scope::Scope,
     services::{Exceptions, Outlook, Seen, mesh},
     sidecar_listeners::mesh_routes,
@@ -18,22 +19,22 @@ use super::{
 };
 use crate::{
     model::{
-        Host, Labels, Namespace, Protocol, ProtocolClass, Proxy, VirtualService, Visibility,
+        Host, Labels, Namespace, Problem, Protocol, ProtocolClass, VirtualService, Visibility,
         destination_rule::{effective_policy, host_patterns},
-        mesh::OutboundPolicy,
         service::Resolution,
         virtual_service::{GatewayName, SourceFacets},
     },
-    snapshot::{Encoder, Name, PartState, Refs, ResourceType, Slot, View},
+    snapshot::{Encoder, Name, Refs, Slot},
     translate::{
         clusters::cluster_name,
         routes::{RouteOutput, default_route},
         virtual_hosts::{
-            DomainInput, catch_all, config_piece, host_and_port, rule_domains, service_domains, sidecar_host,
-            sniffed_host, virtual_host_piece,
+            DomainInput, host_and_port, rule_domains, service_domains, sidecar_host, sniffed_host, virtual_host_piece,
         },
     },
 };
+
+pub(super) use self::configs::{RouteFacts, parts};
 
 /// The port on which hosts of VirtualServices that are no services are served.
 const RULE_PORT: u16 = 80;
@@ -342,7 +343,8 @@ impl VirtualHostItem {
     /// The routes of the first VirtualService that has any for this proxy and port.
     fn ruled(&self, cx: &mut Cx<'_, Self>) -> RouteOutput {
         let client: Namespace = self.key.client.clone().unwrap_or_else(|| "".into());
-        for vs in mesh_routes(cx, &self.key.host, self.key.client.as_ref()) {
+        let found = mesh_routes(cx, &self.key.host, self.key.client.as_ref());
+        for (place, vs) in found.iter().enumerate() {
             let site = Site {
                 gateways: &[GatewayName::Mesh],
                 labels: &self.labels,
@@ -350,12 +352,22 @@ impl VirtualHostItem {
                 port: self.port,
                 tls: false,
             };
-            let made = http_routes(cx, &vs, &site);
+            let made = http_routes(cx, vs, &site);
             if !made.routes.is_empty() {
+                self.report_unused(cx, vs, &found[place + 1..]);
                 return made;
             }
         }
         RouteOutput::default()
+    }
+
+    /// In the mesh one VirtualService decides about a host (translation §6.1); it would be left out silently.
+    fn report_unused(&self, cx: &mut Cx<'_, Self>, used: &VirtualService, others: &[Arc<VirtualService>]) {
+        for vs in others.iter().filter(|vs| !vs.http.is_empty()) {
+            let reason =
+                format!("in the mesh, requests for {:?} follow the older {} instead", self.key.host, used.object);
+            cx.problem(Problem { object: vs.object.clone(), field: "spec.hosts".to_owned(), reason });
+        }
     }
 
     fn add_default(&self, cx: &mut Cx<'_, Self>, seen: &Seen, made: &mut RouteOutput) {
@@ -371,7 +383,15 @@ impl VirtualHostItem {
         // Of services that share an address the oldest has it: Envoy refuses a domain that stands twice.
         let owned = |cx: &mut Cx<'_, Self>, ip| {
             let owners = cx.set(&VipOwners(ip, self.port));
-            owners.first().is_none_or(|(_, key)| *key == seen.key)
+            let Some((_, owner)) = owners.first().filter(|(_, key)| *key != seen.key) else { return true };
+            let object = seen.service.object.clone();
+            let field = if object.kind == "Service" { "spec.clusterIP" } else { "spec.addresses" };
+            let reason = format!(
+                "requests for {ip} on port {} are those of the older {}, which has the same address",
+                self.port, owner.object
+            );
+            cx.problem(Problem { object, field: field.to_owned(), reason });
+            false
         };
         let vips: Vec<_> = seen.service.vips.iter().copied().filter(|ip| owned(cx, *ip)).collect();
         let suffix = mesh(cx).domain_suffix.clone();
@@ -385,107 +405,4 @@ impl VirtualHostItem {
         };
         service_domains(&input, &mut |name| !cx.set(&ServicesByHost(name.into())).is_empty())
     }
-}
-
-/// What of a sidecar decides its routes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct RouteFacts {
-    policy: OutboundPolicy,
-    /// Those of its labels that configuration looks at.
-    labels: Labels,
-}
-
-impl RouteFacts {
-    pub(super) fn of<Q: Query>(cx: &mut Cx<'_, Q>, proxy: &Proxy, policy: OutboundPolicy) -> Self {
-        let keys = cx.set(&LabelKeys(()));
-        Self { policy, labels: restricted(&proxy.labels, &keys) }
-    }
-}
-
-fn restricted(labels: &Labels, keys: &[Arc<str>]) -> Labels {
-    keys.iter().filter_map(|k| Some((k.to_string(), labels.get(&**k)?.clone()))).collect()
-}
-
-/// A route configuration of a sidecar.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Config {
-    scopes: Vec<Scope>,
-    facts: Arc<RouteFacts>,
-    key: ConfigKey,
-}
-
-impl Query for Config {
-    type Value = Slot;
-    const STAGE: u8 = stage::ASSEMBLY;
-    fn run(&self, cx: &mut Cx<'_, Self>) -> Slot {
-        match &self.key {
-            ConfigKey::Port(port) => Some(Arc::new(self.of_port(cx, *port))),
-            ConfigKey::Sniffed(key, port) => self.of_host(cx, key, *port),
-        }
-    }
-}
-
-impl Config {
-    fn of_port(&self, cx: &mut Cx<'_, Self>, port: u16) -> crate::snapshot::Resource {
-        let mut layers: Vec<PartState> = Vec::new();
-        for scope in &self.scopes {
-            for keys in cx.set(&HostLabels(scope.clone(), port)).iter() {
-                let layer = HostLayer { scope: scope.clone(), port, labels: keys.clone() };
-                layers.push(cx.part(&layer, &restricted(&self.facts.labels, keys)));
-            }
-        }
-        let name = port.to_string();
-        let mut pieces = vec![config_piece(&name)];
-        let mut clusters = BTreeSet::new();
-        for host in View::new(layers).resources().into_values() {
-            pieces.push((host.version, host.body_bytes()));
-            clusters.extend(host.refs.clusters.iter().cloned());
-        }
-        pieces.push(virtual_host_piece(&catch_all(self.facts.policy, None)));
-        let refs = Refs { clusters: clusters.into_iter().collect(), ..Refs::default() };
-        Encoder::pieces(ResourceType::Route, name.into(), pieces, refs)
-    }
-
-    fn of_host(&self, cx: &mut Cx<'_, Self>, key: &HostKey, port: u16) -> Slot {
-        let labels = self.facts.labels.clone();
-        let host = cx.get(&VirtualHostItem { key: key.clone(), port, labels, sniffed: true })?;
-        let name = host_and_port(&key.host, port);
-        let pieces = vec![config_piece(&name), (host.version, host.body_bytes())];
-        Some(Arc::new(Encoder::pieces(ResourceType::Route, name.into(), pieces, host.refs.clone())))
-    }
-}
-
-/// The route configurations of sidecars of a class.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct ConfigsOf {
-    scopes: Vec<Scope>,
-    facts: Arc<RouteFacts>,
-}
-
-impl Query for ConfigsOf {
-    type Value = OwnPart;
-    const STAGE: u8 = stage::ASSEMBLY + 1;
-    fn run(&self, cx: &mut Cx<'_, Self>) -> OwnPart {
-        let mut items: std::collections::BTreeMap<Name, ConfigKey> = std::collections::BTreeMap::new();
-        // Of a sniffed service the narrowest scope decides.
-        for scope in &self.scopes {
-            for key in cx.set(&Configs(scope.clone())).iter() {
-                let name = match key {
-                    ConfigKey::Port(port) => port.to_string(),
-                    ConfigKey::Sniffed(key, port) => host_and_port(&key.host, *port),
-                };
-                items.entry(name.into()).or_insert_with(|| key.clone());
-            }
-        }
-        let made = items.into_iter().map(|(name, key)| {
-            let config = Config { scopes: self.scopes.clone(), facts: self.facts.clone(), key };
-            (name, cx.get(&config))
-        });
-        OwnPart::of(self, made)
-    }
-}
-
-/// The route parts of a sidecar.
-pub(super) fn parts<Q: Query>(cx: &mut Cx<'_, Q>, scopes: &[Scope], facts: &Arc<RouteFacts>) -> Vec<PartState> {
-    vec![cx.get(&ConfigsOf { scopes: scopes.to_vec(), facts: facts.clone() }).0]
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod domains;
+mod unique;
 
 use std::net::IpAddr;
 
@@ -19,7 +20,10 @@ use envoy_types::pb::envoy::config::route::v3::{
 };
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-pub use self::domains::{DomainInput, rule_domains, service_domains};
+pub use self::{
+    domains::{DomainInput, rule_domains, service_domains},
+    unique::{HostEntry, LostDomain, unique_domains},
+};
 use super::{
     listeners::wire,
     routes::{direct_response, forward, is_catch_all},

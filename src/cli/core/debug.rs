@@ -1,6 +1,9 @@
 //! What the debug surfaces show, over HTTP and over xDS (contract §1.1, §7).
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
@@ -17,6 +20,7 @@ use crate::{
         graph::{Db, Input},
         inputs::{DestinationRules, EnvoyFilters, Gateways, ServiceKey, Sidecars, Slices, VirtualServices},
     },
+    model::ObjectRef,
     snapshot::ResourceType,
     translate::json::{message_to_json, redact},
     xds::{
@@ -59,11 +63,12 @@ impl DebugData for Debug {
 
     fn configz(&self) -> BoxFuture<'_, Value> {
         self.ask(|db| {
-            let mut all = objects::<Gateways>(db);
-            all.extend(objects::<VirtualServices>(db));
-            all.extend(objects::<DestinationRules>(db));
-            all.extend(objects::<Sidecars>(db));
-            all.extend(objects::<EnvoyFilters>(db));
+            let problems = problems(db);
+            let mut all = objects::<Gateways>(db, &problems);
+            all.extend(objects::<VirtualServices>(db, &problems));
+            all.extend(objects::<DestinationRules>(db, &problems));
+            all.extend(objects::<Sidecars>(db, &problems));
+            all.extend(objects::<EnvoyFilters>(db, &problems));
             all.sort_by_key(ToString::to_string);
             Value::Array(all)
         })
@@ -121,11 +126,25 @@ impl Debug {
     }
 }
 
-/// The objects of a kind that are in use, with their problems' count left to `/debug/problems`.
-fn objects<I: Input>(db: &mut Db) -> Vec<Value> {
+/// What the engine finds wrong, by object: field and reason.
+fn problems(db: &Db) -> BTreeMap<ObjectRef, Vec<Value>> {
+    let mut found: BTreeMap<ObjectRef, BTreeSet<(&str, &str)>> = BTreeMap::new();
+    for problem in db.problems() {
+        found.entry(problem.object.clone()).or_default().insert((&problem.field, &problem.reason));
+    }
+    let entry = |(field, reason): (&str, &str)| json!({"field": field, "reason": reason});
+    found.into_iter().map(|(object, all)| (object, all.into_iter().map(entry).collect())).collect()
+}
+
+/// The objects of a kind that are in use, with what is wrong with each.
+fn objects<I: Input>(db: &mut Db, problems: &BTreeMap<ObjectRef, Vec<Value>>) -> Vec<Value> {
     let keys = db.input_keys::<I>();
     let named = keys.iter().filter_map(Input::object);
-    named.map(|o| json!({"kind": o.kind, "namespace": o.namespace, "name": o.name})).collect()
+    let entry = |o: ObjectRef| {
+        let found = problems.get(&o).cloned().unwrap_or_default();
+        json!({"kind": o.kind, "namespace": o.namespace, "name": o.name, "problems": found})
+    };
+    named.map(entry).collect()
 }
 
 /// `cds`, `clusters`-like short names or whole type URLs.

@@ -1,0 +1,472 @@
+//! What is wrong with an object is told exactly, once and as long as it is so, and hurts nothing else.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use envoy_types::pb::envoy::{
+    config::{core::v3::Node as WireNode, route::v3::RouteConfiguration},
+    service::discovery::v3::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+        aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+    },
+};
+use mizzen_e2e::{
+    Authority, Client, ConfigDir, Envoy, EnvoyOptions, Mizzen, MizzenOptions, Node, PATIENCE, Request, Upstream,
+    eventually, free_port,
+};
+use prost::Message;
+use serde_json::{Value, json};
+
+const NONE: &[&str] = &[];
+
+/// A mesh that works: a gateway that sends `good.test` to an upstream, and a sidecar.
+struct Rig {
+    config: ConfigDir,
+    mizzen: Mizzen,
+    envoy: Envoy,
+    gateway: u16,
+    _upstream: Upstream,
+}
+
+impl Rig {
+    async fn start(arguments: &[&str]) -> Result<Self> {
+        let upstream = Upstream::http("good").await?;
+        let gateway = free_port()?;
+        let config = ConfigDir::new()?;
+        config.write("good.yaml", good(gateway, upstream.port()))?;
+        let options = MizzenOptions::files(config.path());
+        let mizzen = Mizzen::start(arguments.iter().fold(options, |all, a| all.arg(*a))).await?;
+        let node = Node::router("gw", "default");
+        let envoy = Envoy::start_ready(&EnvoyOptions::dynamic(node, mizzen.grpc())).await?;
+        Ok(Self { config, mizzen, envoy, gateway, _upstream: upstream })
+    }
+
+    /// The status of a request through the gateway, and who answered.
+    async fn ask(&self, host: &str) -> Result<(u16, String)> {
+        let client = Client::http(SocketAddr::from(([127, 0, 0, 1], self.gateway)));
+        let reply = client.send(&Request::get("/").host(host)).await?;
+        Ok((reply.status, reply.upstream().to_owned()))
+    }
+
+    async fn until_status(&self, host: &str, status: u16) -> Result<()> {
+        eventually(&format!("{status} from {host}"), PATIENCE, || async {
+            let got = self.ask(host).await?;
+            ensure!(got.0 == status, "{got:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    }
+
+    /// The problems that exist now, files without their folder.
+    async fn problems(&self) -> Result<Vec<String>> {
+        let folder = format!("{}/", self.config.path().display());
+        let page = self.mizzen.json("/debug/problems").await?;
+        let all = page.as_array().context("a list")?.iter();
+        let mut lines: Vec<String> =
+            all.map(|p| p["message"].as_str().unwrap_or_default().replace(&folder, "")).collect();
+        lines.sort();
+        Ok(lines)
+    }
+
+    async fn until_problems(&self, expected: &[impl AsRef<str>]) -> Result<()> {
+        let expected: BTreeSet<&str> = expected.iter().map(AsRef::as_ref).collect();
+        let expected: Vec<&str> = expected.into_iter().collect();
+        eventually("the problems", PATIENCE, || async {
+            let found = self.problems().await?;
+            ensure!(found == expected, "expected {expected:#?}, found {found:#?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    }
+
+    /// Puts something bad beside the good: told, counted, without harm; gone with its cause.
+    async fn check(&self, case: &Case) -> Result<()> {
+        self.config.write(case.file, &case.content)?;
+        self.until_problems(&case.problems).await?;
+        let series = format!("mizzen_config_problems{{kind=\"{}\"}}", case.kind);
+        let counted = self.mizzen.metric(&series).await?;
+        ensure!(counted == Some(case.problems.len() as f64), "{series}: {counted:?}");
+        for (host, status) in &case.requests {
+            self.until_status(host, *status).await?;
+        }
+        let good = self.ask("good.test").await?;
+        ensure!(good == (200, "good".to_owned()), "good.test: {good:?}");
+
+        self.config.remove(case.file)?;
+        self.until_problems(NONE).await?;
+        ensure!(self.mizzen.metric(&series).await? == Some(0.0), "{series} stays");
+        let log = self.mizzen.log().replace(&format!("{}/", self.config.path().display()), "");
+        for problem in &case.problems {
+            // The log is JSON or text: quotes may be escaped.
+            let log = log.replace("\\\"", "\"").replace("\\\\", "\\");
+            let told = log.matches(&format!("problem: {problem}")).count();
+            ensure!(told == 1, "told {told} times in the log: {problem}\n{log}");
+        }
+        Ok(())
+    }
+}
+
+/// Something bad.
+struct Case {
+    file: &'static str,
+    content: Vec<u8>,
+    /// What is told.
+    problems: Vec<String>,
+    /// The kind that the metric names.
+    kind: &'static str,
+    /// What the gateway then answers.
+    requests: Vec<(&'static str, u16)>,
+}
+
+impl Case {
+    fn new(kind: &'static str, content: impl Into<Vec<u8>>, problems: &[&str]) -> Self {
+        Self {
+            file: "bad.yaml",
+            content: content.into(),
+            problems: problems.iter().map(|&p| p.to_owned()).collect(),
+            kind,
+            requests: Vec::new(),
+        }
+    }
+
+    fn answers(mut self, host: &'static str, status: u16) -> Self {
+        self.requests.push((host, status));
+        self
+    }
+}
+
+/// All that works.
+fn good(gateway: u16, upstream: u16) -> String {
+    format!(
+        r#"
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: gateway, namespace: default, creationTimestamp: "2020-01-01T00:00:00Z"}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers: [{{port: {{number: {gateway}, name: http, protocol: HTTP}}, hosts: ["*"]}}]
+---
+{}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: good, namespace: default}}
+spec: {{clusterIP: 10.0.0.1, ports: [{{name: http, port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: good-1, namespace: default, labels: {{kubernetes.io/service-name: good}}}}
+addressType: IPv4
+ports: [{{name: http, port: {upstream}}}]
+endpoints: [{{addresses: [127.0.0.1]}}]
+"#,
+        virtual_service("good", "hosts: [good.test], gateways: [gateway]", "route: [{destination: {host: good}}]")
+    )
+}
+
+/// A VirtualService with one HTTP rule.
+fn virtual_service(name: &str, bound: &str, rule: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: default}}\n\
+         spec: {{{bound}, http: [{{{rule}}}]}}"
+    )
+}
+
+fn bad_route(rule: &str) -> String {
+    virtual_service("bad", "hosts: [bad.test], gateways: [gateway]", rule)
+}
+
+const TO_GOOD: &str = "route: [{destination: {host: good}}]";
+
+fn wrong_texts() -> Vec<Case> {
+    let mut broken = bad_route(TO_GOOD).into_bytes();
+    broken.extend_from_slice(b"\n# \xff\n");
+    vec![
+        Case::new(
+            "",
+            format!("{}\n---\na: 1\nb: c: d\n", bad_route(TO_GOOD)),
+            &["bad.yaml:7: mapping values are not allowed in this context"],
+        )
+        .answers("bad.test", 200),
+        Case::new("", broken, &["bad.yaml:5: invalid UTF-8: byte 0xff at offset 195"]).answers("bad.test", 404),
+        Case::new(
+            "VirtualService",
+            virtual_service("bad", "hosts: 5, gateways: [gateway]", TO_GOOD),
+            &["bad.yaml:1: VirtualService default/bad: spec.hosts: invalid type: integer `5`, expected a sequence"],
+        ),
+        Case::new(
+            "VirtualService",
+            virtual_service("bad", "hosts: [bad.test], gatewais: [], gateways: [gateway]", TO_GOOD),
+            &["bad.yaml:1: VirtualService default/bad: spec.gatewais: unknown field"],
+        )
+        .answers("bad.test", 200),
+    ]
+}
+
+fn wrong_routes() -> Vec<Case> {
+    let long = format!("match: [{{uri: {{regex: \"{}\"}}}}], {TO_GOOD}", "a".repeat(1 << 20));
+    vec![
+        Case::new(
+            "VirtualService",
+            bad_route("route: [{destination: {host: nowhere}}]"),
+            &["VirtualService default/bad: spec.http[0].route[0].destination: no service has host \
+               \"nowhere.default.svc.cluster.local\"; requests are answered with 503"],
+        )
+        .answers("bad.test", 503),
+        Case::new(
+            "VirtualService",
+            bad_route("route: [{destination: {host: good, subset: v9}}]"),
+            &["VirtualService default/bad: spec.http[0].route[0].destination: no DestinationRule of host \
+               \"good.default.svc.cluster.local\" has subset \"v9\"; requests are answered with 503"],
+        )
+        .answers("bad.test", 503),
+        Case::new(
+            "VirtualService",
+            bad_route(&format!("match: [{{uri: {{regex: \"a(b\"}}}}], {TO_GOOD}")),
+            &[
+                "VirtualService default/bad: spec.http[0].match[0].uri: \"a(b\" is not an RE2 expression: unclosed group",
+            ],
+        ),
+        Case::new(
+            "VirtualService",
+            bad_route(&long),
+            &["VirtualService default/bad: spec.http[0].match[0].uri: the expression is 1048576 bytes long: use at \
+               most 1024; the entry is left out"],
+        ),
+    ]
+}
+
+fn wrong_others(gateway: u16) -> Result<Vec<Case>> {
+    let authority = Authority::new("test")?;
+    let (pair, other) = (authority.issue(&["a.test"])?, authority.issue(&["b.test"])?);
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bad"}, "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": pair.cert, "tls.key": other.key},
+    });
+    let claim = format!(
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: bad, namespace: default}}\n\
+         spec: {{selector: {{istio: ingressgateway}}, servers: [{{port: {{number: {gateway}, name: tcp, \
+         protocol: TCP}}, hosts: [\"*\"]}}]}}"
+    );
+    let claimed = format!(
+        "Gateway default/bad: spec.servers[0]: port {gateway} on any address: TCP cannot share it with HTTP of the \
+         older Gateway default/gateway (spec.servers[0]); the server is not programmed"
+    );
+    Ok(vec![
+        Case::new("Gateway", claim, &[&claimed]),
+        Case::new(
+            "Secret",
+            secret.to_string(),
+            &["Secret default/bad: data: tls.key: the private key does not belong to the first certificate"],
+        ),
+        Case::new(
+            "EndpointSlice",
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: bad, namespace: default, labels: \
+             {kubernetes.io/service-name: good}}\naddressType: IPv6\nports: [{name: http, port: 80}]\n\
+             endpoints: [{addresses: [\"fd00::1\"]}]",
+            &["EndpointSlice default/bad: endpoints[0].addresses[0]: \"fd00::1\" is an IPv6 address, but the mesh is \
+               IPv4 only"],
+        ),
+    ])
+}
+
+/// What sidecars alone have.
+fn wrong_in_the_mesh() -> Vec<Case> {
+    let entry = |name: &str, created: &str, host: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}, namespace: default, \
+             creationTimestamp: \"{created}\"}}\nspec: {{hosts: [{host}], addresses: [10.9.0.1], resolution: DNS, \
+             ports: [{{number: 80, name: http, protocol: HTTP}}]}}"
+        )
+    };
+    let old = "2021-01-01T00:00:00Z";
+    let two = format!("{}\n---\n{}", entry("b", "2022-01-01T00:00:00Z", "b.test"), entry("a", old, "a.test"));
+    let in_mesh = |name: &str, host: &str| virtual_service(name, &format!("hosts: [{host}]"), TO_GOOD);
+    vec![
+        Case::new(
+            "ServiceEntry",
+            two,
+            &["ServiceEntry default/b: spec.addresses: requests for 10.9.0.1 on port 80 are those of the older \
+               ServiceEntry default/a, which has the same address"],
+        ),
+        Case::new(
+            "VirtualService",
+            format!("{}\n---\n{}", in_mesh("bad-1", "x.test"), in_mesh("bad-2", "X.test")),
+            &["VirtualService default/bad-2: spec.hosts: in the mesh, requests for \"x.test\" follow the older \
+               VirtualService default/bad-1 instead"],
+        ),
+        Case::new(
+            "Service",
+            in_mesh("bad", "good.default"),
+            &["Service default/good: metadata.name: requests for \"good.default\" are those of VirtualService \
+               default/bad, which has the same domain"],
+        ),
+    ]
+}
+
+fn not_honoured() -> Vec<Case> {
+    let kinds = [
+        ("Telemetry", "telemetry.istio.io/v1", "{}"),
+        ("PeerAuthentication", "security.istio.io/v1", "{}"),
+        ("ProxyConfig", "networking.istio.io/v1beta1", "{}"),
+        ("WasmPlugin", "extensions.istio.io/v1alpha1", "{url: \"oci://a.test/b\"}"),
+        ("WorkloadGroup", "networking.istio.io/v1", "{template: {}}"),
+    ];
+    let case = |(kind, version, spec): (&'static str, &str, &str)| {
+        let content =
+            format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: bad, namespace: default}}\nspec: {spec}");
+        let told = format!("{kind} default/bad: {kind} is not honoured yet; it has no effect");
+        Case::new(kind, content, &[&told])
+    };
+    kinds.into_iter().map(case).collect()
+}
+
+async fn check_all(rig: &Rig, cases: &[Case]) -> Result<()> {
+    rig.until_status("good.test", 200).await?;
+    let mut failed = Vec::new();
+    for case in cases {
+        if let Err(error) = rig.check(case).await {
+            failed.push(format!("{error:#}"));
+            drop(rig.config.remove(case.file));
+            rig.until_problems(NONE).await?;
+        }
+    }
+    ensure!(failed.is_empty(), "{} cases failed:\n{}", failed.len(), failed.join("\n\n"));
+    let refused = rig.envoy.admin().stats("update_rejected$").await?;
+    ensure!(refused.values().all(|n| *n == 0), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn bad_objects_are_told_exactly_and_hurt_nothing_else() -> Result<()> {
+    let rig = Rig::start(&[]).await?;
+    let mut cases = wrong_texts();
+    cases.extend(wrong_routes());
+    cases.extend(wrong_others(rig.gateway)?);
+    cases.extend(not_honoured());
+    check_all(&rig, &cases).await
+}
+
+#[tokio::test]
+async fn no_domain_stands_twice_in_the_routes_of_a_sidecar() -> Result<()> {
+    let rig = Rig::start(&[]).await?;
+    let mut sidecar = Sidecar::connect(rig.mizzen.grpc()).await?;
+    for case in wrong_in_the_mesh() {
+        rig.check(&case).await?;
+        // Again, for what the sidecar is sent.
+        rig.config.write(case.file, &case.content)?;
+        rig.until_problems(&case.problems).await?;
+        sidecar.check_domains().await?;
+        rig.config.remove(case.file)?;
+        rig.until_problems(NONE).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn ten_thousand_hosts_in_one_object_are_served() -> Result<()> {
+    let rig = Rig::start(&[]).await?;
+    rig.until_status("good.test", 200).await?;
+    let hosts: Vec<String> = (0..10_000).map(|n| format!("h{n}.test")).collect();
+    let content = |to: &str| virtual_service("many", &format!("hosts: [{}], gateways: [gateway]", hosts.join(",")), to);
+    let start = Instant::now();
+    rig.config.write("many.yaml", content(TO_GOOD))?;
+    rig.until_status("h9999.test", 200).await?;
+    rig.config.write("many.yaml", content("directResponse: {status: 418}"))?;
+    rig.until_status("h9999.test", 418).await?;
+    ensure!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
+    ensure!(rig.ask("good.test").await?.0 == 200, "good.test suffers");
+    rig.until_problems(NONE).await
+}
+
+const POLICY: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: \
+                      default}\nspec: {selector: {matchLabels: {istio: ingressgateway}}, rules: [{}]}";
+const DENIED: &str = "AuthorizationPolicy default/p: not enforced yet: the workloads that it selects deny all inbound \
+                      traffic, unless mizzen runs with --allow-unenforced-policy";
+
+#[tokio::test]
+async fn a_policy_that_is_not_enforced_denies() -> Result<()> {
+    let rig = Rig::start(&[]).await?;
+    rig.until_status("good.test", 200).await?;
+    rig.config.write("policy.yaml", POLICY)?;
+    rig.until_problems(&[DENIED]).await?;
+    rig.until_status("good.test", 403).await?;
+    rig.config.remove("policy.yaml")?;
+    rig.until_problems(NONE).await?;
+    rig.until_status("good.test", 200).await
+}
+
+#[tokio::test]
+async fn a_policy_that_is_not_enforced_can_be_allowed() -> Result<()> {
+    let rig = Rig::start(&["--allow-unenforced-policy"]).await?;
+    rig.config.write("policy.yaml", POLICY)?;
+    rig.until_problems(&[DENIED]).await?;
+    rig.until_status("good.test", 200).await
+}
+
+#[tokio::test]
+async fn configz_tells_what_is_wrong_with_each_object() -> Result<()> {
+    let rig = Rig::start(&[]).await?;
+    rig.config.write("bad.yaml", bad_route("route: [{destination: {host: nowhere}}]"))?;
+    eventually("the problem of an object", PATIENCE, || async {
+        let page = rig.mizzen.json("/debug/configz").await?;
+        let entries = page.as_array().context("a list")?;
+        let of = |name: &str| entries.iter().find(|e| e["name"] == name).map_or(&Value::Null, |e| &e["problems"]);
+        ensure!(of("good") == &json!([]), "{page}");
+        ensure!(of("bad")[0]["field"] == "spec.http[0].route[0].destination", "{page}");
+        Ok::<_, anyhow::Error>(())
+    })
+    .await
+}
+
+/// A sidecar that is connected, and can ask for the routes of port 80.
+struct Sidecar {
+    client: AggregatedDiscoveryServiceClient<tonic::transport::Channel>,
+    /// While it is open, there is a sidecar.
+    _connected: tonic::Streaming<DeltaDiscoveryResponse>,
+}
+
+impl Sidecar {
+    async fn connect(address: SocketAddr) -> Result<Self> {
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+        let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
+        let connected = open(&mut client, "envoy.config.cluster.v3.Cluster", &[]).await?;
+        Ok(Self { client, _connected: connected })
+    }
+
+    /// Each domain must stand once.
+    async fn check_domains(&mut self) -> Result<()> {
+        let mut responses = open(&mut self.client, "envoy.config.route.v3.RouteConfiguration", &["80"]).await?;
+        let response = tokio::time::timeout(PATIENCE, responses.message()).await??.context("a response")?;
+        ensure!(response.resources.len() == 1, "{response:?}");
+        for resource in response.resources {
+            let any = resource.resource.context("a body")?;
+            let made = RouteConfiguration::decode(&any.value[..])?;
+            let mut seen = BTreeSet::new();
+            for domain in made.virtual_hosts.iter().flat_map(|h| &h.domains) {
+                ensure!(seen.insert(domain.to_ascii_lowercase()), "{domain} stands twice: {made:#?}");
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn open(
+    client: &mut AggregatedDiscoveryServiceClient<tonic::transport::Channel>,
+    message: &str,
+    names: &[&str],
+) -> Result<tonic::Streaming<DeltaDiscoveryResponse>> {
+    let id = "sidecar~10.3.0.1~client.default~default.svc.cluster.local".to_owned();
+    let first = DeltaDiscoveryRequest {
+        node: Some(WireNode { id, ..WireNode::default() }),
+        type_url: format!("type.googleapis.com/{message}"),
+        resource_names_subscribe: names.iter().map(|&n| n.to_owned()).collect(),
+        ..DeltaDiscoveryRequest::default()
+    };
+    let requests = futures::StreamExt::chain(futures::stream::iter([first]), futures::stream::pending());
+    Ok(client.delta_aggregated_resources(requests).await?.into_inner())
+}

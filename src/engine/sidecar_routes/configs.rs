@@ -1,0 +1,156 @@
+//! Route configurations of sidecars, put together from virtual hosts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{ConfigKey, Configs, HostKey, HostLabels, HostLayer, VirtualHostItem, seen};
+use crate::{
+    engine::{
+        graph::{Cx, Query},
+        index::LabelKeys,
+        own::OwnPart,
+        scope::Scope,
+        sidecar_listeners::mesh_routes,
+        stage,
+    },
+    model::{Host, Labels, Namespace, ObjectRef, Problem, Proxy, mesh::OutboundPolicy},
+    snapshot::{Encoder, Name, PartState, Refs, Resource, ResourceType, Slot, View},
+    translate::virtual_hosts::{
+        HostEntry, LostDomain, catch_all, config_piece, host_and_port, unique_domains, virtual_host_piece,
+    },
+};
+
+/// What of a sidecar decides its routes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::engine) struct RouteFacts {
+    policy: OutboundPolicy,
+    /// Those of its labels that configuration looks at.
+    labels: Labels,
+}
+
+impl RouteFacts {
+    pub(in crate::engine) fn of<Q: Query>(cx: &mut Cx<'_, Q>, proxy: &Proxy, policy: OutboundPolicy) -> Self {
+        let keys = cx.set(&LabelKeys(()));
+        Self { policy, labels: restricted(&proxy.labels, &keys) }
+    }
+}
+
+fn restricted(labels: &Labels, keys: &[Arc<str>]) -> Labels {
+    keys.iter().filter_map(|k| Some((k.to_string(), labels.get(&**k)?.clone()))).collect()
+}
+
+/// A route configuration of a sidecar.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Config {
+    scopes: Vec<Scope>,
+    facts: Arc<RouteFacts>,
+    key: ConfigKey,
+}
+
+impl Query for Config {
+    type Value = Slot;
+    const STAGE: u8 = stage::ASSEMBLY;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Slot {
+        match &self.key {
+            ConfigKey::Port(port) => Some(Arc::new(self.of_port(cx, *port))),
+            ConfigKey::Sniffed(key, port) => self.of_host(cx, key, *port),
+        }
+    }
+}
+
+impl Config {
+    fn of_port(&self, cx: &mut Cx<'_, Self>, port: u16) -> Resource {
+        let mut layers: Vec<PartState> = Vec::new();
+        for scope in &self.scopes {
+            for keys in cx.set(&HostLabels(scope.clone(), port)).iter() {
+                let layer = HostLayer { scope: scope.clone(), port, labels: keys.clone() };
+                layers.push(cx.part(&layer, &restricted(&self.facts.labels, keys)));
+            }
+        }
+        let name = port.to_string();
+        let mut clusters = BTreeSet::new();
+        let mut hosts = Vec::new();
+        for made in View::new(layers).resources().into_values() {
+            let host = made.name.rsplit_once(':').map_or(&*made.name, |(host, _)| host);
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            hosts.push(HostEntry { host, piece: (made.version, made.body_bytes()) });
+            clusters.extend(made.refs.clusters.iter().cloned());
+        }
+        let all_others = virtual_host_piece(&catch_all(self.facts.policy, None));
+        hosts.push(HostEntry { host: String::new(), piece: all_others });
+        unique_domains(&mut hosts).into_iter().for_each(|lost| self.report(cx, &lost));
+        let pieces = std::iter::once(config_piece(&name)).chain(hosts.into_iter().map(|h| h.piece)).collect();
+        let refs = Refs { clusters: clusters.into_iter().collect(), ..Refs::default() };
+        Encoder::pieces(ResourceType::Route, name.into(), pieces, refs)
+    }
+
+    /// Tells whose domain another one has. That requests for no known host are those of a host `*` is no problem.
+    fn report(&self, cx: &mut Cx<'_, Self>, lost: &LostDomain) {
+        let client = self.scopes.iter().find_map(Scope::client).cloned();
+        let loser = object_of(cx, &lost.loser, client.as_ref());
+        let winner = object_of(cx, &lost.winner, client.as_ref());
+        if let (Some(object), Some(winner)) = (loser, winner) {
+            let field = if object.kind == "Service" { "metadata.name" } else { "spec.hosts" };
+            let reason = format!("requests for {:?} are those of {winner}, which has the same domain", lost.domain);
+            cx.problem(Problem { object, field: field.to_owned(), reason });
+        }
+    }
+
+    fn of_host(&self, cx: &mut Cx<'_, Self>, key: &HostKey, port: u16) -> Slot {
+        let labels = self.facts.labels.clone();
+        let host = cx.get(&VirtualHostItem { key: key.clone(), port, labels, sniffed: true })?;
+        let name = host_and_port(&key.host, port);
+        let pieces = vec![config_piece(&name), (host.version, host.body_bytes())];
+        Some(Arc::new(Encoder::pieces(ResourceType::Route, name.into(), pieces, host.refs.clone())))
+    }
+}
+
+/// The object that a virtual host is of, for clients of a namespace.
+fn object_of<Q: Query>(cx: &mut Cx<'_, Q>, host: &str, client: Option<&Namespace>) -> Option<ObjectRef> {
+    let host = Host::from(host);
+    match seen(cx, &host, client) {
+        Some(seen) => Some(seen.service.object.clone()),
+        None => mesh_routes(cx, &host, client).first().map(|vs| vs.object.clone()),
+    }
+}
+
+/// The route configurations of sidecars of a class.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ConfigsOf {
+    scopes: Vec<Scope>,
+    facts: Arc<RouteFacts>,
+}
+
+impl Query for ConfigsOf {
+    type Value = OwnPart;
+    const STAGE: u8 = stage::ASSEMBLY + 1;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> OwnPart {
+        let mut items: BTreeMap<Name, ConfigKey> = BTreeMap::new();
+        // Of a sniffed service the narrowest scope decides.
+        for scope in &self.scopes {
+            for key in cx.set(&Configs(scope.clone())).iter() {
+                let name = match key {
+                    ConfigKey::Port(port) => port.to_string(),
+                    ConfigKey::Sniffed(key, port) => host_and_port(&key.host, *port),
+                };
+                items.entry(name.into()).or_insert_with(|| key.clone());
+            }
+        }
+        let made = items.into_iter().map(|(name, key)| {
+            let config = Config { scopes: self.scopes.clone(), facts: self.facts.clone(), key };
+            (name, cx.get(&config))
+        });
+        OwnPart::of(self, made)
+    }
+}
+
+/// The route parts of a sidecar.
+pub(in crate::engine) fn parts<Q: Query>(
+    cx: &mut Cx<'_, Q>,
+    scopes: &[Scope],
+    facts: &Arc<RouteFacts>,
+) -> Vec<PartState> {
+    vec![cx.get(&ConfigsOf { scopes: scopes.to_vec(), facts: facts.clone() }).0]
+}
