@@ -228,7 +228,8 @@ fn wrong_routes() -> Vec<Case> {
             "VirtualService",
             bad_route(&format!("match: [{{uri: {{regex: \"a(b\"}}}}], {TO_GOOD}")),
             &[
-                "VirtualService default/bad: spec.http[0].match[0].uri: \"a(b\" is not an RE2 expression: unclosed group",
+                "VirtualService default/bad: spec.http[0].match[0].uri: \"a(b\" is not an RE2 expression: unclosed group; \
+               the entry is left out",
             ],
         ),
         Case::new(
