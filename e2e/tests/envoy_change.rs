@@ -1,0 +1,242 @@
+//! What changes while requests come: none of them may fail, and only what changed may be sent.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Result, ensure};
+use mizzen_e2e::{Load, PATIENCE, Request, Scene, Upstream, eventually, route_all, service, virtual_service};
+
+fn cluster(name: &str) -> String {
+    format!("outbound|80||{name}.default.svc.cluster.local")
+}
+
+fn request() -> Request {
+    Request::get("/").host("v.test")
+}
+
+/// Waits until Envoy has exactly these endpoints of a service.
+async fn endpoints(scene: &Scene, name: &str, upstreams: &[&Upstream]) -> Result<()> {
+    let mut expected: Vec<_> = upstreams.iter().map(|u| u.address().to_string()).collect();
+    expected.sort();
+    eventually(&format!("the endpoints of {name} to be {expected:?}"), PATIENCE, || async {
+        let hosts = scene.envoy.admin().hosts(&cluster(name)).await?;
+        ensure!(hosts == expected, "{hosts:?}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn endpoints_come_and_go_under_load() -> Result<()> {
+    let (a, b, c) = (Upstream::http("a").await?, Upstream::http("b").await?, Upstream::http("c").await?);
+    let scene = Scene::start(&route_all("v", "v.test", "s")).await?;
+    scene.config.write("s.yaml", service("s", "http", &[&a]))?;
+    scene.answered_by("a", &request()).await?;
+    let load = Load::start(&scene.client(), &request(), 3);
+    for endpoints_now in [&[&a, &b][..], &[&b], &[&b, &c], &[&a, &b, &c], &[&c], &[&a]] {
+        load.more(30).await?;
+        scene.config.write("s.yaml", service("s", "http", endpoints_now))?;
+        endpoints(&scene, "s", endpoints_now).await?;
+    }
+    load.more(30).await?;
+    let tally = load.stop_unharmed().await?;
+    for upstream in ["a", "b", "c"] {
+        assert!(tally.of(upstream) > 0, "{tally}");
+    }
+    scene.nothing_refused().await
+}
+
+#[tokio::test]
+async fn twenty_edits_of_a_virtual_service_under_load() -> Result<()> {
+    let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
+    let scene = Scene::start(&(service("a", "http", &[&a]) + &service("b", "http", &[&b]))).await?;
+    let edit = |n: usize| {
+        let (one, other) = if n % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        let spec = format!(
+            "  http:\n  - match: [{{uri: {{prefix: /other{n}}}}}]\n    route: [{{destination: {{host: {other}}}}}]\n  \
+             - route: [{{destination: {{host: {one}}}}}]\n    headers: {{response: {{set: {{x-edit: '{n}'}}}}}}\n"
+        );
+        virtual_service("v", "v.test", &spec)
+    };
+    let arrived = async |n: usize| {
+        eventually(&format!("edit {n}"), PATIENCE, || async {
+            let reply = scene.send(&request()).await?;
+            ensure!(reply.header("x-edit") == Some(&*n.to_string()), "{:?}", reply.headers);
+            anyhow::Ok(())
+        })
+        .await
+    };
+    scene.config.write("v.yaml", edit(0))?;
+    arrived(0).await?;
+    let load = Load::start(&scene.client(), &request(), 3);
+    for n in 1..=20 {
+        scene.config.write("v.yaml", edit(n))?;
+        arrived(n).await?;
+        let reply = scene.send(&Request::get(&format!("/other{n}")).host("v.test")).await?;
+        assert_eq!((reply.status, reply.upstream()), (200, if n % 2 == 0 { "b" } else { "a" }));
+    }
+    load.stop_unharmed().await?;
+    assert_eq!(scene.envoy.admin().stat("listener_manager.listener_modified").await?, 0);
+    scene.nothing_refused().await
+}
+
+#[tokio::test]
+async fn a_service_is_renamed_under_load() -> Result<()> {
+    let upstream = Upstream::http("a").await?;
+    let named = |name: &str| service(name, "http", &[&upstream]) + &route_all("v", "v.test", name);
+    let scene = Scene::start("").await?;
+    scene.config.write("s.yaml", named("n0"))?;
+    scene.answered_by("a", &request()).await?;
+    let load = Load::start(&scene.client(), &request(), 3);
+    for n in 1..=5 {
+        // In one step: the old one is gone at the same moment as the route moves.
+        scene.config.write("s.yaml", named(&format!("n{n}")))?;
+        endpoints(&scene, &format!("n{n}"), &[&upstream]).await?;
+        load.more(20).await?;
+    }
+    eventually("the old clusters to be gone", PATIENCE, || async {
+        let page = scene.envoy.admin().get("/clusters").await?;
+        ensure!(!page.contains(&cluster("n0")) && !page.contains(&cluster("n4")), "{page}");
+        anyhow::Ok(())
+    })
+    .await?;
+    load.more(20).await?;
+    load.stop_unharmed().await?;
+    scene.nothing_refused().await
+}
+
+/// Responses that mizzen has sent since its start, by type.
+async fn pushes(scene: &Scene) -> Result<BTreeMap<String, u64>> {
+    let text = scene.mizzen.metrics().await?;
+    let pushed = |line: &str| {
+        let (kind, count) = line.strip_prefix("pilot_xds_pushes{type=\"")?.split_once("\"} ")?;
+        Some((kind.to_owned(), count.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(pushed).filter(|(_, count)| *count > 0).collect())
+}
+
+/// Waits until mizzen tells of exactly these numbers of responses.
+async fn pushed(scene: &Scene, expected: &[(&str, u64)]) -> Result<()> {
+    let expected: BTreeMap<_, _> = expected.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+    eventually(&format!("responses {expected:?}"), Duration::from_secs(10), || async {
+        let now = pushes(scene).await?;
+        ensure!(now == expected, "{now:?}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+/// A subscription to everything is always answered, with nothing when nothing has changed.
+const WILDCARDS: [(&str, u64); 2] = [("cds", 1), ("lds", 1)];
+
+/// Demands that Envoy was sent no cluster and no listener since it had logged this much.
+fn no_cluster_resent(scene: &Scene, said: &str) {
+    let log = scene.envoy.log();
+    let since = log.strip_prefix(said).expect("a log only grows");
+    let answers: Vec<_> = since.lines().filter(|l| l.contains("cds: response indicates")).collect();
+    assert!(!answers.is_empty() && answers.iter().all(|l| l.contains("indicates 0 added/updated")), "{answers:?}");
+    assert!(!since.contains("lds: add/update"), "{since}");
+}
+
+#[tokio::test]
+async fn a_killed_control_plane_comes_back_and_resends_nothing() -> Result<()> {
+    let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
+    let mut scene = Scene::start(&service("other", "http", &[&b])).await?;
+    scene.config.write("s.yaml", service("a", "http", &[&a]))?;
+    scene.config.write("v.yaml", route_all("v", "v.test", "a"))?;
+    scene.answered_by("a", &request()).await?;
+    let load = Load::start(&scene.client(), &request(), 3);
+    load.more(20).await?;
+    let said = scene.envoy.log();
+    scene.mizzen.kill();
+    load.more(50).await?;
+    scene.mizzen.restart().await?;
+    // A change is the proof that the stream is back and was served in full: nothing else comes before it.
+    scene.config.write("s.yaml", service("a", "http", &[&a, &b]))?;
+    endpoints(&scene, "a", &[&a, &b]).await?;
+    pushed(&scene, &[WILDCARDS[0], ("eds", 1), WILDCARDS[1]]).await?;
+    no_cluster_resent(&scene, &said);
+
+    // What changes meanwhile, and only that, comes at the reconnect.
+    scene.mizzen.kill();
+    scene.config.write("v.yaml", route_all("v", "v.test", "other"))?;
+    load.more(50).await?;
+    scene.mizzen.restart().await?;
+    scene.answered_by("b", &request()).await?;
+    pushed(&scene, &[WILDCARDS[0], WILDCARDS[1], ("rds", 1)]).await?;
+    no_cluster_resent(&scene, &said);
+
+    // So does what is gone.
+    scene.mizzen.kill();
+    scene.config.remove("s.yaml")?;
+    scene.mizzen.restart().await?;
+    eventually("the cluster to be gone", PATIENCE, || async {
+        let page = scene.envoy.admin().get("/clusters").await?;
+        ensure!(!page.contains(&cluster("a")), "it is there");
+        anyhow::Ok(())
+    })
+    .await?;
+    load.stop_unharmed().await?;
+    scene.nothing_refused().await
+}
+
+/// A DestinationRule for service `a`.
+fn rule(connections: u64) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: a, namespace: default}}\nspec:\n  \
+         host: a\n  trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: {connections}}}}}}}\n"
+    )
+}
+
+/// Waits until the cluster of `a` is in service with this number, and nothing warms.
+async fn in_service(scene: &Scene, connections: u64) -> Result<()> {
+    let name = cluster("a");
+    eventually(&format!("maxConnections {connections}"), PATIENCE, || async {
+        let dump = scene.envoy.admin().config_of("ClustersConfigDump").await?;
+        let active = dump["dynamic_active_clusters"].as_array().cloned().unwrap_or_default();
+        let found = active.iter().map(|c| &c["cluster"]).find(|c| c["name"] == *name);
+        let limits = found.map(|c| c["circuit_breakers"]["thresholds"][0]["max_connections"].clone());
+        ensure!(limits == Some(connections.into()), "{limits:?}, warming: {}", dump["dynamic_warming_clusters"]);
+        anyhow::Ok(())
+    })
+    .await?;
+    scene.envoy.wait_warm(PATIENCE).await
+}
+
+#[tokio::test]
+async fn a_changed_cluster_gets_its_endpoints_again() -> Result<()> {
+    let a = Upstream::http("a").await?;
+    let mut scene = Scene::start(&(service("a", "http", &[&a]) + &route_all("v", "v.test", "a"))).await?;
+    scene.answered_by("a", &request()).await?;
+    let load = Load::start(&scene.client(), &request(), 2);
+    for n in 1000..1010 {
+        scene.config.write("rule.yaml", rule(n))?;
+        in_service(&scene, n).await?;
+    }
+    // Changed while nobody could be told.
+    scene.mizzen.kill();
+    scene.config.write("rule.yaml", rule(2000))?;
+    scene.mizzen.restart().await?;
+    in_service(&scene, 2000).await?;
+    scene.config.remove("rule.yaml")?;
+    in_service(&scene, u64::from(u32::MAX)).await?;
+    load.stop_unharmed().await?;
+    scene.nothing_refused().await
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_between_a_cluster_and_its_endpoints_is_made_good() -> Result<()> {
+    let a = Upstream::http("a").await?;
+    let scene = Scene::start(&(service("a", "http", &[&a]) + &route_all("v", "v.test", "a"))).await?;
+    scene.answered_by("a", &request()).await?;
+    let load = Load::start(&scene.client(), &request(), 1);
+    for n in 0..12 {
+        scene.config.write("rule.yaml", rule(3000 + n))?;
+        // Not a wait for anything: the cut falls at another point of the exchange each time.
+        tokio::time::sleep(Duration::from_millis(n * 7)).await;
+        scene.link.cut();
+        scene.link.mend();
+        in_service(&scene, 3000 + n).await?;
+    }
+    load.stop_unharmed().await?;
+    scene.nothing_refused().await
+}
