@@ -187,8 +187,14 @@ impl Worker {
                 round.absorb(self.db.settle());
             }
             let concerned = self.publish(&round);
-            for (proxy, reply) in arrivals {
-                self.attach(proxy, round.generation, reply);
+            if !arrivals.is_empty() {
+                for (proxy, reply) in arrivals {
+                    self.attach(proxy, round.generation, reply);
+                }
+                // What only these proxies have was made just now: tell of its problems with this round.
+                let settled = self.db.settle();
+                self.publish(&settled);
+                round.absorb(settled);
             }
             (self.observer)(&Report {
                 generation: round.generation,

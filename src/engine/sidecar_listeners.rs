@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     model::{
-        Age, Host, IpFamilies, Labels, Namespace, ProtocolClass, VirtualService, destination_rule::host_patterns,
-        envoy_filter::PatchContext, mesh::OutboundPolicy, proxy::InterceptionMode, service::EndpointAddress,
-        sidecar::EgressListener, virtual_service::GatewayName,
+        Age, Host, IpFamilies, Labels, Namespace, ObjectRef, Problem, ProtocolClass, VirtualService,
+        destination_rule::host_patterns, envoy_filter::PatchContext, mesh::OutboundPolicy, proxy::InterceptionMode,
+        service::EndpointAddress, sidecar::EgressListener, virtual_service::GatewayName,
     },
     snapshot::{Name, Slot},
     translate::{
@@ -27,7 +27,6 @@ use crate::{
         l4::{self, L4Cluster, L4Site},
         listeners::{
             ListenerOutput,
-            http_proxy::http_proxy,
             sidecar_outbound::{
                 Contribution, ListenerKey, Place, PortOfService, SidecarInput, contribute, outbound_listener,
             },
@@ -336,7 +335,7 @@ impl OutboundListener {
 
 /// What every HTTP port of a number contributes.
 fn shared_contribution(of: &ContributingPort, key: &ListenerKey) -> Option<Arc<Contribution>> {
-    use crate::model::{ObjectRef, Protocol};
+    use crate::model::Protocol;
     const HTTP: [Protocol; 5] =
         [Protocol::Http, Protocol::Http2, Protocol::HttpProxy, Protocol::Grpc, Protocol::GrpcWeb];
     let protocol = HTTP.into_iter().find(|p| *of.host == format!("*{p:?}"))?;
@@ -345,7 +344,7 @@ fn shared_contribution(of: &ContributingPort, key: &ListenerKey) -> Option<Arc<C
     Some(Arc::new(Contribution { object, protocol, route, tcp: Vec::new() }))
 }
 
-/// The virtual listeners and the forward proxy's.
+/// The virtual listeners.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct VirtualListeners(Arc<ListenerFacts>);
 
@@ -362,8 +361,13 @@ impl Query for VirtualListeners {
             deny_all: facts.deny_all,
             patch: &unpatched,
         };
-        let outbound = [virtual_outbound(&input, facts.interception), http_proxy(mesh.proxy_http_port, &input)];
-        let outbound = outbound.into_iter().flatten().map(|l| (l, PatchContext::SidecarOutbound));
+        if mesh.proxy_http_port != 0 {
+            let object = ObjectRef::new("ConfigMap", &mesh.root_namespace, "istio");
+            let reason = "not honoured yet: there is no forward proxy listener".to_owned();
+            cx.problem(Problem { object, field: "data.mesh.proxyHttpPort".to_owned(), reason });
+        }
+        let outbound =
+            virtual_outbound(&input, facts.interception).into_iter().map(|l| (l, PatchContext::SidecarOutbound));
         let inbound = virtual_inbound(&inbound).into_iter().map(|l| (l, PatchContext::SidecarInbound));
         let items = outbound.chain(inbound).map(|(mut listener, context): (ListenerOutput, _)| {
             listener.patch(&facts.filters, context, None);
