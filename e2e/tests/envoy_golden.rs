@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, stream};
-use mizzen::snapshot::ResourceType;
+use mizzen::{cli::offline::Translation, snapshot::ResourceType};
 use mizzen_e2e::{ConfigDir, Envoy, EnvoyOptions, GoldenCase, Mizzen, MizzenOptions, PATIENCE, eventually};
 use serde_json::Value;
 
@@ -15,9 +15,7 @@ const AT_ONCE: usize = 3;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envoy_accepts_every_golden_case() -> Result<()> {
     let cases = GoldenCase::all()?;
-    let wanted = std::env::var("MIZZEN_CASE").unwrap_or_default();
-    let chosen = cases.into_iter().filter(|c| c.name.contains(&wanted));
-    let loads = stream::iter(chosen).map(|case| async move { (load(&case).await, case.name) });
+    let loads = stream::iter(cases).map(|case| async move { (load(&case).await, case.name) });
     let results: Vec<_> = loads.buffer_unordered(AT_ONCE).collect().await;
     let failures: Vec<String> =
         results.into_iter().filter_map(|(r, name)| r.err().map(|e| format!("{name}: {e:#}"))).collect();
@@ -28,7 +26,11 @@ async fn envoy_accepts_every_golden_case() -> Result<()> {
 }
 
 async fn load(case: &GoldenCase) -> Result<()> {
-    let snapshot = case.translate()?.snapshot;
+    let translation = case.translate()?;
+    if needs_agent(&translation)? {
+        return Ok(());
+    }
+    let snapshot = translation.snapshot;
     let dir = ConfigDir::new()?;
     dir.write("in.yaml", &case.input)?;
     let mizzen = Mizzen::start(MizzenOptions::files(dir.path())).await?;
@@ -50,6 +52,12 @@ async fn load(case: &GoldenCase) -> Result<()> {
         nothing_is_refused(&envoy, &mizzen).await
     };
     loaded.await.with_context(|| format!("Envoy says:\n{}", interesting(&envoy.log())))
+}
+
+/// Whether certificates come from Istio's agent beside the proxy, for which Envoy waits before it listens: such a case
+/// cannot be loaded without an agent.
+fn needs_agent(translation: &Translation) -> Result<bool> {
+    Ok(GoldenCase::outputs(translation)?.values().any(|text| text.contains("cluster_name: sds-grpc")))
 }
 
 /// Waits until what Envoy has in service bears exactly these names.

@@ -76,7 +76,7 @@ fn clusters_have_their_assignments_and_names() {
     assert_eq!(found(vec![cluster("c")]), ["cds c: MissingEndpoints: c"]);
     let (t, mut renamed) = cluster("c");
     renamed.name = "d".into();
-    assert_eq!(found(vec![(t, renamed)]), ["cds c: MissingEndpoints: c", "cds d: Misnamed: c"]);
+    assert_eq!(found(vec![(t, renamed)]), ["cds d: Misnamed: c", "cds c: MissingEndpoints: c"]);
 }
 
 #[test]
