@@ -53,4 +53,4 @@ bench *args:
 
 # Rewrites the golden files with what the code gives now. Review the difference.
 bless:
-    MIZZEN_BLESS=1 cargo test --locked -p mizzen-e2e --test golden
+    MIZZEN_BLESS=1 cargo test --locked --workspace --test golden

@@ -6,6 +6,7 @@ pub mod crds;
 mod discovery;
 pub mod http;
 mod log_args;
+pub mod offline;
 mod standalone;
 mod translate;
 mod values;
@@ -76,7 +77,7 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<()> {
     match command {
         Command::Discovery(args) => block_on(discovery::run(*args, unknown_flags)),
         Command::Standalone(args) => block_on(standalone::run(args)),
-        Command::Translate(args) => core::translate(&args, &mut io::stdout().lock()),
+        Command::Translate(args) => offline::run(&args, &mut io::stdout().lock()),
         Command::Crds(args) => args.run(),
         Command::Version(args) => Ok(io::stdout().write_all(version::text(&args)?.as_bytes())?),
         Command::Completion { shell } => {

@@ -8,6 +8,7 @@ pub mod filters;
 pub(crate) mod fixtures;
 pub mod json;
 pub mod l4;
+pub mod lint;
 pub mod listeners;
 pub mod routes;
 pub mod secrets;

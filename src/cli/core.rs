@@ -4,7 +4,6 @@ mod attach;
 mod debug;
 mod feedback;
 mod intake;
-mod offline;
 mod secrets;
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +12,6 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::offline::translate;
 use self::{attach::Attach, debug::Debug, feedback::Refusals, intake::ToEngine, secrets::SecretPolicy};
 use super::control_plane::{Core, Parts, Settings, Source};
 use crate::{

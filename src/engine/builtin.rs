@@ -9,13 +9,13 @@ use super::{
     stage,
 };
 use crate::{
-    model::{IpFamilies, ProxyKind},
+    model::IpFamilies,
     translate::clusters::{black_hole, inbound_passthrough, passthrough},
 };
 
-/// The built-in clusters of a kind of proxies.
+/// The built-in clusters of gateways (`None`), or of sidecars with these IP families.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct BuiltinClusters(pub(super) ProxyKind, pub(super) IpFamilies);
+pub(super) struct BuiltinClusters(pub(super) Option<IpFamilies>);
 
 impl Query for BuiltinClusters {
     type Value = OwnPart;
@@ -23,8 +23,10 @@ impl Query for BuiltinClusters {
     fn run(&self, cx: &mut Cx<'_, Self>) -> OwnPart {
         let mesh = mesh(cx);
         let clusters = match self.0 {
-            ProxyKind::Router => vec![black_hole(&mesh)],
-            ProxyKind::Sidecar => vec![black_hole(&mesh), passthrough(&mesh), inbound_passthrough(&mesh, self.1)],
+            None => vec![black_hole(&mesh)],
+            Some(families) => {
+                vec![black_hole(&mesh), passthrough(&mesh), inbound_passthrough(&mesh, families)]
+            }
         };
         let items = clusters.into_iter().map(|cluster| {
             let resource = cluster.resource();

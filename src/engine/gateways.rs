@@ -12,7 +12,7 @@ use super::{
     filters::patches_for,
     gateway_routes::{GatewayRoute, tcp_routes},
     graph::{Cx, Query},
-    index::{GatewaySelectors, GatewaysBySelector, PoliciesIn, ServicesIn},
+    index::{GatewaySelectors, GatewaysBySelector, PoliciesIn, RuleSecrets, ServicesIn},
     inputs::{Gateways, NamespacedName, Policies},
     own::OwnPart,
     services::mesh,
@@ -197,7 +197,7 @@ impl Query for GatewayRoutes {
     }
 }
 
-/// The secrets that the servers of a class name.
+/// The secrets that the servers of a class name, and those of its namespace that DestinationRules name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct GatewaySecrets(pub(super) Arc<RouterClass>);
 
@@ -208,7 +208,8 @@ impl Query for GatewaySecrets {
         let merged = cx.get(&MergedGateways(self.0.clone()));
         let servers = merged.listeners.iter().flat_map(|l| &l.servers);
         let needs = servers.filter_map(|s| s.server().tls.as_ref()).flat_map(tls_context::secrets);
-        let names: BTreeSet<Name> = needs.map(|n| n.resource).collect();
+        let mut names: BTreeSet<Name> = needs.map(|n| n.resource).collect();
+        names.extend(cx.set(&RuleSecrets(())).iter().cloned());
         let items = names.into_iter().map(|name| {
             let item = cx.get(&SecretItem { namespace: self.0.namespace.clone(), name: name.clone() });
             (name, item)

@@ -10,8 +10,12 @@ use super::{
     },
     stage,
 };
-use crate::model::{
-    Age, DestinationRule, Host, Labels, Namespace, ObjectRef, service::Registry, virtual_service::GatewayName,
+use crate::{
+    model::{
+        Age, DestinationRule, Host, Labels, Namespace, ObjectRef, destination_rule::PolicyBlocks, service::Registry,
+        virtual_service::GatewayName,
+    },
+    translate::clusters,
 };
 
 macro_rules! index {
@@ -60,6 +64,8 @@ index! {
     FiltersIn(Namespace) of NamespacedName;
     /// Policies of a namespace.
     PoliciesIn(Namespace) of ObjectRef;
+    /// Secrets that DestinationRules name, by resource name.
+    RuleSecrets(()) of Arc<str>;
     /// Keys of proxy labels that any configuration looks at.
     LabelKeys(()) of Arc<str>;
 }
@@ -124,6 +130,10 @@ emitters! {
         let selector = rule.workload_selector.iter().flat_map(|s| s.keys().map(String::as_str));
         selector.chain(failover_label_keys(&rule)).map(|k| (LabelKeys(()), k.into())).collect()
     };
+    DestinationRules => IndexRuleSecrets: RuleSecrets |key, rule, cx| {
+        let policies = blocks(&rule).filter_map(|b| b.tls.as_deref());
+        policies.flat_map(clusters::secrets).map(|name| (RuleSecrets(()), name)).collect()
+    };
     VirtualServices => IndexMeshRoute: MeshRoutesByHost |key, vs, cx| {
         let mesh = vs.gateways.contains(&GatewayName::Mesh);
         let hosts = vs.hosts.iter().filter(|_| mesh);
@@ -172,9 +182,13 @@ impl Emit for ReportFindings {
 
 /// The labels of the proxy that `failoverPriority` compares (translation §4.4).
 fn failover_label_keys(rule: &DestinationRule) -> impl Iterator<Item = &str> {
+    let localities = blocks(rule).filter_map(|b| b.load_balancer.as_deref()?.locality.as_ref());
+    localities.flat_map(|l| l.failover_priority.iter().map(|key| key.split('=').next().unwrap_or_default()))
+}
+
+/// All policies of a rule: of the service, its subsets, and their ports.
+fn blocks(rule: &DestinationRule) -> impl Iterator<Item = &PolicyBlocks> {
     let subsets = rule.subsets.iter().filter_map(|s| s.policy.as_deref());
     let policies = rule.policy.as_deref().into_iter().chain(subsets);
-    let blocks = policies.flat_map(|p| std::iter::once(&p.blocks).chain(p.ports.iter().map(|(_, b)| b)));
-    let localities = blocks.filter_map(|b| b.load_balancer.as_deref()?.locality.as_ref());
-    localities.flat_map(|l| l.failover_priority.iter().map(|key| key.split('=').next().unwrap_or_default()))
+    policies.flat_map(|p| std::iter::once(&p.blocks).chain(p.ports.iter().map(|(_, b)| b)))
 }

@@ -26,7 +26,7 @@ enum Part {
     /// Clusters or assignments that it shares by scope and facets.
     Clusters(ClusterLayer, ClientFacts),
     /// The clusters that every proxy of its kind has.
-    Builtin(ProxyKind, IpFamilies),
+    Builtin(BuiltinClusters),
     /// What gateways of its class have.
     Router(Arc<RouterClass>),
     /// Listeners of sidecars.
@@ -58,7 +58,11 @@ impl Query for Enrol {
             Some((scope, _)) => vec![Scope::Sidecar(scope.clone())],
             None => vec![Scope::Namespace(proxy.namespace.clone()), Scope::Mesh],
         };
-        parts[ResourceType::Cluster].push(Part::Builtin(proxy.kind, IpFamilies::of(&proxy.ips)));
+        let builtin = BuiltinClusters(match proxy.kind {
+            ProxyKind::Router => None,
+            ProxyKind::Sidecar => Some(IpFamilies::of(&proxy.ips)),
+        });
+        parts[ResourceType::Cluster].push(Part::Builtin(builtin));
         for scope in &scopes {
             let shared = [(Family::Clusters, ResourceType::Cluster), (Family::Assignments, ResourceType::Endpoint)];
             for (family, t) in shared {
@@ -131,7 +135,7 @@ impl Query for Class {
             for part in parts {
                 match part {
                     Part::Clusters(layer, client) => states.push(cx.part(layer, client)),
-                    Part::Builtin(kind, families) => states.push(cx.get(&BuiltinClusters(*kind, *families)).0),
+                    Part::Builtin(clusters) => states.push(cx.get(clusters).0),
                     Part::Router(class) => states.extend(class.own_part(cx, t).map(|p| p.0)),
                     Part::SidecarListeners(scopes, facts) => states.extend(sidecar_listeners::parts(cx, scopes, facts)),
                     Part::SidecarRoutes(scopes, facts) => states.extend(sidecar_routes::parts(cx, scopes, facts)),

@@ -1,13 +1,19 @@
 //! Clusters that every proxy has: where unknown traffic goes (translation §0).
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use envoy_types::pb::envoy::config::{
     cluster::v3::{
         Cluster,
         cluster::{ClusterDiscoveryType, DiscoveryType, LbPolicy},
     },
-    core::v3::{BindConfig, HttpProtocolOptions as CommonOptions, SocketAddress},
+    core::v3::{
+        BindConfig, ExtraSourceAddress, HttpProtocolOptions as CommonOptions, SocketAddress,
+        socket_address::PortSpecifier,
+    },
 };
 
 use super::{BuiltCluster, connection_pool, convert::duration, http_protocol::HttpProtocol, naming};
@@ -20,13 +26,12 @@ use crate::{
 pub const BLACK_HOLE: &str = "BlackHoleCluster";
 /// Traffic to the address that the client meant; sidecars only.
 pub const PASSTHROUGH: &str = "PassthroughCluster";
-
 /// Traffic to the workload itself, whatever the port; sidecars only.
 pub const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
 
-/// Where connections to the workload come from: redirection does not catch these (contract §6.5).
-const INBOUND_SOURCE_V4: &str = "127.0.0.6";
-const INBOUND_SOURCE_V6: &str = "::6";
+/// From where a sidecar connects to its workload: the redirection lets connections from here through (translation §3.3).
+const INBOUND_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
+const INBOUND_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6));
 
 /// Connections to unknown servers are not kept longer.
 const PASSTHROUGH_IDLE: Duration = Duration::from_secs(300);
@@ -42,29 +47,39 @@ pub fn black_hole(mesh: &MeshConfig) -> BuiltCluster {
 /// The cluster of original destinations, with the mesh's default connection pool.
 #[must_use]
 pub fn passthrough(mesh: &MeshConfig) -> BuiltCluster {
-    let mut cluster = named(PASSTHROUGH, DiscoveryType::OriginalDst, LbPolicy::ClusterProvided);
+    original_destination(PASSTHROUGH, mesh)
+}
+
+/// The same for traffic to the workload: it comes from an address that is not redirected again.
+#[must_use]
+pub fn inbound_passthrough(mesh: &MeshConfig, families: IpFamilies) -> BuiltCluster {
+    let mut built = original_destination(INBOUND_PASSTHROUGH, mesh);
+    let sources = families.wildcards().iter().map(|ip| if ip.is_ipv4() { INBOUND_V4 } else { INBOUND_V6 });
+    let mut sources = sources.map(source_address);
+    let extra = |address| ExtraSourceAddress { address: Some(address), ..ExtraSourceAddress::default() };
+    built.cluster.upstream_bind_config = Some(BindConfig {
+        source_address: sources.next(),
+        extra_source_addresses: sources.map(extra).collect(),
+        ..BindConfig::default()
+    });
+    built
+}
+
+fn source_address(ip: IpAddr) -> SocketAddress {
+    SocketAddress {
+        address: ip.to_string(),
+        port_specifier: Some(PortSpecifier::PortValue(0)),
+        ..SocketAddress::default()
+    }
+}
+
+fn original_destination(name: &str, mesh: &MeshConfig) -> BuiltCluster {
+    let mut cluster = named(name, DiscoveryType::OriginalDst, LbPolicy::ClusterProvided);
     let blocks = PolicyBlocks { connection_pool: mesh.default_connection_pool.clone(), ..PolicyBlocks::default() };
     let mut http = HttpProtocol::default();
     http.use_downstream();
     *http.common() = CommonOptions { idle_timeout: Some(duration(PASSTHROUGH_IDLE)), ..CommonOptions::default() };
     connection_pool::apply(&mut cluster, &mut http, &EffectivePolicy { blocks, ..EffectivePolicy::default() }, mesh);
-    http.apply(&mut cluster);
-    BuiltCluster { cluster, refs: Refs::default() }
-}
-
-/// The cluster of the workload itself: connections go on to the address that they came to, from an address that
-/// traffic redirection leaves alone (translation §3.3).
-#[must_use]
-pub fn inbound_passthrough(mesh: &MeshConfig, families: IpFamilies) -> BuiltCluster {
-    let mut cluster = named(INBOUND_PASSTHROUGH, DiscoveryType::OriginalDst, LbPolicy::ClusterProvided);
-    cluster.connect_timeout = Some(duration(mesh.connect_timeout));
-    let source = if families.wildcard().is_ipv6() { INBOUND_SOURCE_V6 } else { INBOUND_SOURCE_V4 };
-    cluster.upstream_bind_config = Some(BindConfig {
-        source_address: Some(SocketAddress { address: source.to_owned(), ..SocketAddress::default() }),
-        ..BindConfig::default()
-    });
-    let mut http = HttpProtocol::default();
-    http.use_downstream();
     http.apply(&mut cluster);
     BuiltCluster { cluster, refs: Refs::default() }
 }

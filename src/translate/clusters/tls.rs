@@ -189,6 +189,18 @@ fn combined(verified: CertificateValidationContext, root: SdsSecretConfig) -> Va
     })
 }
 
+/// The secrets that a policy makes gateways ask for over ADS.
+#[must_use]
+pub fn secrets(tls: &ClientTls) -> Vec<Name> {
+    if tls.credential_name.is_empty() || !matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) {
+        return Vec::new();
+    }
+    let name = credential(&tls.credential_name);
+    let authorities = (!tls.insecure_skip_verify).then(|| format!("{name}{CA_SUFFIX}").into());
+    let own = (tls.mode == ClientTlsMode::Mutual).then(|| name.into());
+    own.into_iter().chain(authorities).collect()
+}
+
 /// The name of a credential as a resource; names without a scheme are Secrets of the proxy's namespace.
 fn credential(name: &str) -> String {
     if name.contains("://") { name.to_owned() } else { format!("kubernetes://{name}") }

@@ -20,15 +20,15 @@ use super::{
 };
 use crate::{
     model::{IpFamilies, MeshConfig, proxy::InterceptionMode},
-    translate::filters::{
-        self, HttpFilterNeeds, HttpFilterPatch, HttpFilterSite, access_log,
-        hcm::{self, HcmClass, HcmInput, RouteSource},
-        rbac,
+    translate::{
+        clusters::INBOUND_PASSTHROUGH as CLUSTER,
+        filters::{
+            self, HttpFilterNeeds, HttpFilterPatch, HttpFilterSite, access_log,
+            hcm::{self, HcmClass, HcmInput, RouteSource},
+            rbac,
+        },
     },
 };
-
-/// The cluster of the workload itself, whatever the port.
-const CLUSTER: &str = "InboundPassthroughCluster";
 
 /// What the listener is made of.
 #[derive(Clone, Copy)]

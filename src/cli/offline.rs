@@ -1,4 +1,4 @@
-//! `mizzen translate`: the same way through the house, without servers.
+//! The same way through the house, without servers: for `mizzen translate` and the golden tests.
 
 use std::{io::Write, sync::Arc};
 
@@ -17,17 +17,23 @@ use crate::{
     xds::node,
 };
 
-/// Writes what a proxy would be sent, and the problems of the objects as comments (YAML) or on standard error.
-///
-/// # Errors
-/// A file cannot be read, the proxy is unknown, or the output cannot be written.
-pub(in crate::cli) fn translate(args: &TranslateArgs, out: &mut impl Write) -> anyhow::Result<()> {
+/// What a proxy would be sent, and what is wrong with the objects.
+pub struct Translation {
+    /// All resources.
+    pub snapshot: Snapshot,
+    /// Problems of files and objects, as people read them.
+    pub problems: Vec<String>,
+}
+
+/// Translates what a source delivered, for one proxy.
+#[must_use]
+pub fn translate(deliveries: Vec<Delivery>, proxy: Proxy) -> Translation {
     let source = MeshSource { namespace: "istio-system".into(), name: "istio".into() };
     let reconcilers = Reconcilers::new(MeshConfig::default(), source);
     let mut offline = Offline::default();
     reconcilers.initial().apply(offline.db());
     let mut problems = Vec::new();
-    for delivery in args.read()? {
+    for delivery in deliveries {
         match delivery {
             Delivery::Apply(object) => reconcilers.apply(&object).apply(offline.db()),
             Delivery::Delete(object) => reconcilers.delete(&object).apply(offline.db()),
@@ -36,12 +42,22 @@ pub(in crate::cli) fn translate(args: &TranslateArgs, out: &mut impl Write) -> a
             Delivery::ProblemGone(_) => {}
         }
     }
-    let (snapshot, found) = offline.snapshot(Arc::new(proxy(&args.proxy)?));
+    let (snapshot, found) = offline.snapshot(Arc::new(proxy));
     problems.extend(found.iter().map(ToString::to_string));
-    let value = to_json(&snapshot)?;
+    Translation { snapshot, problems }
+}
+
+/// Writes what a proxy would be sent, and the problems of the objects as comments (YAML) or on standard error.
+///
+/// # Errors
+/// A file cannot be read, the proxy is unknown, or the output cannot be written.
+pub(super) fn run(args: &TranslateArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let translation = translate(args.read()?, proxy(&args.proxy)?);
+    let problems = &translation.problems;
+    let value = translation.to_json()?;
     match args.output {
         Format::Yaml => {
-            for problem in &problems {
+            for problem in problems {
                 writeln!(out, "# problem: {problem}")?;
             }
             serde_yaml_ng::to_writer(out, &value)?;
@@ -55,8 +71,11 @@ pub(in crate::cli) fn translate(args: &TranslateArgs, out: &mut impl Write) -> a
     Ok(())
 }
 
-/// A proxy by its node id, or a typical one of a kind.
-fn proxy(text: &str) -> anyhow::Result<Proxy> {
+/// A proxy by its node id, or a typical one of a kind: `router` or `sidecar`.
+///
+/// # Errors
+/// The text is neither.
+pub fn proxy(text: &str) -> anyhow::Result<Proxy> {
     let (id, labels) = match text {
         "router" => ("router~10.0.0.1~gateway.istio-system~istio-system.svc.cluster.local", true),
         "sidecar" => ("sidecar~10.0.0.1~workload.default~default.svc.cluster.local", false),
@@ -73,22 +92,27 @@ fn proxy(text: &str) -> anyhow::Result<Proxy> {
     Ok(proxy)
 }
 
-/// All resources by type, keys of secrets redacted.
-fn to_json(snapshot: &Snapshot) -> anyhow::Result<Value> {
-    let mut all = Map::new();
-    for t in ResourceType::ALL {
-        let mut resources = Vec::new();
-        for (name, resource) in snapshot.views[t].resources() {
-            let made = message_to_json(t.message_name(), &resource.body_bytes());
-            let mut value = made.with_context(|| format!("{} {name} cannot be read back", t.short_name()))?;
-            redact(&mut value);
-            resources.push(value);
+impl Translation {
+    /// All resources by type (`clusters`, `endpoints`, …), keys of secrets redacted.
+    ///
+    /// # Errors
+    /// A resource is no message of its type.
+    pub fn to_json(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut all = Map::new();
+        for t in ResourceType::ALL {
+            let mut resources = Vec::new();
+            for (name, resource) in self.snapshot.views[t].resources() {
+                let made = message_to_json(t.message_name(), &resource.body_bytes());
+                let mut value = made.with_context(|| format!("{} {name} cannot be read back", t.short_name()))?;
+                redact(&mut value);
+                resources.push(value);
+            }
+            if !resources.is_empty() {
+                all.insert(section(t).to_owned(), Value::Array(resources));
+            }
         }
-        if !resources.is_empty() {
-            all.insert(section(t).to_owned(), Value::Array(resources));
-        }
+        Ok(all)
     }
-    Ok(Value::Object(all))
 }
 
 const fn section(t: ResourceType) -> &'static str {

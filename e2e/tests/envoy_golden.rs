@@ -1,0 +1,93 @@
+//! Every golden case is accepted by a real Envoy: nothing is refused, nothing warms for ever, and what is in service
+//! is what the case says.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail, ensure};
+use futures::{StreamExt, stream};
+use mizzen::{cli::offline::Translation, snapshot::ResourceType};
+use mizzen_e2e::{ConfigDir, Envoy, EnvoyOptions, GoldenCase, Mizzen, MizzenOptions, PATIENCE, eventually};
+use serde_json::Value;
+
+/// Each case is two processes.
+const AT_ONCE: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_accepts_every_golden_case() -> Result<()> {
+    let cases = GoldenCase::all()?;
+    let loads = stream::iter(cases).map(|case| async move { (load(&case).await, case.name) });
+    let results: Vec<_> = loads.buffer_unordered(AT_ONCE).collect().await;
+    let failures: Vec<String> =
+        results.into_iter().filter_map(|(r, name)| r.err().map(|e| format!("{name}: {e:#}"))).collect();
+    if !failures.is_empty() {
+        bail!("{} cases:\n{}", failures.len(), failures.join("\n"));
+    }
+    Ok(())
+}
+
+async fn load(case: &GoldenCase) -> Result<()> {
+    let translation = case.translate()?;
+    if needs_agent(&translation)? {
+        return Ok(());
+    }
+    let snapshot = translation.snapshot;
+    let dir = ConfigDir::new()?;
+    dir.write("in.yaml", &case.input)?;
+    let mizzen = Mizzen::start(MizzenOptions::files(dir.path())).await?;
+    let mut envoy = Envoy::start(&EnvoyOptions::dynamic(case.node.clone(), mizzen.grpc())).await?;
+    let names = |t: ResourceType| snapshot.views[t].resources().keys().map(ToString::to_string).collect();
+    let loaded = async {
+        envoy.wait_ready(PATIENCE).await?;
+        envoy.wait_warm(PATIENCE).await?;
+        in_service(
+            &envoy,
+            "ClustersConfigDump",
+            "/dynamic_active_clusters",
+            "/cluster/name",
+            &names(ResourceType::Cluster),
+        )
+        .await?;
+        let at = "/active_state/listener/name";
+        in_service(&envoy, "ListenersConfigDump", "/dynamic_listeners", at, &names(ResourceType::Listener)).await?;
+        nothing_is_refused(&envoy, &mizzen).await
+    };
+    loaded.await.with_context(|| format!("Envoy says:\n{}", interesting(&envoy.log())))
+}
+
+/// Whether certificates come from Istio's agent beside the proxy, for which Envoy waits before it listens: such a case
+/// cannot be loaded without an agent.
+fn needs_agent(translation: &Translation) -> Result<bool> {
+    Ok(GoldenCase::outputs(translation)?.values().any(|text| text.contains("cluster_name: sds-grpc")))
+}
+
+/// Waits until what Envoy has in service bears exactly these names.
+async fn in_service(envoy: &Envoy, dump: &str, list: &str, name: &str, expected: &BTreeSet<String>) -> Result<()> {
+    eventually(dump, PATIENCE, || async {
+        let config = envoy.admin().config_of(dump).await?;
+        let entries = config.pointer(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let names = entries.iter().filter_map(|e| e.pointer(name)?.as_str().map(str::to_owned));
+        let actual: BTreeSet<String> = names.collect();
+        let more: Vec<_> = actual.difference(expected).collect();
+        let less: Vec<_> = expected.difference(&actual).collect();
+        ensure!(more.is_empty() && less.is_empty(), "not in service: {less:?}; not in the golden files: {more:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn nothing_is_refused(envoy: &Envoy, mizzen: &Mizzen) -> Result<()> {
+    let stats = envoy.admin().stats("update_rejected$").await?;
+    let refused: Vec<_> = stats.iter().filter(|(_, count)| **count > 0).collect();
+    ensure!(refused.is_empty(), "Envoy refused: {refused:?}");
+    let metrics = mizzen.metrics().await?;
+    let refused = metrics.lines().filter(|l| l.starts_with("pilot_total_xds_rejects") && !l.ends_with(" 0"));
+    let refused: Vec<_> = refused.collect();
+    ensure!(refused.is_empty(), "mizzen counts refusals: {refused:?}");
+    Ok(())
+}
+
+/// The lines of a log that tell of trouble with configuration.
+fn interesting(log: &str) -> String {
+    let lines = log.lines().filter(|l| l.contains("rejected") || l.contains("[error]") || l.contains("[critical]"));
+    lines.collect::<Vec<_>>().join("\n")
+}
