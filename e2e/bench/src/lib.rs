@@ -1,1 +1,3 @@
-//! What the benchmarks share.
+//! Benchmarks of mizzen. `benches/` measures pure parts; [`load`] measures a server.
+
+pub mod load;

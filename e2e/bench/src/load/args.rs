@@ -1,0 +1,123 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+/// Measures what changes cost a control plane: writes a configuration, starts the server, connects clients that
+/// speak delta ADS as Envoy does, changes files, and prints for every event how long it took until the last client
+/// had it, what it cost the server, and what was sent.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "load", version)]
+pub struct Args {
+    /// Services, spread over the namespaces.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub services: u32,
+    /// Endpoints of each service.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub endpoints: u32,
+    /// Namespaces.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=250))]
+    pub namespaces: u32,
+    /// Services that have a VirtualService; a tenth by default.
+    #[arg(long)]
+    pub virtual_services: Option<u32>,
+    /// Write a Pod for every endpoint.
+    #[arg(long)]
+    pub pods: bool,
+    /// Clients, spread over the namespaces.
+    #[arg(long, default_value_t = 1000, value_parser = parse_clients)]
+    pub clients: usize,
+    /// How many EndpointSlices the event with many of them changes.
+    #[arg(long, default_value_t = 100)]
+    pub slices: u32,
+    /// How often each event is repeated; the median of each figure is shown.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// The events, in this order, after all have connected; all by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub events: Vec<EventKind>,
+    /// The server's program.
+    #[arg(long, default_value = "target/release/mizzen")]
+    pub mizzen: PathBuf,
+    /// More arguments for the server, after `--`.
+    #[arg(last = true)]
+    pub server_args: Vec<String>,
+    /// Use a server that runs already at this address. It must read `--dir`.
+    #[arg(long, requires = "dir", conflicts_with = "mizzen")]
+    pub target: Option<SocketAddr>,
+    /// The process of the server at `--target`, to measure it.
+    #[arg(long, requires = "target")]
+    pub pid: Option<u32>,
+    /// Write the configuration into this directory, which must be empty or absent, and keep it.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Where the server's log goes; nowhere by default.
+    #[arg(long)]
+    pub server_log: Option<PathBuf>,
+    /// Give up waiting for an event after so many seconds.
+    #[arg(long, default_value = "120", value_parser = parse_seconds)]
+    pub patience: Duration,
+    /// An event has ended when nothing was received for so many milliseconds and the server is idle.
+    #[arg(long, default_value = "500", value_parser = parse_milliseconds)]
+    pub quiet: Duration,
+    /// The form of the report.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+impl Args {
+    /// How many services have a VirtualService.
+    #[must_use]
+    pub fn virtual_services(&self) -> u32 {
+        self.virtual_services.unwrap_or(self.services.div_ceil(10)).min(self.services)
+    }
+
+    /// The events to run.
+    #[must_use]
+    pub fn events(&self) -> Vec<EventKind> {
+        if self.events.is_empty() { EventKind::value_variants().to_vec() } else { self.events.clone() }
+    }
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EventKind {
+    /// An endpoint gets another address.
+    Endpoint,
+    /// An endpoint of each of many services gets another address.
+    Slices,
+    /// A route of a VirtualService changes.
+    VirtualService,
+    /// A Service appears, with endpoints.
+    Service,
+    /// Annotations change: nothing is to be sent.
+    Metadata,
+    /// All clients reconnect and say what they have: nothing is to be sent.
+    Reconnect,
+}
+
+/// The form of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A table.
+    Table,
+    /// An object with the settings and every round of every event.
+    Json,
+}
+
+fn parse_clients(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least one client is needed".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_secs).map_err(|e: std::num::ParseIntError| e.to_string())
+}
+
+fn parse_milliseconds(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_millis).map_err(|e: std::num::ParseIntError| e.to_string())
+}

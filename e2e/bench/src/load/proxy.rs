@@ -1,0 +1,261 @@
+//! A client's side of a delta ADS stream, as Envoy behaves: pure, without I/O.
+//!
+//! Envoy asks for all clusters, then for the endpoints of those that are discovered by EDS. Once it has these it asks
+//! for all listeners, then for the route configurations that these name. What a response makes it ask for goes out
+//! before the acknowledgement. After a reconnect it asks for everything at once and says what it has.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use envoy_types::pb::envoy::{config::core::v3::Node, service::discovery::v3::DeltaDiscoveryRequest};
+
+use super::{
+    names::{Dictionary, Id, Table},
+    wire::{Malformed, Resource, Response, Type, assignment_of, routes_of},
+};
+
+/// What a client waits for: resources that must be sent to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Goal {
+    /// Numbers goals, from 1.
+    pub(super) number: u64,
+    pub(super) wanted: Vec<(Type, Id)>,
+}
+
+/// What a client has of one type.
+#[derive(Debug, Default)]
+struct Held {
+    /// Whether it has asked on this stream or an earlier one.
+    asked: bool,
+    /// Whether there was a response.
+    answered: bool,
+    /// Versions by name.
+    versions: Table,
+    /// The names that it has asked for and not been told about.
+    missing: HashSet<Id>,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    node: Node,
+    held: [Held; 4],
+    /// Clusters that are discovered by EDS: the names under which they ask for endpoints.
+    assignments: Table,
+    /// Listeners that ask for route configurations, and for which.
+    routes: HashMap<Id, Box<[Id]>>,
+    subscribed_routes: BTreeSet<Id>,
+    /// The goal that it pursues, and what is still to come.
+    goal: u64,
+    remaining: HashSet<(Type, Id)>,
+}
+
+impl Proxy {
+    pub(super) fn new(node: Node) -> Self {
+        Self {
+            node,
+            held: Default::default(),
+            assignments: Table::default(),
+            routes: HashMap::new(),
+            subscribed_routes: BTreeSet::new(),
+            goal: 0,
+            remaining: HashSet::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.node.id
+    }
+
+    /// The requests that open a stream.
+    pub(super) fn open(&mut self, dictionary: &Dictionary) -> Vec<DeltaDiscoveryRequest> {
+        self.held[Type::Cluster as usize].asked = true;
+        let asked = Type::ALL.into_iter().filter(|t| self.held[*t as usize].asked);
+        let mut requests: Vec<_> = asked.map(|t| self.resume(t, dictionary)).collect();
+        requests[0].node = Some(self.node.clone());
+        requests
+    }
+
+    /// Asks for what it has asked for before, and says what it has.
+    fn resume(&self, t: Type, dictionary: &Dictionary) -> DeltaDiscoveryRequest {
+        let name = |id: Id| dictionary.names.text(id).to_string();
+        let versions = self.held[t as usize].versions.iter();
+        DeltaDiscoveryRequest {
+            resource_names_subscribe: match t {
+                Type::Cluster | Type::Listener => Vec::new(),
+                Type::Endpoint => self.assignments.iter().map(|(_, assignment)| name(assignment)).collect(),
+                Type::Route => self.subscribed_routes.iter().map(|id| name(*id)).collect(),
+            },
+            initial_resource_versions: versions
+                .map(|(id, version)| (name(id), dictionary.versions.text(version).to_string()))
+                .collect(),
+            ..request(t)
+        }
+    }
+
+    /// Takes a goal, unless it is the one that is pursued already.
+    pub(super) fn pursue(&mut self, goal: &Goal) {
+        if self.goal != goal.number {
+            self.goal = goal.number;
+            self.remaining = goal.wanted.iter().copied().collect();
+        }
+    }
+
+    /// Whether the goal is reached, and nothing that was asked for is missing.
+    pub(super) fn is_content(&self) -> bool {
+        let complete = |t: Type| !self.held[t as usize].asked || self.held[t as usize].missing.is_empty();
+        self.remaining.is_empty()
+            && [Type::Cluster, Type::Listener].into_iter().all(|t| self.held[t as usize].answered)
+            && Type::ALL.into_iter().all(complete)
+    }
+
+    /// Takes a response; returns what is to be said to it.
+    pub(super) fn receive(
+        &mut self,
+        response: &Response<'_>,
+        dictionary: &mut Dictionary,
+    ) -> Result<Vec<DeltaDiscoveryRequest>, Malformed> {
+        let t = Type::from_url(response.type_url).ok_or(Malformed("a type that was not asked for"))?;
+        self.held[t as usize].answered = true;
+        let mut asks = Asks::default();
+        for resource in &response.resources {
+            let name = dictionary.names.id(resource.name);
+            self.learn(t, name, dictionary.versions.id(resource.version));
+            self.follow(t, name, resource, dictionary, &mut asks)?;
+        }
+        for name in &response.removed {
+            self.forget(t, dictionary.names.id(name), &mut asks);
+        }
+        if t == Type::Listener {
+            self.subscribe_routes(&mut asks);
+        }
+        let mut requests = self.ask(&asks, dictionary);
+        requests.push(DeltaDiscoveryRequest { response_nonce: response.nonce.to_owned(), ..request(t) });
+        Ok(requests)
+    }
+
+    fn learn(&mut self, t: Type, name: Id, version: Id) {
+        let held = &mut self.held[t as usize];
+        held.versions.insert(name, version);
+        held.missing.remove(&name);
+        if held.missing.is_empty() {
+            // The set of a client that has all is not kept: there are thousands of clients.
+            held.missing = HashSet::new();
+        }
+        self.remaining.remove(&(t, name));
+    }
+
+    /// Finds out what a resource asks for.
+    fn follow(
+        &mut self,
+        t: Type,
+        name: Id,
+        resource: &Resource<'_>,
+        dictionary: &mut Dictionary,
+        asks: &mut Asks,
+    ) -> Result<(), Malformed> {
+        match t {
+            Type::Cluster => {
+                let assignment = assignment_of(resource)?.map(|text| dictionary.names.id(text));
+                self.replace_assignment(name, assignment, asks);
+            }
+            Type::Listener => {
+                let routes: Box<[Id]> = routes_of(resource)?.iter().map(|text| dictionary.names.id(text)).collect();
+                if routes.is_empty() {
+                    self.routes.remove(&name);
+                } else {
+                    self.routes.insert(name, routes);
+                }
+            }
+            Type::Endpoint | Type::Route => {}
+        }
+        Ok(())
+    }
+
+    /// A cluster that was sent warms until its endpoints are sent, even if it had them before.
+    fn replace_assignment(&mut self, cluster: Id, assignment: Option<Id>, asks: &mut Asks) {
+        let old = match assignment {
+            Some(new) => self.assignments.insert(cluster, new),
+            None => self.assignments.remove(cluster),
+        };
+        let missing = &mut self.held[Type::Endpoint as usize].missing;
+        missing.extend(assignment);
+        if old != assignment {
+            asks.more_endpoints.extend(assignment);
+            asks.less_endpoints.extend(old);
+        }
+    }
+
+    fn forget(&mut self, t: Type, name: Id, asks: &mut Asks) {
+        let held = &mut self.held[t as usize];
+        held.versions.remove(name);
+        held.missing.remove(&name);
+        match t {
+            Type::Cluster => {
+                if let Some(old) = self.assignments.remove(name) {
+                    asks.less_endpoints.push(old);
+                }
+            }
+            Type::Listener => drop(self.routes.remove(&name)),
+            Type::Endpoint | Type::Route => {}
+        }
+    }
+
+    fn subscribe_routes(&mut self, asks: &mut Asks) {
+        let wanted: BTreeSet<Id> = self.routes.values().flatten().copied().collect();
+        asks.more_routes.extend(wanted.difference(&self.subscribed_routes));
+        asks.less_routes.extend(self.subscribed_routes.difference(&wanted));
+        self.held[Type::Route as usize].missing.extend(&asks.more_routes);
+        self.subscribed_routes = wanted;
+    }
+
+    /// The requests that follow from a response.
+    fn ask(&mut self, asks: &Asks, dictionary: &Dictionary) -> Vec<DeltaDiscoveryRequest> {
+        let mut requests = Vec::new();
+        requests.extend(self.change(Type::Endpoint, &asks.more_endpoints, &asks.less_endpoints, dictionary));
+        requests.extend(self.change(Type::Route, &asks.more_routes, &asks.less_routes, dictionary));
+        let ready = self.held[Type::Endpoint as usize].missing.is_empty();
+        let listeners = &mut self.held[Type::Listener as usize];
+        if ready && !listeners.asked {
+            listeners.asked = true;
+            requests.push(request(Type::Listener));
+        }
+        requests
+    }
+
+    fn change(&mut self, t: Type, more: &[Id], less: &[Id], dictionary: &Dictionary) -> Option<DeltaDiscoveryRequest> {
+        if more.is_empty() && less.is_empty() {
+            return None;
+        }
+        let held = &mut self.held[t as usize];
+        held.asked = true;
+        for id in less {
+            held.versions.remove(*id);
+            held.missing.remove(id);
+        }
+        let texts = |ids: &[Id]| ids.iter().map(|id| dictionary.names.text(*id).to_string()).collect();
+        Some(DeltaDiscoveryRequest {
+            resource_names_subscribe: texts(more),
+            resource_names_unsubscribe: texts(less),
+            ..request(t)
+        })
+    }
+
+    /// How many resources of a type it has.
+    #[cfg(test)]
+    pub(super) fn count(&self, t: Type) -> usize {
+        self.held[t as usize].versions.iter().count()
+    }
+}
+
+/// What a response makes a client ask for, and no longer.
+#[derive(Default)]
+struct Asks {
+    more_endpoints: Vec<Id>,
+    less_endpoints: Vec<Id>,
+    more_routes: Vec<Id>,
+    less_routes: Vec<Id>,
+}
+
+fn request(t: Type) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest { type_url: t.url().to_owned(), ..DeltaDiscoveryRequest::default() }
+}

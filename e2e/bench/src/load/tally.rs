@@ -1,0 +1,85 @@
+//! What all clients have received.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use super::wire::{Response, Type};
+
+/// Counters that all clients share.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    bytes: AtomicU64,
+    responses: AtomicU64,
+    removed: AtomicU64,
+    resources: [AtomicU64; 4],
+    /// Streams that ended although nobody wanted it.
+    broken: AtomicU64,
+}
+
+/// The state of a [`Tally`], or the difference of two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Counts {
+    /// Of messages, with the five bytes that gRPC puts before each.
+    pub(super) bytes: u64,
+    pub(super) responses: u64,
+    pub(super) removed: u64,
+    pub(super) clusters: u64,
+    pub(super) endpoints: u64,
+    pub(super) listeners: u64,
+    pub(super) routes: u64,
+    pub(super) broken: u64,
+}
+
+impl Tally {
+    pub(super) fn count(&self, t: Type, response: &Response<'_>, length: usize) {
+        let add = |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
+        add(&self.bytes, length);
+        add(&self.responses, 1);
+        add(&self.removed, response.removed.len());
+        add(&self.resources[t as usize], response.resources.len());
+    }
+
+    pub(super) fn broken(&self) {
+        self.broken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let of = |t: Type| get(&self.resources[t as usize]);
+        Counts {
+            bytes: get(&self.bytes),
+            responses: get(&self.responses),
+            removed: get(&self.removed),
+            clusters: of(Type::Cluster),
+            endpoints: of(Type::Endpoint),
+            listeners: of(Type::Listener),
+            routes: of(Type::Route),
+            broken: get(&self.broken),
+        }
+    }
+}
+
+impl Counts {
+    /// Resources of the types in Envoy's order, and removals.
+    pub(super) const COLUMNS: [fn(&Self) -> u64; 5] =
+        [|c| c.clusters, |c| c.endpoints, |c| c.listeners, |c| c.routes, |c| c.removed];
+
+    pub(super) fn since(self, earlier: Self) -> Self {
+        Self {
+            bytes: self.bytes - earlier.bytes,
+            responses: self.responses - earlier.responses,
+            removed: self.removed - earlier.removed,
+            clusters: self.clusters - earlier.clusters,
+            endpoints: self.endpoints - earlier.endpoints,
+            listeners: self.listeners - earlier.listeners,
+            routes: self.routes - earlier.routes,
+            broken: self.broken - earlier.broken,
+        }
+    }
+
+    /// Resources of all types.
+    pub(super) fn resources(&self) -> u64 {
+        self.clusters + self.endpoints + self.listeners + self.routes
+    }
+}
