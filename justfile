@@ -49,7 +49,7 @@ fuzz target *args:
 
 # Benchmarks of conversion, translation and diff.
 bench *args:
-    cargo bench --locked -p mizzen-e2e {{args}}
+    cargo bench --locked -p mizzen-bench {{args}}
 
 # Rewrites the golden files with what the code gives now. Review the difference.
 bless:

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{
-        Endpoint, Namespace, Service,
+        Endpoint, Namespace, Problem, Service,
         service::{Registry, Resolution},
         workload::selects,
     },
@@ -36,10 +36,16 @@ impl Query for OfSlice {
             return Arc::default();
         };
         let surroundings = Surroundings::of(cx, &slice.namespace);
-        let cx = RefCell::new(cx);
-        let pod = |name: &str| cx.borrow_mut().input(&Pods(NamespacedName::new(&slice.namespace, name)));
-        let node = |name: &str| cx.borrow_mut().input(&Nodes(name.into()));
-        Arc::new(of_slice(&slice, &service, pod, node, &surroundings.context()))
+        let shared = RefCell::new(&mut *cx);
+        let pod = |name: &str| shared.borrow_mut().input(&Pods(NamespacedName::new(&slice.namespace, name)));
+        let node = |name: &str| shared.borrow_mut().input(&Nodes(name.into()));
+        let made = of_slice(&slice, &service, pod, node, &surroundings.context());
+        for pod in &made.unknown_pods {
+            let reason = format!("Pod {}/{pod} is not known; its endpoints wait for it", slice.namespace);
+            let field = "endpoints[].targetRef".to_owned();
+            cx.problem(Problem { object: slice.object.clone(), field, reason });
+        }
+        Arc::new(made)
     }
 }
 
