@@ -50,7 +50,7 @@ async fn twenty_edits_of_a_virtual_service_under_load() -> Result<()> {
     let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
     let scene = Scene::start(&(service("a", "http", &[&a]) + &service("b", "http", &[&b]))).await?;
     let edit = |n: usize| {
-        let (one, other) = if n % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        let (one, other) = if n.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
         let spec = format!(
             "  http:\n  - match: [{{uri: {{prefix: /other{n}}}}}]\n    route: [{{destination: {{host: {other}}}}}]\n  \
              - route: [{{destination: {{host: {one}}}}}]\n    headers: {{response: {{set: {{x-edit: '{n}'}}}}}}\n"

@@ -113,7 +113,8 @@ impl Admin {
     pub async fn config_of(&self, kind: &str) -> Result<Value> {
         let dump = self.config_dump().await?;
         let configs = dump["configs"].as_array().map_or(&[][..], Vec::as_slice);
-        let found = configs.iter().find(|c| c["@type"].as_str().is_some_and(|t| t.ends_with(kind)));
+        let suffix = format!(".{kind}");
+        let found = configs.iter().find(|c| c["@type"].as_str().is_some_and(|t| t.ends_with(&suffix)));
         found.cloned().with_context(|| format!("no {kind} in the configuration dump"))
     }
 

@@ -8,7 +8,7 @@ use envoy_types::pb::{
 use super::*;
 use crate::snapshot::{Encoder, PartState, Refs, Resource};
 
-fn snapshot(resources: Vec<(ResourceType, Resource)>) -> Snapshot {
+fn snapshot(resources: &[(ResourceType, Resource)]) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for t in ResourceType::ALL {
         let own = resources.iter().filter(|(of, _)| *of == t);
@@ -49,7 +49,7 @@ fn host(name: &str, domains: &[&str], clusters: &[(&str, u32)]) -> VirtualHost {
     }
 }
 
-fn found(resources: Vec<(ResourceType, Resource)>) -> Vec<String> {
+fn found(resources: &[(ResourceType, Resource)]) -> Vec<String> {
     lint(&snapshot(resources)).iter().map(ToString::to_string).collect()
 }
 
@@ -58,7 +58,7 @@ fn route_configurations() {
     let hosts =
         vec![host("a", &["x.test", ""], &[("gone", 1)]), host("a", &["X.test"], &[("gone", 0)]), host("b", &[], &[])];
     assert_eq!(
-        found(vec![routes(hosts)]),
+        found(&[routes(hosts)]),
         [
             "rds r: DuplicateName: a",
             "rds r: DuplicateDomain: x.test of a",
@@ -73,10 +73,10 @@ fn route_configurations() {
 
 #[test]
 fn clusters_have_their_assignments_and_names() {
-    assert_eq!(found(vec![cluster("c")]), ["cds c: MissingEndpoints: c"]);
+    assert_eq!(found(&[cluster("c")]), ["cds c: MissingEndpoints: c"]);
     let (t, mut renamed) = cluster("c");
     renamed.name = "d".into();
-    assert_eq!(found(vec![(t, renamed)]), ["cds d: Misnamed: c", "cds c: MissingEndpoints: c"]);
+    assert_eq!(found(&[(t, renamed)]), ["cds d: Misnamed: c", "cds c: MissingEndpoints: c"]);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn listeners() {
     let refs = Refs { secrets: [Name::from("kubernetes://s")].into(), ..Refs::default() };
     let resource = Encoder::message(ResourceType::Listener, "l".into(), &listener, refs);
     assert_eq!(
-        found(vec![(ResourceType::Listener, resource)]),
+        found(&[(ResourceType::Listener, resource)]),
         ["lds l: DuplicateName: one", "lds l: DuplicateMatch: two", "lds l: MissingSecret: kubernetes://s",]
     );
 }
