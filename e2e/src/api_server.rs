@@ -91,6 +91,8 @@ impl ApiServer {
             // When compaction happens is for the tests to say.
             "--etcd-compaction-interval=0".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
+            // Else it looks for a default route, which a network namespace of a test has not.
+            "--advertise-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.address.port()),
             "--endpoint-reconciler-type=none".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),

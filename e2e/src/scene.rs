@@ -1,4 +1,4 @@
-//! A control plane that reads files, a gateway that it configures, and the objects that most tests need.
+//! A control plane, a gateway that it configures, and the objects that most tests need.
 
 use std::{fmt::Write, net::SocketAddr};
 
@@ -6,20 +6,20 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     client::{Client, Reply, Request},
-    config_dir::ConfigDir,
     envoy::{Envoy, EnvoyOptions, Node, XdsServer, XdsTransport},
     link::Link,
-    mizzen::{Mizzen, MizzenOptions},
+    mizzen::Mizzen,
     ports::free_port,
+    source::{Objects, Source},
     upstream::Upstream,
     wait::{PATIENCE, eventually},
 };
 
-/// mizzen on a folder of files, and a gateway Envoy in namespace `default` that it configures.
+/// mizzen on some objects, and a gateway Envoy in namespace `default` that it configures.
 #[derive(Debug)]
 pub struct Scene {
     /// The objects.
-    pub config: ConfigDir,
+    pub config: Objects,
     /// The control plane.
     pub mizzen: Mizzen,
     /// The gateway.
@@ -44,10 +44,18 @@ impl Scene {
     /// # Errors
     /// As [`Scene::start`].
     pub async fn start_over(transport: XdsTransport, objects: &str) -> Result<Self> {
-        let (config, port) = (ConfigDir::new()?, free_port()?);
+        Self::start_from(Source::Files, transport, objects).await
+    }
+
+    /// The same with objects from files or an API server.
+    ///
+    /// # Errors
+    /// As [`Scene::start`].
+    pub async fn start_from(source: Source, transport: XdsTransport, objects: &str) -> Result<Self> {
+        let (config, port) = (Objects::new(source).await?, free_port()?);
         config.write("gateway.yaml", http_gateway(port))?;
         config.write("objects.yaml", objects)?;
-        let mizzen = Mizzen::start(MizzenOptions::files(config.path())).await?;
+        let mizzen = Mizzen::start(config.options()).await?;
         let link = Link::open(mizzen.grpc()).await?;
         let mut options = EnvoyOptions::dynamic(Node::router("gw", "default"), link.address());
         options.xds = Some(XdsServer { transport, ..XdsServer::plaintext(link.address()) });

@@ -50,10 +50,13 @@ pub enum Wire {
     Tcp,
 }
 
+/// See `e2e/tools/netns`.
+const POD_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
 /// How an upstream is started.
 #[derive(Clone, Debug)]
 pub struct UpstreamOptions {
-    /// Where it listens. [`Upstream::machine_address`] is one that a Kubernetes endpoint may have.
+    /// Where it listens. [`Upstream::pod_address`] is one that a Kubernetes endpoint may have.
     pub ip: IpAddr,
     /// The port; 0 for one that is free.
     pub port: u16,
@@ -141,16 +144,15 @@ impl Upstream {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// An address of this machine that is not loopback: Kubernetes refuses loopback addresses in EndpointSlices.
-    /// What is sent to it does not leave the machine.
+    /// An address that Kubernetes accepts in EndpointSlices, unlike 127.0.0.0/8. The loopback of the network namespace
+    /// that `e2e/tools/netns` makes has it.
     ///
     /// # Errors
-    /// When the machine has none.
-    pub fn machine_address() -> Result<IpAddr> {
-        // Connecting a UDP socket sends nothing: it only asks the routing table.
-        let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).context("this machine has no route but loopback")?;
-        Ok(socket.local_addr()?.ip())
+    /// Outside of such a namespace.
+    pub fn pod_address() -> Result<IpAddr> {
+        std::net::UdpSocket::bind((POD_ADDRESS, 0))
+            .with_context(|| format!("no interface has {POD_ADDRESS}: run e2e/tools/netns cargo test …"))?;
+        Ok(POD_ADDRESS.into())
     }
 }
 

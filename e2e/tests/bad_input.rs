@@ -316,6 +316,7 @@ fn not_honoured() -> Vec<Case> {
         ("ProxyConfig", "networking.istio.io/v1beta1", "{}"),
         ("WasmPlugin", "extensions.istio.io/v1alpha1", "{url: \"oci://a.test/b\"}"),
         ("WorkloadGroup", "networking.istio.io/v1", "{template: {}}"),
+        ("TrafficExtension", "extensions.istio.io/v1alpha1", "{lua: {inlineCode: \"\"}}"),
     ];
     let case = |(kind, version, spec): (&'static str, &str, &str)| {
         let content =
@@ -384,29 +385,73 @@ async fn ten_thousand_hosts_in_one_object_are_served() -> Result<()> {
     rig.until_problems(NONE).await
 }
 
-const POLICY: &str = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: \
-                      default}\nspec: {selector: {matchLabels: {istio: ingressgateway}}, rules: [{}]}";
-const DENIED: &str = "AuthorizationPolicy default/p: not enforced yet: the workloads that it selects deny all inbound \
-                      traffic, unless mizzen runs with --allow-unenforced-policy";
+/// Policies that select the gateway, and are not enforced yet.
+const POLICIES: [(&str, &str); 2] =
+    [("AuthorizationPolicy", "rules: [{}]"), ("RequestAuthentication", "jwtRules: [{issuer: a.test}]")];
+
+fn policy(kind: &str, rules: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: p, namespace: default}}\nspec: {{selector: \
+         {{matchLabels: {{istio: ingressgateway}}}}, {rules}}}"
+    )
+}
+
+fn denied(kind: &str) -> String {
+    format!(
+        "{kind} default/p: not enforced yet: the workloads that it selects deny all inbound traffic, unless mizzen runs \
+         with --allow-unenforced-policy"
+    )
+}
 
 #[tokio::test]
 async fn a_policy_that_is_not_enforced_denies() -> Result<()> {
     let rig = Rig::start(&[]).await?;
     rig.until_status("good.test", 200).await?;
-    rig.config.write("policy.yaml", POLICY)?;
-    rig.until_problems(&[DENIED]).await?;
-    rig.until_status("good.test", 403).await?;
-    rig.config.remove("policy.yaml")?;
-    rig.until_problems(NONE).await?;
-    rig.until_status("good.test", 200).await
+    for (kind, rules) in POLICIES {
+        rig.config.write("policy.yaml", policy(kind, rules))?;
+        rig.until_problems(&[denied(kind)]).await?;
+        rig.until_status("good.test", 403).await?;
+        rig.config.remove("policy.yaml")?;
+        rig.until_problems(NONE).await?;
+        rig.until_status("good.test", 200).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
 async fn a_policy_that_is_not_enforced_can_be_allowed() -> Result<()> {
     let rig = Rig::start(&["--allow-unenforced-policy"]).await?;
-    rig.config.write("policy.yaml", POLICY)?;
-    rig.until_problems(&[DENIED]).await?;
-    rig.until_status("good.test", 200).await
+    for (kind, rules) in POLICIES {
+        rig.config.write("policy.yaml", policy(kind, rules))?;
+        rig.until_problems(&[denied(kind)]).await?;
+        rig.until_status("good.test", 200).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_no_longer_parses_keeps_its_last_good_content() -> Result<()> {
+    let rig = Rig::start(&[]).await?;
+    let good = bad_route(TO_GOOD);
+    let with = |line: &[u8]| [good.as_bytes(), b"\n", line, b"\n"].concat();
+    let broken: [(&[u8], &str); 2] = [
+        (b"# \xff", "bad.yaml:5: invalid UTF-8: byte 0xff at offset "),
+        (b"---\na: 1\nb: c: d", "bad.yaml:7: mapping values are not allowed in this context"),
+    ];
+    for (line, told) in broken {
+        rig.config.write("bad.yaml", good.clone())?;
+        rig.until_problems(NONE).await?;
+        rig.until_status("bad.test", 200).await?;
+        rig.config.write("bad.yaml", with(line))?;
+        eventually("the problem of the file", PATIENCE, || async {
+            let problems = rig.problems().await?;
+            ensure!(problems.len() == 1 && problems[0].starts_with(told), "{problems:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        rig.until_status("bad.test", 200).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -1,28 +1,24 @@
 //! Every golden case is accepted by a real Envoy: nothing is refused, nothing warms for ever, and what is in service
 //! is what the case says.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::ExitCode};
 
-use anyhow::{Context, Result, bail, ensure};
-use futures::{StreamExt, stream};
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
 use mizzen::{cli::offline::Translation, snapshot::ResourceType};
 use mizzen_e2e::{ConfigDir, Envoy, EnvoyOptions, GoldenCase, Mizzen, MizzenOptions, PATIENCE, eventually};
 use serde_json::Value;
 
-/// Each case is two processes.
-const AT_ONCE: usize = 3;
+fn main() -> Result<ExitCode> {
+    let trial = |case: GoldenCase| {
+        Trial::test(case.name.clone(), move || loads(&case).map_err(|e| Failed::from(format!("{e:#}"))))
+    };
+    let trials = GoldenCase::all()?.into_iter().map(trial).collect();
+    Ok(libtest_mimic::run(&Arguments::from_args(), trials).exit_code())
+}
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn envoy_accepts_every_golden_case() -> Result<()> {
-    let cases = GoldenCase::all()?;
-    let loads = stream::iter(cases).map(|case| async move { (load(&case).await, case.name) });
-    let results: Vec<_> = loads.buffer_unordered(AT_ONCE).collect().await;
-    let failures: Vec<String> =
-        results.into_iter().filter_map(|(r, name)| r.err().map(|e| format!("{name}: {e:#}"))).collect();
-    if !failures.is_empty() {
-        bail!("{} cases:\n{}", failures.len(), failures.join("\n"));
-    }
-    Ok(())
+fn loads(case: &GoldenCase) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(load(case))
 }
 
 async fn load(case: &GoldenCase) -> Result<()> {

@@ -2,27 +2,28 @@
 //!
 //! `MIZZEN_BLESS=1` (`just bless`) rewrites the folders instead, and removes files that are no longer made.
 
-use std::{collections::BTreeMap, env, fs};
+use std::{collections::BTreeMap, env, fs, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
 use mizzen::{
     cli::offline::Translation,
     translate::lint::{Finding, Rule, lint},
 };
 use mizzen_e2e::GoldenCase;
 
-#[test]
-fn golden_cases_are_translated_as_stored_and_sound() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let bless = env::var_os("MIZZEN_BLESS").is_some_and(|v| v == "1");
-    let mut failures = Vec::new();
-    for case in GoldenCase::all()? {
-        let mut wrong = check(&case, bless).with_context(|| format!("golden case {}", case.name))?;
-        wrong.iter_mut().for_each(|w| w.insert_str(0, &format!("{}: ", case.name)));
-        failures.append(&mut wrong);
-    }
-    if !failures.is_empty() {
-        bail!("{} failures (`just bless` accepts changes):\n{}", failures.len(), failures.join("\n"));
-    }
+    let trial = |case: GoldenCase| {
+        Trial::test(case.name.clone(), move || passes(&case, bless).map_err(|e| Failed::from(format!("{e:#}"))))
+    };
+    let trials = GoldenCase::all()?.into_iter().map(trial).collect();
+    Ok(libtest_mimic::run(&Arguments::from_args(), trials).exit_code())
+}
+
+fn passes(case: &GoldenCase, bless: bool) -> Result<()> {
+    let wrong = check(case, bless)?;
+    ensure!(wrong.is_empty(), "`just bless` accepts changes:\n{}", wrong.join("\n"));
     Ok(())
 }
 

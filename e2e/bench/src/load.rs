@@ -1,17 +1,17 @@
 //! What changes cost a server, and how soon proxies have them.
 //!
 //! ```text
-//!  ConfigDir ──files──► server (child process) ──delta ADS──► Fleet of clients ──► Tally (bytes, resources)
+//!  Config ──objects──► server (child process) ──delta ADS──► Fleet of clients ──► Tally (bytes, resources)
 //!      ▲                   │ /proc: CPU, memory                    │ who has it, and when
 //!      └──── events ───────┴───────────────── Row ◄────────────────┘
 //! ```
 //!
-//! Each event writes files and waits until every client has been sent the resources that it must change, then until
-//! nothing moves any more: what comes late is counted too.
+//! Each event writes objects, to files or to an API server, and waits until every client has been sent the resources
+//! that it must change, then until nothing moves any more: what comes late is counted too.
 
 mod args;
 mod client;
-mod config_dir;
+mod config;
 mod events;
 mod fleet;
 mod names;
@@ -29,7 +29,7 @@ use anyhow::{Context, Result};
 
 pub use self::args::Args;
 use self::{
-    config_dir::ConfigDir,
+    config::Config,
     events::Events,
     fleet::Fleet,
     process::{Meter, Server},
@@ -42,12 +42,12 @@ use self::{
 /// When the configuration cannot be written, the server does not start, or it cannot be reached.
 pub async fn run(args: &Args) -> Result<bool> {
     check_open_files(args.clients)?;
-    let config = ConfigDir::create(args)?;
+    let config = Config::create(args).await?;
     let mut report = Report::new(args);
     let (server, target, meter) = match args.target {
         Some(target) => (None, target, args.pid.map(Meter::new)),
         None => {
-            let (server, row) = Server::start(args, config.path()).await?;
+            let (server, row) = Server::start(args, &config).await?;
             report.add(row);
             let (target, meter) = (server.grpc, Meter::new(server.pid()));
             (Some(server), target, Some(meter))
@@ -82,7 +82,7 @@ async fn interrupted() {
 
 async fn measure(
     args: &Args,
-    config: ConfigDir,
+    config: Config,
     target: SocketAddr,
     meter: Option<Meter>,
     report: &mut Report,

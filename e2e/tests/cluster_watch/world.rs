@@ -67,7 +67,7 @@ pub(crate) async fn server_with_crds() -> Result<ApiServer> {
 
 /// An upstream that an EndpointSlice may name.
 pub(crate) async fn upstream(name: &str) -> Result<Upstream> {
-    let ip = Upstream::machine_address()?;
+    let ip = Upstream::pod_address()?;
     Upstream::start(name, UpstreamOptions { ip, ..UpstreamOptions::default() }).await
 }
 

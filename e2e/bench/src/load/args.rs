@@ -25,6 +25,9 @@ pub struct Args {
     /// Write a Pod for every endpoint.
     #[arg(long)]
     pub pods: bool,
+    /// Write the objects to a real API server, which is started for it, instead of files (`e2e/tools/fetch` gets it).
+    #[arg(long, conflicts_with_all = ["pods", "dir", "target"])]
+    pub api_server: bool,
     /// Clients, spread over the namespaces.
     #[arg(long, default_value_t = 1000, value_parser = parse_clients)]
     pub clients: usize,

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{
     Args,
     args::EventKind,
-    config_dir::{ConfigDir, PORT},
+    config::{Config, PORT},
     fleet::{Arrivals, Fleet},
     process::Meter,
     report::{Report, Row},
@@ -25,7 +25,7 @@ const IDLE_SHARE: f64 = 0.1;
 /// Runs the events.
 pub(super) struct Events<'a> {
     args: &'a Args,
-    config: ConfigDir,
+    config: Config,
     fleet: Fleet,
     meter: Option<Meter>,
     /// The next service to be added.
@@ -40,7 +40,7 @@ struct Before {
 }
 
 impl<'a> Events<'a> {
-    pub(super) fn new(args: &'a Args, config: ConfigDir, fleet: Fleet, meter: Option<Meter>) -> Self {
+    pub(super) fn new(args: &'a Args, config: Config, fleet: Fleet, meter: Option<Meter>) -> Self {
         Self { args, config, fleet, meter, next_service: args.services }
     }
 
@@ -78,10 +78,10 @@ impl<'a> Events<'a> {
             EventKind::Service => self.add_service().await,
             EventKind::Metadata => {
                 let with_route = self.args.virtual_services() > 0;
-                self.silent("metadata only", |me| me.config.annotate(0, with_route)).await
+                self.silent("metadata only", async |me: &mut Self| me.config.annotate(0, with_route).await).await
             }
             EventKind::Reconnect => {
-                self.silent("all reconnect", |me| {
+                self.silent("all reconnect", async |me: &mut Self| {
                     me.fleet.reconnect();
                     Ok(())
                 })
@@ -93,7 +93,7 @@ impl<'a> Events<'a> {
     async fn change_endpoints(&mut self, name: &str, first: u32, count: u32) -> Result<Row> {
         let services = first..first + count;
         let wanted: Vec<_> = services.clone().map(|s| (Type::Endpoint, self.config.cluster(s))).collect();
-        self.sent(name, &wanted, |me| services.into_iter().try_for_each(|s| me.config.change_endpoint(s))).await
+        self.sent(name, &wanted, async |me: &mut Self| me.config.change_endpoints(services).await).await
     }
 
     async fn change_virtual_service(&mut self, service: u32) -> Result<Row> {
@@ -101,7 +101,8 @@ impl<'a> Events<'a> {
         ensure!(count > 0, "there is no VirtualService to change: --virtual-services is 0");
         let service = service.min(count - 1);
         let wanted = [(Type::Route, PORT.to_string())];
-        self.sent("one VirtualService", &wanted, |me| me.config.change_virtual_service(service)).await
+        self.sent("one VirtualService", &wanted, async |me: &mut Self| me.config.change_virtual_service(service).await)
+            .await
     }
 
     async fn add_service(&mut self) -> Result<Row> {
@@ -109,7 +110,7 @@ impl<'a> Events<'a> {
         self.next_service += 1;
         let cluster = self.config.cluster(service);
         let wanted = [(Type::Cluster, cluster.clone()), (Type::Endpoint, cluster), (Type::Route, PORT.to_string())];
-        self.sent("one new Service", &wanted, |me| me.config.add_service(service)).await
+        self.sent("one new Service", &wanted, async |me: &mut Self| me.config.add_service(service).await).await
     }
 
     /// Does something that must change these resources of every client.
@@ -117,19 +118,19 @@ impl<'a> Events<'a> {
         &mut self,
         name: &str,
         wanted: &[(Type, String)],
-        act: impl FnOnce(&mut Self) -> Result<()>,
+        act: impl AsyncFnOnce(&mut Self) -> Result<()>,
     ) -> Result<Row> {
         let goal = self.fleet.aim(wanted);
         let before = self.before();
-        act(self)?;
+        act(self).await?;
         let arrivals = self.fleet.wait(goal, before.start, self.args.patience).await;
         Ok(self.after(Row::new(name), &before, &arrivals).await)
     }
 
     /// Does something that must change nothing for any client. The time is that until the server was idle.
-    async fn silent(&mut self, name: &str, act: impl FnOnce(&mut Self) -> Result<()>) -> Result<Row> {
+    async fn silent(&mut self, name: &str, act: impl AsyncFnOnce(&mut Self) -> Result<()>) -> Result<Row> {
         let before = self.before();
-        act(self)?;
+        act(self).await?;
         let idle = self.idle().await.duration_since(before.start);
         let arrivals = Arrivals { times: vec![idle; self.fleet.len()], waiting: None };
         Ok(self.after(Row::new(name).silent(), &before, &arrivals).await)

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -17,7 +17,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Args, report::Row};
+use super::{Args, config::Config, report::Row};
 
 /// Between two looks at whether the server is ready.
 const POLL: Duration = Duration::from_millis(5);
@@ -34,7 +34,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts the server and waits until it is ready.
-    pub(super) async fn start(args: &Args, config: &Path) -> Result<(Self, Row)> {
+    pub(super) async fn start(args: &Args, config: &Config) -> Result<(Self, Row)> {
         let [grpc, http, monitoring] = free_addresses()?;
         let output = || -> Result<Stdio> {
             let Some(path) = &args.server_log else { return Ok(Stdio::null()) };
@@ -44,8 +44,7 @@ impl Server {
         let start = Instant::now();
         let child = Command::new(&args.mizzen)
             .arg("discovery")
-            .arg("--configDir")
-            .arg(config)
+            .args(config.server_args())
             .args(["--grpcAddr", &grpc.to_string(), "--httpAddr", &http.to_string()])
             .args(["--monitoringAddr", &monitoring.to_string()])
             // Off: the clients use plaintext.

@@ -38,7 +38,7 @@ use tonic::{Request, Status, Streaming};
 
 use super::{
     Args, Fleet,
-    config_dir::ConfigDir,
+    config::Config,
     names::Dictionary,
     proxy::{Goal, Proxy},
     wire::{Response, Type},
@@ -324,13 +324,15 @@ fn broken_bytes_are_no_response() {
     assert!((1..bytes.len()).any(|cut| Response::parse(&bytes[..cut].to_vec().into()).is_err()));
 }
 
-#[test]
-fn what_is_written_is_what_the_server_reads() {
+#[tokio::test]
+async fn what_is_written_is_what_the_server_reads() {
     let args = Args::parse_from(["load", "--services", "3", "--namespaces", "2", "--pods", "--virtual-services", "1"]);
-    let mut dir = ConfigDir::create(&args).unwrap();
-    dir.change_endpoint(1).unwrap();
-    dir.change_virtual_service(0).unwrap();
-    dir.add_service(3).unwrap();
+    let mut config = Config::create(&args).await.unwrap();
+    config.change_endpoints(1..2).await.unwrap();
+    config.change_virtual_service(0).await.unwrap();
+    config.add_service(3).await.unwrap();
+    let [_, dir] = config.server_args();
+    let dir = std::path::Path::new(&dir);
     let mut kinds = BTreeMap::<String, usize>::new();
     let mut read = |path: std::path::PathBuf| {
         for text in std::fs::read_to_string(path).unwrap().split("---\n").filter(|text| !text.is_empty()) {
@@ -339,11 +341,11 @@ fn what_is_written_is_what_the_server_reads() {
             *kinds.entry(object.kind().to_string()).or_default() += 1;
         }
     };
-    for namespace in std::fs::read_dir(dir.path()).unwrap() {
+    for namespace in std::fs::read_dir(dir).unwrap() {
         std::fs::read_dir(namespace.unwrap().path()).unwrap().for_each(|file| read(file.unwrap().path()));
     }
     let expected = [("EndpointSlice", 4), ("Namespace", 2), ("Pod", 15), ("Service", 4), ("VirtualService", 1)];
     assert_eq!(kinds, expected.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect());
-    assert_eq!(dir.cluster(3), "outbound|80||svc-3.ns-1.svc.cluster.local");
-    assert!(std::fs::read_to_string(dir.path().join("ns-1/svc-1.slice.yaml")).unwrap().contains("[10.160.0.1]"));
+    assert_eq!(config.cluster(3), "outbound|80||svc-3.ns-1.svc.cluster.local");
+    assert!(std::fs::read_to_string(dir.join("ns-1/svc-1.slice.yaml")).unwrap().contains("[10.160.0.1]"));
 }

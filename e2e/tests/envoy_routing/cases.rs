@@ -1,4 +1,4 @@
-//! What VirtualServices say, done by a real gateway.
+//! The cases, whatever the objects come from: see `SOURCE` of the test that includes them.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,13 @@ use mizzen_e2e::{
     PATIENCE, Request, Scene, Upstream, XdsTransport, eventually, nothing_refused, route_all, service, virtual_service,
 };
 
+use crate::SOURCE;
+
 const A_AND_B: [&str; 2] = ["a", "b"];
 
 /// Services `a` and `b` with an upstream each of the same name.
 async fn a_and_b() -> Result<(Upstream, Upstream, String)> {
-    let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
+    let (a, b) = (SOURCE.upstream("a").await?, SOURCE.upstream("b").await?);
     let objects = service("a", "http", &[&a]) + &service("b", "http", &[&b]);
     Ok((a, b, objects))
 }
@@ -20,6 +22,10 @@ async fn a_and_b() -> Result<(Upstream, Upstream, String)> {
 /// A route to `a` with more fields: lines of YAML, indented by four.
 fn to_a(more: &str) -> String {
     format!("  http:\n  - route: [{{destination: {{host: a}}}}]\n{more}")
+}
+
+async fn start(objects: &str) -> Result<Scene> {
+    Scene::start_from(SOURCE, XdsTransport::Delta, objects).await
 }
 
 fn at(host: &str, path: &str) -> Request {
@@ -42,7 +48,7 @@ const MATCHES: &str = "  http:
 
 async fn matching(transport: XdsTransport) -> Result<()> {
     let (_a, _b, objects) = a_and_b().await?;
-    let scene = Scene::start_over(transport, &(objects + &virtual_service("m", "m.test", MATCHES))).await?;
+    let scene = Scene::start_from(SOURCE, transport, &(objects + &virtual_service("m", "m.test", MATCHES))).await?;
     scene.answered_by("a", &at("m.test", "/")).await?;
     for (request, upstream) in [
         (at("m.test", "/exact"), "b"),
@@ -85,7 +91,7 @@ async fn hosts_are_matched_most_specific_first() -> Result<()> {
         + &route_all("exact", "one.wild.test", "a")
         + &route_all("wild", "*.wild.test", "b")
         + &route_all("other", "plain.test", "a");
-    let scene = Scene::start(&objects).await?;
+    let scene = start(&objects).await?;
     scene.answered_by("a", &at("one.wild.test", "/")).await?;
     scene.answered_by("b", &at("two.wild.test", "/")).await?;
     scene.answered_by("a", &at("plain.test:1234", "/")).await?;
@@ -103,7 +109,7 @@ fn weighted(a: u32, b: u32) -> String {
 
 async fn weights(transport: XdsTransport) -> Result<()> {
     let (_a, _b, objects) = a_and_b().await?;
-    let scene = Scene::start_over(transport, &objects).await?;
+    let scene = Scene::start_from(SOURCE, transport, &objects).await?;
     scene.config.write("w.yaml", weighted(100, 0))?;
     let request = at("w.test", "/");
     scene.answered_by("a", &request).await?;
@@ -152,7 +158,7 @@ const ANSWERS: &str = "  http:
 #[tokio::test]
 async fn redirects_rewrites_direct_responses_and_headers() -> Result<()> {
     let (_a, _b, objects) = a_and_b().await?;
-    let scene = Scene::start(&(objects + &virtual_service("v", "v.test", ANSWERS))).await?;
+    let scene = start(&(objects + &virtual_service("v", "v.test", ANSWERS))).await?;
     scene.answered_by("a", &at("v.test", "/old/x")).await?;
 
     let reply = scene.send(&at("v.test", "/redirect/x")).await?;
@@ -190,7 +196,7 @@ async fn retries_and_timeouts() -> Result<()> {
         + &virtual_service("r", "retries.test", &retries)
         + &virtual_service("n", "none.test", &none)
         + &virtual_service("t", "timeout.test", &timeout);
-    let scene = Scene::start(&objects).await?;
+    let scene = start(&objects).await?;
     scene.answered_by("a", &at("retries.test", "/")).await?;
 
     let tries = async |host: &str| {
@@ -223,7 +229,7 @@ async fn faults_are_injected() -> Result<()> {
     route: [{destination: {host: a}}]
   - route: [{destination: {host: a}}]
 ";
-    let scene = Scene::start(&(objects + &virtual_service("f", "f.test", abort))).await?;
+    let scene = start(&(objects + &virtual_service("f", "f.test", abort))).await?;
     scene.answered_by("a", &at("f.test", "/")).await?;
     let before = a.requests();
     assert_eq!(scene.send(&at("f.test", "/").header("x-abort", "1")).await?.status, 555);
@@ -241,7 +247,7 @@ async fn requests_are_mirrored() -> Result<()> {
     let none = to_a("    mirror: {host: b}\n    mirrorPercentage: {value: 0}\n");
     let objects =
         objects + &virtual_service("m", "mirror.test", &all) + &virtual_service("n", "unmirrored.test", &none);
-    let scene = Scene::start(&objects).await?;
+    let scene = start(&objects).await?;
     scene.answered_by("a", &at("unmirrored.test", "/")).await?;
     assert_eq!(b.requests(), 0);
     scene.answered_by("a", &at("mirror.test", "/")).await?;
@@ -260,7 +266,7 @@ async fn cors_preflights_are_answered() -> Result<()> {
         "    corsPolicy: {allowOrigins: [{exact: 'https://app.test'}], allowMethods: [GET, PUT], \
          allowHeaders: [x-one], exposeHeaders: [x-two], maxAge: 1h, allowCredentials: true}\n",
     );
-    let scene = Scene::start(&(objects + &virtual_service("c", "c.test", &cors))).await?;
+    let scene = start(&(objects + &virtual_service("c", "c.test", &cors))).await?;
     scene.answered_by("a", &at("c.test", "/")).await?;
     let before = a.requests();
     let preflight = |origin: &str| {
@@ -280,45 +286,4 @@ async fn cors_preflights_are_answered() -> Result<()> {
     let reply = scene.send(&preflight("https://evil.test")).await?;
     assert_eq!(reply.header("access-control-allow-origin"), None);
     nothing_refused(&scene.envoy, &scene.mizzen).await
-}
-
-#[tokio::test]
-async fn subsets_and_outlier_policies_of_a_destination_rule() -> Result<()> {
-    let (v1, v2) = (Upstream::http("v1").await?, Upstream::http("v2").await?);
-    let pod = |n: u32, upstream: &Upstream| {
-        // Subsets go by the labels of Pods, which endpoints name.
-        format!(
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: s-{n}, namespace: default, labels: {{app: s, v: v{n}}}}}\n\
-             spec: {{containers: []}}\nstatus: {{phase: Running, podIP: 127.0.0.1, podIPs: [{{ip: 127.0.0.1}}]}}\n\
-             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s-{n}, namespace: default, \
-             labels: {{kubernetes.io/service-name: s}}}}\naddressType: IPv4\n\
-             ports: [{{name: http, port: {}, protocol: TCP}}]\nendpoints: [{{addresses: ['127.0.0.1'], \
-             conditions: {{ready: true}}, targetRef: {{kind: Pod, name: s-{n}, namespace: default}}}}]\n",
-            upstream.port()
-        )
-    };
-    let rule = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
-                metadata: {name: s, namespace: default}\nspec:\n  host: s\n  \
-                trafficPolicy: {outlierDetection: {consecutive5xxErrors: 50}}\n  \
-                subsets: [{name: one, labels: {v: v1}}, {name: two, labels: {v: v2}}]\n";
-    let spec = "  http:
-  - match: [{uri: {prefix: /one}}]
-    route: [{destination: {host: s, subset: one}}]
-  - match: [{uri: {prefix: /two}}]
-    route: [{destination: {host: s, subset: two}}]
-  - match: [{uri: {prefix: /none}}]
-    route: [{destination: {host: s, subset: none}}]
-  - route: [{destination: {host: s}}]
-";
-    let objects =
-        service("s", "http", &[]) + &pod(1, &v1) + &pod(2, &v2) + rule + &virtual_service("s", "s.test", spec);
-    let scene = Scene::start(&objects).await?;
-    scene.answered_by("v1", &at("s.test", "/one")).await?;
-    scene.answered_by("v2", &at("s.test", "/two")).await?;
-    assert_eq!(scene.share(&at("s.test", "/one"), 20, ["v1", "v2"]).await?, [20, 0]);
-    assert_eq!(scene.share(&at("s.test", "/two"), 20, ["v1", "v2"]).await?, [0, 20]);
-    let [one, two] = scene.share(&at("s.test", "/"), 40, ["v1", "v2"]).await?;
-    assert!(one > 0 && two > 0, "{one} and {two}");
-    assert_eq!(scene.send(&at("s.test", "/none")).await?.status, 503, "a subset that does not exist");
-    scene.nothing_refused().await
 }
