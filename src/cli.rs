@@ -21,6 +21,10 @@ use std::{
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
+const COMPLETION_EXAMPLES: &str = "Examples:
+  source <(mizzen completion bash)
+  mizzen completion zsh > ~/.zfunc/_mizzen";
+
 /// A service-mesh control plane for stock Envoy
 #[derive(Parser, Debug)]
 #[command(name = "mizzen", version, max_term_width = 120, arg_required_else_help = true)]
@@ -32,16 +36,22 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run the control plane
+    #[command(after_help = discovery::EXAMPLES)]
     Discovery(Box<discovery::DiscoveryArgs>),
     /// Run the control plane and a local Envoy gateway on a directory of files
+    #[command(after_help = standalone::EXAMPLES)]
     Standalone(standalone::StandaloneArgs),
     /// Print what a proxy would be sent
+    #[command(after_help = translate::EXAMPLES)]
     Translate(translate::TranslateArgs),
     /// Print the custom resource definitions of Istio's kinds
+    #[command(after_help = crds::EXAMPLES)]
     Crds(crds::CrdsArgs),
     /// Print the version
+    #[command(after_help = version::EXAMPLES)]
     Version(version::VersionArgs),
     /// Print a completion script
+    #[command(after_help = COMPLETION_EXAMPLES)]
     Completion {
         /// For which shell
         shell: Shell,
@@ -98,5 +108,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("mizzen {}", command.get_name())), "{}: {help}", command.get_name());
+        }
     }
 }

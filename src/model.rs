@@ -4,6 +4,7 @@ pub mod destination_rule;
 pub mod envoy_filter;
 pub mod gateway;
 pub mod host;
+pub mod locality_lb;
 pub mod mesh;
 pub mod object;
 pub mod policy;

@@ -6,6 +6,11 @@ use clap::Args;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// Shown with `--help`.
+pub(super) const EXAMPLES: &str = "Examples:
+  mizzen crds | kubectl apply --server-side -f -
+  mizzen crds --output-dir crds";
+
 /// Print the custom resource definitions of Istio's kinds, for `kubectl apply --server-side -f -`.
 #[derive(Args, Clone, Debug)]
 pub struct CrdsArgs {

@@ -13,6 +13,12 @@ use super::{
 };
 use crate::sources::kube::Scope;
 
+/// Shown with `--help`.
+pub(super) const EXAMPLES: &str = "Examples:
+  mizzen discovery                                   in a pod: the pod's own cluster
+  mizzen discovery --kubeconfig ~/.kube/config --grpcAddr 127.0.0.1:15010
+  mizzen discovery --configDir manifests/samples --log_output_level default:debug";
+
 /// Flags of the control plane. Those of `Compatibility` are accepted and have no effect.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DiscoveryArgs {
@@ -78,7 +84,7 @@ pub(super) struct DiscoveryArgs {
     allow_unenforced_policy: bool,
     #[command(flatten)]
     log: LogArgs,
-    #[command(flatten, next_help_heading = "Compatibility")]
+    #[command(flatten, next_help_heading = "Accepted for existing manifests, without effect")]
     compatibility: CompatibilityArgs,
 }
 

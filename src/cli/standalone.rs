@@ -26,6 +26,11 @@ use super::{
 };
 use crate::telemetry::log::{self, Target};
 
+/// Shown with `--help`.
+pub(super) const EXAMPLES: &str = "Examples:
+  mizzen standalone --configDir manifests/samples
+  mizzen standalone --configDir config --envoy /opt/envoy/bin/envoy";
+
 /// Flags of `mizzen standalone`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct StandaloneArgs {

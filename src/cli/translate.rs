@@ -7,6 +7,12 @@ use clap::{Args, ValueEnum};
 
 use crate::sources::{Delivery, files};
 
+/// Shown with `--help`.
+pub(super) const EXAMPLES: &str = "Examples:
+  mizzen translate -f manifests/samples/*.yaml
+  mizzen translate -f config/*.yaml --proxy router~10.0.0.1~gw.istio-system~istio-system.svc.cluster.local -o json
+  kubectl get gateways,virtualservices,services,endpointslices -A -o yaml | mizzen translate -f - --proxy sidecar";
+
 /// Flags of `mizzen translate`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct TranslateArgs {

@@ -47,6 +47,12 @@ impl fmt::Display for VersionInfo {
     }
 }
 
+/// Shown with `--help`.
+pub(super) const EXAMPLES: &str = "Examples:
+  mizzen version
+  mizzen version --short
+  mizzen version -o json";
+
 /// Flags of `mizzen version`.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct VersionArgs {

@@ -18,7 +18,7 @@ pub use merge::{MergedRule, Scope, merge};
 pub use policy::{EffectivePolicy, effective_policy};
 pub use selection::{Candidates, NamespaceRules, host_patterns};
 
-use super::{Age, Host, Labels, Namespace, ObjectRef, Visibility, mesh::LocalityLb};
+use super::{Age, Host, Labels, Namespace, ObjectRef, Visibility, locality_lb::LocalityLb};
 
 /// A non-negative decimal number in millionths, so that policies can be compared and hashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -33,7 +33,7 @@ use self::{
     events::Events,
     fleet::Fleet,
     process::{Meter, Server},
-    report::Report,
+    report::{Report, Row},
 };
 
 /// Runs all events and prints the report. Returns whether everything arrived, and nothing where nothing had to.
@@ -47,9 +47,9 @@ pub async fn run(args: &Args) -> Result<bool> {
     let (server, target, meter) = match args.target {
         Some(target) => (None, target, args.pid.map(Meter::new)),
         None => {
-            let (server, row) = Server::start(args, &config).await?;
-            report.add(row);
-            let (target, meter) = (server.grpc, Meter::new(server.pid()));
+            let (server, took) = Server::start(args, &config).await?;
+            let (target, mut meter) = (server.grpc, Meter::new(server.pid()));
+            report.add(Row::new("start, until ready").started(took, &mut meter));
             (Some(server), target, Some(meter))
         }
     };

@@ -194,7 +194,7 @@ async fn retries_and_timeouts() -> Result<()> {
     let timeout = to_a("    timeout: 200ms\n");
     let objects = objects
         + &virtual_service("r", "retries.test", &retries)
-        + &virtual_service("n", "none.test", &none)
+        + &virtual_service("none", "none.test", &none)
         + &virtual_service("t", "timeout.test", &timeout);
     let scene = start(&objects).await?;
     scene.answered_by("a", &at("retries.test", "/")).await?;
@@ -246,7 +246,7 @@ async fn requests_are_mirrored() -> Result<()> {
     let all = to_a("    mirror: {host: b}\n");
     let none = to_a("    mirror: {host: b}\n    mirrorPercentage: {value: 0}\n");
     let objects =
-        objects + &virtual_service("m", "mirror.test", &all) + &virtual_service("n", "unmirrored.test", &none);
+        objects + &virtual_service("m", "mirror.test", &all) + &virtual_service("none", "unmirrored.test", &none);
     let scene = start(&objects).await?;
     scene.answered_by("a", &at("unmirrored.test", "/")).await?;
     assert_eq!(b.requests(), 0);

@@ -7,7 +7,7 @@ use crate::{
     api::load_balancer as spec,
     model::{
         destination_rule::{HashKey, HashRing, LbAlgorithm, LoadBalancer, Warmup},
-        mesh::{Distribute, LocalityLb},
+        locality_lb::{Distribute, LocalityLb},
     },
 };
 

@@ -20,7 +20,7 @@ use crate::{
             ClientTls, ConnectionPool, Decimal, H2Upgrade, HashKey, HashRing, Http2Keepalive, LbAlgorithm,
             LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget, TcpKeepalive, Warmup,
         },
-        mesh::LocalityLb,
+        locality_lb::LocalityLb,
         service::Registry,
     },
     translate::fixtures::{endpoint, port, service},

@@ -1,7 +1,7 @@
 //! Traffic shares by locality.
 
 use super::{group::Group, locality::matches};
-use crate::model::{Locality, mesh::Distribute};
+use crate::model::{Locality, locality_lb::Distribute};
 
 /// Shares are percents; more would overflow what Envoy adds up.
 const MAX_SHARE: u32 = 100;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{distribute, failover, group::Group};
 use crate::{
     model::{
-        EffectivePolicy, Locality, MeshConfig, Service, mesh::LocalityLb, service::TrafficDistribution, workload::label,
+        EffectivePolicy, Locality, MeshConfig, Service, locality_lb::LocalityLb, service::TrafficDistribution,
+        workload::label,
     },
     translate::client::ClientFacts,
 };

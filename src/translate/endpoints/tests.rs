@@ -11,7 +11,7 @@ use crate::{
     model::{
         Labels,
         destination_rule::{LoadBalancer, OutlierDetection},
-        mesh::{Distribute, LocalityLb},
+        locality_lb::{Distribute, LocalityLb},
         service::{EndpointAddress, Health, TrafficDistribution},
         workload::{label, parse_locality},
     },

@@ -17,7 +17,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Args, config::Config, report::Row};
+use super::{Args, config::Config};
 
 /// Between two looks at whether the server is ready.
 const POLL: Duration = Duration::from_millis(5);
@@ -33,8 +33,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts the server and waits until it is ready.
-    pub(super) async fn start(args: &Args, config: &Config) -> Result<(Self, Row)> {
+    /// Starts the server and waits until it is ready; how long that took.
+    pub(super) async fn start(args: &Args, config: &Config) -> Result<(Self, Duration)> {
         let [grpc, http, monitoring] = free_addresses()?;
         let output = || -> Result<Stdio> {
             let Some(path) = &args.server_log else { return Ok(Stdio::null()) };
@@ -59,10 +59,7 @@ impl Server {
         let pid = child.id().context("the server has exited at once")?;
         let mut server = Self { child, pid, grpc };
         server.ready(http, start + args.patience).await?;
-        let (mut row, took) = (Row::new("start, until ready"), start.elapsed());
-        row.arrived(&[took], 1);
-        row.measured(&mut Meter::new(pid), Duration::ZERO);
-        Ok((server, row))
+        Ok((server, start.elapsed()))
     }
 
     async fn ready(&mut self, http: SocketAddr, deadline: Instant) -> Result<()> {

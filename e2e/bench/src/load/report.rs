@@ -43,6 +43,13 @@ impl Row {
         self
     }
 
+    /// The start of the server itself.
+    pub(super) fn started(mut self, took: Duration, meter: &mut Meter) -> Self {
+        self.arrived(&[took], 1);
+        self.measured(meter, Duration::ZERO);
+        self
+    }
+
     /// Takes the ascending times after which clients had it, of so many.
     pub(super) fn arrived(&mut self, times: &[Duration], clients: usize) {
         let at = |share: f64| {
