@@ -8,6 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use self::plan::{ImportedRuleHosts, Planned, Source, seen};
 use super::{
+    checks::followed_instead,
     gateway_routes::{HostPiece, Site, hash_key, http_routes},
     graph::{Cx, Db, Emission, Emit, Layer, Query, Set},
     index::{MeshRoutesByHost, ServicesByHost, VipOwners},
@@ -261,9 +262,7 @@ impl VirtualHostItem {
     /// In the mesh one VirtualService decides about a host (translation §6.1); it would be left out silently.
     fn report_unused(&self, cx: &mut Cx<'_, Self>, used: &VirtualService, others: &[Arc<VirtualService>]) {
         for vs in others.iter().filter(|vs| !vs.http.is_empty()) {
-            let reason =
-                format!("in the mesh, requests for {:?} follow the older {} instead", self.key.host, used.object);
-            cx.problem(Problem { object: vs.object.clone(), field: "spec.hosts".to_owned(), reason });
+            cx.problem(followed_instead(vs, &self.key.host, used));
         }
     }
 

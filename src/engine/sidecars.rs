@@ -178,9 +178,24 @@ impl Emit for EmitImportedRules {
 
 /// Whether a Sidecar object imports a VirtualService that its proxies see.
 pub(super) fn imports_rules<Q: Query>(cx: &mut Cx<'_, Q>, scope: &SidecarScope, rules: &NamespacedName) -> bool {
-    let Some(sidecar) = cx.input(&Sidecars(scope.sidecar.clone())) else { return false };
-    let face = cx.get(&RuleFace(rules.clone()));
-    face.is_some_and(|face| admits_rules(&sidecar, &scope.namespace, &rules.namespace, &face.0))
+    cx.get(&ImportsRules { scope: scope.clone(), rules: rules.clone() })
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ImportsRules {
+    scope: SidecarScope,
+    rules: NamespacedName,
+}
+
+impl Query for ImportsRules {
+    type Value = bool;
+    const STAGE: u8 = stage::FACT2;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> bool {
+        let Self { scope, rules } = self;
+        let Some(sidecar) = cx.input(&Sidecars(scope.sidecar.clone())) else { return false };
+        let face = cx.get(&RuleFace(rules.clone()));
+        face.is_some_and(|face| admits_rules(&sidecar, &scope.namespace, &rules.namespace, &face.0))
+    }
 }
 
 /// Whether an egress listener admits one of the hosts of a VirtualService: one of the two contains the other

@@ -129,8 +129,13 @@ fn hosts(
     for (index, text) in named.iter().enumerate() {
         let mut wrong =
             |reason: String| problems.add(format!("spec.hosts[{index}]"), format!("{reason}; it is left out"));
-        let full = if names::is_address(text) { text.as_str().into() } else { fqdn(text, namespace, domain_suffix) };
-        let checked = if &*full == "*" || names::is_address(&full) { Ok(full) } else { host::parse(&full) };
+        let checked = names::address(text).map_or_else(
+            || {
+                let full = fqdn(text, namespace, domain_suffix);
+                if &*full == "*" { Ok(full) } else { host::parse(&full) }
+            },
+            Ok,
+        );
         match checked {
             Err(reason) => wrong(reason),
             Ok(full) if &*full == "*" && mesh => {

@@ -229,34 +229,34 @@ impl Emit for EmitPortsUnder {
     }
 }
 
-/// Who decides what is served on the ports of a VirtualService: clients that see all that is exported to them, or those
+/// Who looks at VirtualServices: clients that see all that is exported to them (`None`: of no special namespace), or those
 /// of a Sidecar object.
-enum Viewer<'a> {
-    Client(Option<&'a Namespace>),
-    Sidecar(&'a SidecarScope),
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Viewer {
+    Client(Option<Namespace>),
+    Sidecar(SidecarScope),
 }
 
-impl Viewer<'_> {
+impl Viewer {
     fn sees_rules<Q: Query>(&self, cx: &mut Cx<'_, Q>, key: &NamespacedName, vs: &VirtualService) -> bool {
+        let visibility = visibility_of_rules(cx, vs);
         match self {
             // Clients of no special namespace are told from all others by a name that no namespace has.
-            Self::Client(client) => visibility_of_rules(cx, vs).admits(client.map_or("", |c| c)),
-            Self::Sidecar(scope) => {
-                visibility_of_rules(cx, vs).admits(&scope.namespace) && imports_rules(cx, scope, key)
-            }
+            Self::Client(client) => visibility.admits(client.as_deref().unwrap_or_default()),
+            Self::Sidecar(scope) => visibility.admits(&scope.namespace) && imports_rules(cx, scope, key),
         }
     }
 
     fn service<Q: Query>(&self, cx: &mut Cx<'_, Q>, host: &Host) -> Option<Arc<Seen>> {
         match self {
-            Self::Client(client) => seen(cx, host, *client),
+            Self::Client(client) => seen(cx, host, client.as_ref()),
             Self::Sidecar(scope) if imports_host(cx, scope, host) => seen(cx, host, Some(&scope.namespace)),
             Self::Sidecar(_) => None,
         }
     }
 
-    /// The ports on which services under a host take requests; `any` counts those of other protocols too.
-    fn ports<Q: Query>(&self, cx: &mut Cx<'_, Q>, host: &Host, any: bool) -> BTreeSet<u16> {
+    /// The ports of the services under a host; `routed`: only those whose requests are routed.
+    fn ports<Q: Query>(&self, cx: &mut Cx<'_, Q>, host: &Host, routed: bool) -> BTreeSet<u16> {
         if host.starts_with('*') {
             return match self {
                 Self::Client(_) => cx.set(&PortsUnder(host.clone())).iter().copied().collect(),
@@ -265,33 +265,44 @@ impl Viewer<'_> {
         }
         let Some(seen) = self.service(cx, host) else { return BTreeSet::new() };
         let service = &seen.service;
-        if any {
-            service.ports.iter().map(|p| p.number).collect()
-        } else if service.resolution == Resolution::Alias {
-            BTreeSet::new()
-        } else {
-            routed_ports(service).map(|p| p.number).collect()
+        match (routed, service.resolution) {
+            (true, Resolution::Alias) => BTreeSet::new(),
+            (true, _) => routed_ports(service).map(|p| p.number).collect(),
+            (false, _) => service.ports.iter().map(|p| p.number).collect(),
         }
     }
 
-    /// The ports on which a host of VirtualServices is served without a service of its own: 80, and those of the
-    /// services that stand beside it in a VirtualService.
+    /// The ports on which a host of VirtualServices is served without a service of its own.
     fn ruled_ports<Q: Query>(&self, cx: &mut Cx<'_, Q>, host: &Host) -> BTreeSet<u16> {
         let mut ports = BTreeSet::new();
         for (key, vs) in rules_of(cx, host) {
-            if vs.http.is_empty() || !self.sees_rules(cx, &key, &vs) {
-                continue;
-            }
-            ports.insert(RULE_PORT);
-            for beside in vs.hosts.iter().filter(|h| *h != host) {
-                ports.extend(self.ports(cx, beside, false));
+            if !vs.http.is_empty() && self.sees_rules(cx, &key, &vs) {
+                ports.extend(cx.get(&RulePorts { rules: key, viewer: self.clone() }).iter().copied());
             }
         }
         if !ports.is_empty() {
-            let served = self.ports(cx, host, true);
+            let served = self.ports(cx, host, false);
             ports.retain(|p| !served.contains(p));
         }
         ports
+    }
+}
+
+/// The ports on which the hosts of a VirtualService are served: 80, and those of the services among them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct RulePorts {
+    rules: NamespacedName,
+    viewer: Viewer,
+}
+
+impl Query for RulePorts {
+    type Value = Arc<BTreeSet<u16>>;
+    const STAGE: u8 = stage::RULE_EMIT;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let vs = cx.input(&VirtualServices(self.rules.clone()));
+        let hosts = vs.iter().flat_map(|vs| &vs.hosts);
+        let of_services = hosts.flat_map(|host| self.viewer.ports(cx, host, true));
+        Arc::new(of_services.chain(std::iter::once(RULE_PORT)).collect())
     }
 }
 
@@ -311,7 +322,7 @@ impl Query for RulePlan {
         let labels = labels_of(&rules);
         let mut all = Vec::new();
         for client in std::iter::once(None).chain(clients.into_iter().map(Some)) {
-            let ports = Viewer::Client(client.as_ref()).ruled_ports(cx, &self.0);
+            let ports = Viewer::Client(client.clone()).ruled_ports(cx, &self.0);
             let key = HostKey { host: self.0.clone(), client: client.clone(), narrowed: None, ruled_only: true };
             all.extend(ruled(&Scope::of(client.as_ref()), &key, ports, &labels));
         }
@@ -328,7 +339,7 @@ impl Query for ImportedRulePlan {
     const STAGE: u8 = stage::RULE;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let Self(scope, host) = self;
-        let ports = Viewer::Sidecar(scope).ruled_ports(cx, host);
+        let ports = Viewer::Sidecar(scope.clone()).ruled_ports(cx, host);
         let narrowed = hides_rules(cx, scope, host).then(|| scope.clone());
         let client = Some(scope.namespace.clone());
         let key = HostKey { host: host.clone(), client, narrowed, ruled_only: true };

@@ -41,7 +41,7 @@ fn to(host: &str) -> Value {
 #[test]
 fn every_name_is_qualified() {
     let made = good(&json!({
-        "hosts": ["web", "*.Example.com", "10.0.0.1"],
+        "hosts": ["web", "*.Example.com", "10.0.0.1", "FD00:0::1"],
         "gateways": ["mesh", "edge", "./inner", "other/edge", "old.legacy.svc.cluster.local", "edge"],
         "http": [{
             "match": [{"gateways": ["edge"]}],
@@ -50,7 +50,7 @@ fn every_name_is_qualified() {
         "exportTo": [".", "other"],
     }));
     let hosts: Vec<&str> = made.hosts.iter().map(|h| &**h).collect();
-    assert_eq!(hosts, ["web.shop.svc.cluster.local", "*.example.com", "10.0.0.1"]);
+    assert_eq!(hosts, ["web.shop.svc.cluster.local", "*.example.com", "10.0.0.1", "fd00::1"]);
     let gateways: Vec<String> = made.gateways.iter().map(ToString::to_string).collect();
     assert_eq!(gateways, ["mesh", "shop/edge", "shop/inner", "other/edge", "legacy/old"]);
     assert_eq!(made.visibility, Some(Visibility::Namespaces(["shop".into(), "other".into()].into())));
