@@ -11,10 +11,11 @@ use super::{
     inputs::VirtualServices,
     services::{Claims, visibility_of_rules},
     sidecar_listeners::mesh_routes,
+    sidecars::selected,
     stage,
 };
 use crate::model::{
-    Namespace, ObjectRef, Problem, VirtualService, Visibility,
+    Labels, Namespace, ObjectRef, Problem, VirtualService, Visibility,
     virtual_service::{Destination, GatewayName, HttpAction, HttpRoute, SourceMatch},
 };
 
@@ -152,13 +153,15 @@ fn missing(cx: &mut Check<'_>, destination: &Destination, client: &Namespace) ->
     resolve(cx, destination, client, first.unwrap_or_default()).missing
 }
 
-/// In the mesh one VirtualService decides about a host (translation §6.1).
+/// In the mesh one VirtualService decides about a host (translation §6.1): looked at as the workloads of the namespace do
+/// that no Sidecar object selects by its labels.
 fn check_followed(cx: &mut Check<'_>, vs: &VirtualService, client: &Namespace) {
     if vs.http.is_empty() || !vs.gateways.contains(&GatewayName::Mesh) {
         return;
     }
+    let sidecar = selected(cx, client, &Labels::new()).map(|(scope, _)| scope);
     for host in &vs.hosts {
-        let all = mesh_routes(cx, host, Some(client), None);
+        let all = mesh_routes(cx, host, Some(client), sidecar.as_ref());
         let first: Option<&Arc<VirtualService>> = all.iter().find(|other| !other.http.is_empty());
         if let Some(first) = first.filter(|first| first.object != vs.object && is_for_everyone(first)) {
             cx.problem(followed_instead(vs, host, first));

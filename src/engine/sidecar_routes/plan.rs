@@ -223,7 +223,7 @@ impl Emit for EmitPortsUnder {
         if *visibility_of(cx, &service) != Visibility::Public || service.resolution == Resolution::Alias {
             return Vec::new();
         }
-        let wildcards = || host_patterns(&self.0.host).filter(|p| p.starts_with('*') && *p != *self.0.host);
+        let wildcards = || host_patterns(&self.0.host).filter(|p| p.starts_with("*.") && *p != *self.0.host);
         let ports = routed_ports(&service);
         ports.flat_map(|p| wildcards().map(|w| (PortsUnder(w.into()), p.number))).collect()
     }
