@@ -35,3 +35,37 @@ pub(super) fn default_visibility<S: AsRef<str>>(
     let named = words.iter().filter(|w| !matches!(**w, "" | ".")).map(|w| (*w).into());
     DefaultVisibility::Namespaces { own: words.contains(&"."), named: named.collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> (Option<Visibility>, usize) {
+        let mut problems = Problems::of("Service", &Default::default());
+        let made = visibility(words, &"own".into(), "spec.exportTo", &mut problems);
+        (made, problems.into_vec().len())
+    }
+
+    fn of(names: &[&str]) -> Option<Visibility> {
+        Some(Visibility::Namespaces(names.iter().map(|n| Namespace::from(*n)).collect()))
+    }
+
+    #[test]
+    fn words_say_who_sees_an_object() {
+        assert_eq!(read(&[]), (None, 0));
+        assert_eq!(read(&[" . ", "a"]), (of(&["a", "own"]), 0));
+        assert_eq!(read(&["a", "*"]), (Some(Visibility::Public), 0));
+        assert_eq!(read(&["~"]), (of(&[]), 0));
+        assert_eq!(read(&["~", "a"]), (of(&[]), 1));
+    }
+
+    #[test]
+    fn a_default_goes_by_the_namespace_of_each_object() {
+        let mut problems = Problems::of("ConfigMap", &Default::default());
+        let default = default_visibility(&[".", "a"], "x", &mut problems);
+        assert_eq!(Some(default.of(&"one".into())), of(&["a", "one"]));
+        let said = Visibility::Public;
+        assert_eq!(*default.over(Some(&said), &"one".into()), Visibility::Public);
+        assert_eq!(Some(default.over(None, &"two".into()).into_owned()), of(&["a", "two"]));
+    }
+}

@@ -169,8 +169,12 @@ impl Query for ImportedPlan {
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let Self(imports, host) = self;
         let all = cx.get(&HostPlan(host.clone()));
-        let own = Some(&imports.0.namespace);
-        let client = all.iter().find(|p| p.key.client.as_ref() == own).and_then(|p| p.key.client.clone());
+        let own = &imports.0.namespace;
+        let client = all.iter().find(|p| p.key.client.as_ref() == Some(own)).and_then(|p| p.key.client.clone());
+        if client.is_none() && cx.get(&Exceptions(host.clone())).contains(own) {
+            // Another service than everybody's, and without requests that are routed.
+            return Arc::default();
+        }
         let ports = imported_ports(cx, imports, host);
         let narrowed = is_narrowed(cx, &imports.0, host).then(|| imports.0.clone());
         let mine = all.iter().filter(|p| p.key.client == client);
