@@ -177,11 +177,12 @@ async fn a_default_of_the_mesh_holds_at_once_for_objects_that_are_there() -> Res
     let sidecar = Sidecar::start(XdsTransport::Delta, &(service("a", "http", &[&a]) + &elsewhere + rule)).await?;
     sidecar.routes("a", "b.other").await?;
     sidecar.routes("b.other", "b.other").await?;
-    let hide = |what: &str| move |mesh: &str| mesh.replace(MESH, &format!("{MESH}    {what}: ['.']\n"));
-    sidecar.config.edit("mesh.yaml", hide("defaultVirtualServiceExportTo"))?;
+    let hide =
+        |what: &str| sidecar.config.edit("mesh.yaml", |mesh| mesh.replace(MESH, &format!("{MESH}    {what}: ['.']\n")));
+    hide("defaultVirtualServiceExportTo")?;
     sidecar.routes("a", "a.default").await?;
     sidecar.routes("b.other", "b.other").await?;
-    sidecar.config.edit("mesh.yaml", hide("defaultServiceExportTo"))?;
+    hide("defaultServiceExportTo")?;
     sidecar.reaches(&["80|a"]).await?;
     sidecar.config.edit("mesh.yaml", |mesh| mesh.replace("ExportTo: ['.']", "ExportTo: ['*']"))?;
     sidecar.routes("a", "b.other").await?;

@@ -252,6 +252,10 @@ impl Viewer {
     }
 
     fn service<Q: Query>(&self, cx: &mut Cx<'_, Q>, host: &Host) -> Option<Arc<Seen>> {
+        // Most hosts that are asked for are none of a service: that costs one look.
+        if cx.set(&ServicesByHost(host.clone())).is_empty() {
+            return None;
+        }
         match self {
             Self::Client(client) => seen(cx, host, client.as_ref()),
             Self::Sidecar(scope) if imports_host(cx, scope, host) => seen(cx, host, Some(&scope.namespace)),
@@ -318,7 +322,10 @@ impl Query for RulePlan {
     type Value = Arc<Vec<Planned>>;
     const STAGE: u8 = stage::RULE;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
-        let mut clients: BTreeSet<Namespace> = (*cx.get(&Exceptions(self.0.clone()))).clone();
+        let mut clients = BTreeSet::new();
+        if !cx.set(&ServicesByHost(self.0.clone())).is_empty() {
+            clients.extend(cx.get(&Exceptions(self.0.clone())).iter().cloned());
+        }
         let rules = rules_about(cx, &self.0);
         for (_, vs) in &rules {
             clients.extend(special_clients(cx, vs));
