@@ -11,6 +11,7 @@
 pub mod graph;
 
 mod builtin;
+mod checks;
 mod clusters;
 mod credentials;
 mod departed;
@@ -42,4 +43,5 @@ fn register(db: &mut graph::Db) {
     clusters::register(db);
     sidecar_listeners::register(db);
     sidecar_routes::register(db);
+    checks::register(db);
 }

@@ -15,6 +15,7 @@ pub mod service;
 pub mod sidecar;
 pub mod source_problem;
 pub mod virtual_service;
+pub mod visibility;
 pub mod workload;
 
 pub use destination_rule::{DestinationRule, EffectivePolicy, MergedRule};
@@ -26,7 +27,8 @@ pub use policy::UnenforcedPolicy;
 pub use protocol::{Protocol, ProtocolClass};
 pub use proxy::{IpFamilies, Locality, Proxy, ProxyKind};
 pub use secret::{SecretState, TlsSecret};
-pub use service::{Endpoint, Host, Labels, Namespace, Service, ServicePort, Visibility};
+pub use service::{Endpoint, Host, Labels, Namespace, Service, ServicePort};
 pub use sidecar::Sidecar;
 pub use source_problem::{Origin, ProblemKey, SourceProblem};
 pub use virtual_service::VirtualService;
+pub use visibility::{DefaultVisibility, ExportDefaults, Visibility};

@@ -29,13 +29,13 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub(crate) use self::{host::fqdn, problems::Problems, visibility::visibility};
-use crate::model::{Age, MeshConfig};
+use crate::model::Age;
 
 /// What conversions need besides the object.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvertContext<'a> {
-    /// The mesh configuration: domain suffix, trust domain, root namespace, default visibility.
-    pub mesh: &'a MeshConfig,
+    /// The suffix of Kubernetes host names. Of the mesh's settings it alone cannot change: what queries read can.
+    pub domain_suffix: &'a str,
     /// Whether members with IPv6 addresses can be reached.
     pub ipv6: bool,
 }

@@ -217,6 +217,28 @@ fn wrong_routes() -> Vec<Case> {
                \"nowhere.default.svc.cluster.local\"; requests are answered with 503"],
         )
         .answers("bad.test", 503),
+        // Of the mesh, where no sidecar is connected.
+        Case::new(
+            "VirtualService",
+            virtual_service("bad", "hosts: [bad.test]", "route: [{destination: {host: nowhere-1}}]"),
+            &["VirtualService default/bad: spec.http[0].route[0].destination: no service has host \
+               \"nowhere-1.default.svc.cluster.local\"; requests are answered with 503"],
+        ),
+        // On a Gateway that does not exist, which no proxy has.
+        Case::new(
+            "VirtualService",
+            virtual_service("bad", "hosts: [bad.test], gateways: [none]", "route: [{destination: {host: nowhere-2}}]"),
+            &["VirtualService default/bad: spec.http[0].route[0].destination: no service has host \
+               \"nowhere-2.default.svc.cluster.local\"; requests are answered with 503"],
+        ),
+        Case::new(
+            "VirtualService",
+            [("bad-1", "x.test"), ("bad-2", "X.test")]
+                .map(|(name, host)| virtual_service(name, &format!("hosts: [{host}]"), TO_GOOD))
+                .join("\n---\n"),
+            &["VirtualService default/bad-2: spec.hosts: in the mesh, requests for \"x.test\" follow the older \
+               VirtualService default/bad-1 instead"],
+        ),
         Case::new(
             "VirtualService",
             bad_route("route: [{destination: {host: good, subset: v9}}]"),
@@ -381,6 +403,10 @@ async fn ten_thousand_hosts_in_one_object_are_served() -> Result<()> {
     rig.config.write("many.yaml", content("directResponse: {status: 418}"))?;
     rig.until_status("h9999.test", 418).await?;
     ensure!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
+    // The same of the mesh.
+    let of_mesh = format!("hosts: [{}], gateways: [gateway, mesh]", hosts.join(","));
+    rig.config.write("many.yaml", virtual_service("many", &of_mesh, TO_GOOD))?;
+    rig.until_status("h9999.test", 200).await?;
     ensure!(rig.ask("good.test").await?.0 == 200, "good.test suffers");
     rig.until_problems(NONE).await
 }

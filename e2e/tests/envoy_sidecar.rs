@@ -1,11 +1,11 @@
 //! What a sidecar is given: a real Envoy takes all of it. Nothing is redirected to it here.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use anyhow::{Result, ensure};
 use mizzen_e2e::{
-    ConfigDir, Envoy, EnvoyOptions, Mizzen, MizzenOptions, Node, PATIENCE, Upstream, UpstreamOptions, Wire, XdsServer,
-    XdsTransport, eventually, free_port, nothing_refused, service,
+    Client, ConfigDir, Envoy, EnvoyOptions, Mizzen, MizzenOptions, Node, PATIENCE, Request, Upstream, UpstreamOptions,
+    Wire, XdsServer, XdsTransport, eventually, free_port, nothing_refused, service,
 };
 use serde_json::Value;
 
@@ -162,5 +162,67 @@ async fn export_to_hides_services_from_other_namespaces() -> Result<()> {
     sidecar.reaches(&["80|a"]).await?;
     sidecar.config.write("b.yaml", &elsewhere)?;
     sidecar.routes("b.other", "b.other").await?;
+    nothing_refused(&sidecar.envoy, &sidecar.mizzen).await
+}
+
+const MESH: &str = "  mesh: |\n";
+
+#[tokio::test]
+async fn a_default_of_the_mesh_holds_at_once_for_objects_that_are_there() -> Result<()> {
+    let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
+    let elsewhere = service("b", "http", &[&b]).replace("namespace: default", "namespace: other");
+    let rule = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\n\
+                metadata: {name: a, namespace: other}\n\
+                spec: {hosts: [a.default.svc.cluster.local], http: [{route: [{destination: {host: b}}]}]}\n";
+    let sidecar = Sidecar::start(XdsTransport::Delta, &(service("a", "http", &[&a]) + &elsewhere + rule)).await?;
+    sidecar.routes("a", "b.other").await?;
+    sidecar.routes("b.other", "b.other").await?;
+    let hide =
+        |what: &str| sidecar.config.edit("mesh.yaml", |mesh| mesh.replace(MESH, &format!("{MESH}    {what}: ['.']\n")));
+    hide("defaultVirtualServiceExportTo")?;
+    sidecar.routes("a", "a.default").await?;
+    sidecar.routes("b.other", "b.other").await?;
+    hide("defaultServiceExportTo")?;
+    sidecar.reaches(&["80|a"]).await?;
+    sidecar.config.edit("mesh.yaml", |mesh| mesh.replace("ExportTo: ['.']", "ExportTo: ['*']"))?;
+    sidecar.routes("a", "b.other").await?;
+    sidecar.routes("b.other", "b.other").await?;
+    nothing_refused(&sidecar.envoy, &sidecar.mizzen).await
+}
+
+#[tokio::test]
+async fn the_forward_proxy_routes_by_host_and_port_also_where_a_sidecar_object_imports_rules_only() -> Result<()> {
+    let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
+    let far = service("b", "http", &[&b])
+        .replace("namespace: default", "namespace: other")
+        .replace("port: 80,", "port: 8080,");
+    let more = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: far, namespace: default}\n\
+                spec: {hosts: [far.example], http: [{route: [{destination: {host: b.other.svc.cluster.local}}]}]}\n\
+                ---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: default}\n\
+                spec: {egress: [{hosts: ['./*']}]}\n";
+    let sidecar = Sidecar::start(XdsTransport::Delta, &(service("a", "http", &[&a]) + &far + more)).await?;
+    let port = free_port()?;
+    sidecar.config.edit("mesh.yaml", |mesh| mesh.replace(MESH, &format!("{MESH}    proxyHttpPort: {port}\n")))?;
+    let client = Client::http(SocketAddr::from(([127, 0, 0, 1], port)));
+    let answered = async |host: &str, by: &str| {
+        eventually(&format!("{host} answered by {by}"), PATIENCE, || async {
+            let reply = client.send(&Request::get("/").host(host)).await?;
+            ensure!((reply.status, reply.upstream()) == (200, by), "{} by {}", reply.status, reply.upstream());
+            anyhow::Ok(())
+        })
+        .await
+    };
+    answered("a", "a").await?;
+    answered("a.default:80", "a").await?;
+    // Not imported, but where a rule leads that is.
+    answered("far.example", "b").await?;
+    let everything = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: default}\n\
+                      spec: {egress: [{hosts: ['*/*']}]}\n";
+    sidecar.config.edit("objects.yaml", |objects| {
+        let (before, _) = objects.rsplit_once("---\n").unwrap_or_default();
+        format!("{before}---\n{everything}")
+    })?;
+    answered("b.other:8080", "b").await?;
+    answered("far.example:80", "b").await?;
     nothing_refused(&sidecar.envoy, &sidecar.mizzen).await
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::{
+    destinations::{self, RuleDestinations},
     graph::{Cx, Db, Emission, Emit, Query},
     index::ServicesByHost,
+    inputs::NamespacedName,
     members::{Identities, Members},
     scope::{ClusterKey, ClusterLayer, ClusterLayerItem, FacetsIn, Family, Scope},
     services::{Exceptions, Outlook, Seen, mesh},
-    sidecars::{Imports, imported_ports},
+    sidecars::{ImportedRules, Imports, imported_ports},
     stage,
 };
 use crate::{
@@ -102,12 +104,22 @@ struct EmitImportedClusters(Imports, Host);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct EmitImportedFacets(Imports, Host);
 
+/// The same for where a VirtualService leads that a Sidecar object imports, whether it imports that or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct EmitRuledClusters(ImportedRules, NamespacedName);
+
+/// The same for where a VirtualService leads that a Sidecar object imports.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct EmitRuledFacets(ImportedRules, NamespacedName);
+
 /// Registers the emitters of clusters.
 pub(super) fn register(db: &mut Db) {
     db.emit_for_elements::<ServicesByHost, EmitClusters>(|set, _| EmitClusters(set.0.clone()));
     db.emit_for_elements::<ServicesByHost, EmitFacets>(|set, _| EmitFacets(set.0.clone()));
     db.emit_for_elements::<Imports, EmitImportedClusters>(|set, i| EmitImportedClusters(set.clone(), i.host.clone()));
     db.emit_for_elements::<Imports, EmitImportedFacets>(|set, i| EmitImportedFacets(set.clone(), i.host.clone()));
+    db.emit_for_elements::<ImportedRules, EmitRuledClusters>(|set, key| EmitRuledClusters(set.clone(), key.clone()));
+    db.emit_for_elements::<ImportedRules, EmitRuledFacets>(|set, key| EmitRuledFacets(set.clone(), key.clone()));
 }
 
 type ClusterElements = Vec<(ClusterLayer, ClusterKey)>;
@@ -149,6 +161,25 @@ impl Emit for EmitImportedFacets {
     }
 }
 
+impl Emit for EmitRuledClusters {
+    type Into = ClusterLayer;
+    const STAGE: u8 = stage::LAYER_EMIT;
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> ClusterElements {
+        let scope = Scope::Sidecar(self.0.0.clone());
+        let plans = ruled(cx, &self.0, &self.1);
+        plans.iter().flat_map(|(host, client, plan)| elements(&scope, host, client, plan)).collect()
+    }
+}
+
+impl Emit for EmitRuledFacets {
+    type Into = FacetsIn;
+    const STAGE: u8 = stage::LAYER_EMIT;
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> FacetElements {
+        let scope = Scope::Sidecar(self.0.0.clone());
+        ruled(cx, &self.0, &self.1).iter().flat_map(|(_, _, plan)| facets(&scope, plan)).collect()
+    }
+}
+
 /// The plan of the mesh and of each namespace that differs.
 fn plans<Q: Query>(cx: &mut Cx<'_, Q>, host: &Host) -> Vec<(Option<Namespace>, Arc<Vec<Planned>>)> {
     let special = cx.get(&Exceptions(host.clone()));
@@ -169,6 +200,23 @@ fn imported<Q: Query>(cx: &mut Cx<'_, Q>, imports: &Imports, host: &Host) -> (Op
     let ports = imported_ports(cx, imports, host);
     let admitted = plan.iter().filter(|p| ports.as_ref().is_none_or(|ports| ports.contains(&p.port)));
     (client, admitted.cloned().collect())
+}
+
+/// The plans of the hosts where a VirtualService leads, cut to the ports that it uses (translation §2).
+fn ruled<Q: Query>(
+    cx: &mut Cx<'_, Q>,
+    scope: &ImportedRules,
+    rules: &NamespacedName,
+) -> Vec<(Host, Option<Namespace>, Vec<Planned>)> {
+    let mut all = Vec::new();
+    for (host, port) in cx.get(&RuleDestinations(rules.clone())).iter() {
+        let host = destinations::target(cx, host, &scope.0.namespace);
+        let client = cx.get(&Exceptions(host.clone())).get(&scope.0.namespace).cloned();
+        let plan = cx.get(&ClusterPlan { host: host.clone(), client: client.clone() });
+        let used = plan.iter().filter(|p| port.is_none_or(|port| port == p.port));
+        all.push((host, client, used.cloned().collect()));
+    }
+    all
 }
 
 fn elements(scope: &Scope, host: &Host, client: &Option<Namespace>, plan: &[Planned]) -> ClusterElements {

@@ -1,13 +1,20 @@
 //! Where destinations of routes lead (translation §6.4, §7.4).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
+    gateway_routes::with_delegates,
     graph::{Cx, Query},
+    inputs::{NamespacedName, VirtualServices},
     services::{Exceptions, Outlook, Seen, mesh},
+    stage,
 };
 use crate::{
-    model::{EffectivePolicy, Host, Namespace, destination_rule::effective_policy, virtual_service::Destination},
+    model::{
+        EffectivePolicy, Host, Namespace,
+        destination_rule::effective_policy,
+        virtual_service::{Destination, HttpRoute},
+    },
     translate::clusters::cluster_name,
 };
 
@@ -29,6 +36,30 @@ pub(super) fn seen<Q: Query>(cx: &mut Cx<'_, Q>, host: &Host, client: &Namespace
     cx.get(&Outlook { host: host.clone(), client, labels: None })
 }
 
+/// The host that a destination's host stands for: an ExternalName is rewritten to its target, one hop only
+/// (translation §1.1).
+pub(super) fn target<Q: Query>(cx: &mut Cx<'_, Q>, host: &Host, client: &Namespace) -> Host {
+    let found = seen(cx, host, client);
+    found.and_then(|s| s.service.external_name.clone()).unwrap_or_else(|| host.clone())
+}
+
+/// Where the rules of a VirtualService lead, mirrors included: hosts, with the port if they say one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RuleDestinations(pub(super) NamespacedName);
+
+impl Query for RuleDestinations {
+    type Value = Arc<BTreeSet<(Host, Option<u16>)>>;
+    const STAGE: u8 = stage::FACT;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let Some(vs) = cx.input(&VirtualServices(self.0.clone())) else { return Arc::default() };
+        let (http, _) = with_delegates(cx, &vs);
+        let http = http.iter().flat_map(HttpRoute::destinations);
+        let tls = vs.tls.iter().flat_map(|r| &r.destinations);
+        let l4 = tls.chain(vs.tcp.iter().flat_map(|r| &r.destinations)).map(|d| &d.destination);
+        Arc::new(http.chain(l4).map(|d| (d.host.clone(), d.port)).collect())
+    }
+}
+
 /// Finds the cluster of a destination for proxies of a namespace, at a listener's port.
 pub(super) fn resolve<Q: Query>(
     cx: &mut Cx<'_, Q>,
@@ -36,13 +67,8 @@ pub(super) fn resolve<Q: Query>(
     client: &Namespace,
     listener_port: u16,
 ) -> Resolved {
-    let mut host = destination.host.clone();
-    let mut found = seen(cx, &host, client);
-    // An ExternalName is rewritten to its target, one hop only (translation §1.1).
-    if let Some(target) = found.as_ref().and_then(|s| s.service.external_name.clone()) {
-        host = target;
-        found = seen(cx, &host, client);
-    }
+    let host = target(cx, &destination.host, client);
+    let found = seen(cx, &host, client);
     let ports = found.as_ref().map_or(&[][..], |s| &s.service.ports[..]);
     let sole = if let [only] = ports { Some(only.number) } else { None };
     let port = destination.port.or(sole).unwrap_or(listener_port);

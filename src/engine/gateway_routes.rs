@@ -14,11 +14,12 @@ use super::{
     graph::{Cx, Query},
     index::RoutesByGateway,
     inputs::{NamespacedName, VirtualServices},
+    services::{mesh, visibility_of_rules},
     stage,
 };
 use crate::{
     model::{
-        Age, Host, Labels, Namespace, VirtualService,
+        Age, Host, Labels, Namespace, Problem, VirtualService,
         destination_rule::{EffectivePolicy, HashKey, LbAlgorithm},
         host::intersection,
         virtual_service::{Destination, GatewayName, HttpRoute, resolve_delegates},
@@ -126,7 +127,7 @@ fn bound_to<Q: Query>(
     let keys = cx.set(&RoutesByGateway(gateway));
     let found = keys.iter().filter_map(|(age, key)| {
         let vs = cx.input(&VirtualServices(key.clone()))?;
-        vs.visibility.admits(client).then(|| (age.clone(), key.clone(), vs))
+        visibility_of_rules(cx, &vs).admits(client).then(|| (age.clone(), key.clone(), vs))
     });
     found.collect()
 }
@@ -200,6 +201,7 @@ pub(super) struct Site<'a> {
 /// The HTTP rules of a VirtualService, delegates included, as routes.
 pub(super) fn http_routes<Q: Query>(cx: &mut Cx<'_, Q>, vs: &VirtualService, site: &Site<'_>) -> RouteOutput {
     let (rules, mut problems) = with_delegates(cx, vs);
+    let mesh = mesh(cx);
     let input = RouteInput {
         object: &vs.object,
         semantics: vs.semantics,
@@ -209,7 +211,7 @@ pub(super) fn http_routes<Q: Query>(cx: &mut Cx<'_, Q>, vs: &VirtualService, sit
         listener_port: site.port,
         tls: site.tls,
         http3: false,
-        default_retries: None,
+        default_retries: mesh.default_retries.as_ref(),
         append_x_forwarded_host: false,
     };
     let mut out = routes(&input, &rules, &mut |destination| cluster_ref(cx, destination, site.namespace, site.port));
@@ -217,12 +219,16 @@ pub(super) fn http_routes<Q: Query>(cx: &mut Cx<'_, Q>, vs: &VirtualService, sit
     RouteOutput { problems, ..out }
 }
 
-fn with_delegates<Q: Query>(cx: &mut Cx<'_, Q>, vs: &VirtualService) -> (Vec<HttpRoute>, Vec<crate::model::Problem>) {
+/// The HTTP rules of a VirtualService with those of its delegates in their place, and what is wrong with them.
+pub(super) fn with_delegates<Q: Query>(cx: &mut Cx<'_, Q>, vs: &VirtualService) -> (Vec<HttpRoute>, Vec<Problem>) {
     if !vs.has_delegates() {
         return (vs.http.clone(), Vec::new());
     }
     resolve_delegates(vs, &mut |namespace, name| {
-        cx.input(&VirtualServices(NamespacedName { namespace: namespace.clone(), name: name.clone() }))
+        let key = NamespacedName { namespace: namespace.clone(), name: name.clone() };
+        let delegate = cx.input(&VirtualServices(key))?;
+        let seen = visibility_of_rules(cx, &delegate).admits(&vs.object.namespace);
+        Some((delegate, seen))
     })
 }
 
@@ -259,7 +265,7 @@ pub(super) fn tcp_routes<Q: Query>(cx: &mut Cx<'_, Q>, class: &RouterClass, serv
             if let Some(reason) = &found.missing {
                 let field = if tls { "spec.tls" } else { "spec.tcp" };
                 let object = vs.object.clone();
-                cx.problem(crate::model::Problem { object, field: field.to_owned(), reason: reason.clone() });
+                cx.problem(Problem { object, field: field.to_owned(), reason: reason.clone() });
             }
             L4Cluster { name: found.cluster, policy: found.policy }
         });

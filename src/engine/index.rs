@@ -52,6 +52,10 @@ index! {
     RulesByHost(Host) of (Age, NamespacedName);
     /// VirtualServices on the mesh gateway by host.
     MeshRoutesByHost(Host) of (Age, NamespacedName);
+    /// VirtualServices on the mesh gateway of a namespace.
+    MeshRoutesIn(Namespace) of NamespacedName;
+    /// All namespaces with VirtualServices on the mesh gateway.
+    MeshRouteNamespaces(()) of Namespace;
     /// VirtualServices bound to a Gateway.
     RoutesByGateway(NamespacedName) of (Age, NamespacedName);
     /// Distinct selectors of Gateways; `None` selects every gateway workload.
@@ -138,6 +142,14 @@ emitters! {
         let mesh = vs.gateways.contains(&GatewayName::Mesh);
         let hosts = vs.hosts.iter().filter(|_| mesh);
         hosts.map(|h| (MeshRoutesByHost(h.clone()), (vs.age.clone(), key.0.clone()))).collect()
+    };
+    VirtualServices => IndexMeshRouteIn: MeshRoutesIn |key, vs, cx| {
+        let mesh = vs.gateways.contains(&GatewayName::Mesh) && !vs.is_delegate();
+        mesh.then(|| (MeshRoutesIn(vs.object.namespace.clone()), key.0.clone())).into_iter().collect()
+    };
+    VirtualServices => IndexMeshRouteNamespace: MeshRouteNamespaces |key, vs, cx| {
+        let mesh = vs.gateways.contains(&GatewayName::Mesh) && !vs.is_delegate();
+        mesh.then(|| (MeshRouteNamespaces(()), vs.object.namespace.clone())).into_iter().collect()
     };
     VirtualServices => IndexGatewayRoute: RoutesByGateway |key, vs, cx| {
         let named = vs.gateways.iter().filter_map(|g| match g {

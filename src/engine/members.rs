@@ -1,6 +1,10 @@
 //! The members of services: slices joined with Pods and Nodes, endpoints of ServiceEntries, selected workloads.
 
-use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     graph::{Cx, Query},
@@ -62,14 +66,33 @@ impl Query for Members {
             Registry::Kubernetes => of_kubernetes(cx, &self.0, &service),
             Registry::ServiceEntry => of_service_entry(cx, &self.0, &service),
         };
-        // An address may stand in two slices while it moves between them: the first slice by name counts.
-        let mut seen = BTreeSet::new();
-        all.retain(|e: &Arc<Endpoint>| seen.insert((e.address.clone(), e.port, e.port_name.clone())));
+        keep_healthiest(&mut all);
         Arc::new(all)
     }
 }
 
-/// The identities of a service's members, for verification.
+/// Leaves one of the members with the same address and port: an address may stand in two slices while it moves between
+/// them, or while another Pod takes it over. Of such the healthiest counts, of those the first by slice's name.
+fn keep_healthiest(all: &mut Vec<Arc<Endpoint>>) {
+    let key = |e: &Endpoint| (e.address.clone(), e.port, e.port_name.clone());
+    let mut best: BTreeMap<_, Arc<Endpoint>> = BTreeMap::new();
+    for endpoint in all.iter() {
+        let found = best.entry(key(endpoint)).or_insert_with(|| endpoint.clone());
+        if endpoint.health < found.health {
+            *found = endpoint.clone();
+        }
+    }
+    if best.len() < all.len() {
+        all.retain_mut(|e| {
+            best.remove(&key(e)).is_some_and(|chosen| {
+                *e = chosen;
+                true
+            })
+        });
+    }
+}
+
+/// The identities that a service's members may have, for verification.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identities(pub(super) ServiceKey);
 
@@ -77,8 +100,16 @@ impl Query for Identities {
     type Value = Arc<BTreeSet<Arc<str>>>;
     const STAGE: u8 = stage::OUTLOOK;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let Some(service) = cx.input(&self.0) else { return Arc::default() };
         let members = cx.get(&Members(self.0.clone()));
-        Arc::new(members.iter().map(|m| m.identity.clone()).filter(|i| !i.is_empty()).collect())
+        let mut all: BTreeSet<_> = members.iter().map(|m| m.identity.clone()).filter(|i| !i.is_empty()).collect();
+        all.extend(service.subject_alt_names.iter().cloned());
+        if !service.service_accounts.is_empty() {
+            let (trust_domain, namespace) = (mesh(cx).trust_domain.clone(), &service.namespace);
+            let given = service.service_accounts.iter();
+            all.extend(given.map(|a| format!("spiffe://{trust_domain}/ns/{namespace}/sa/{a}").into()));
+        }
+        Arc::new(all)
     }
 }
 

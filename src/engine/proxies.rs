@@ -80,17 +80,20 @@ impl Query for Enrol {
                 }
             }
             ProxyKind::Sidecar => {
-                let policy = sidecar.and_then(|(_, s)| s.outbound_policy).unwrap_or(mesh(cx).outbound_policy);
+                let mesh = mesh(cx);
+                let policy = sidecar.and_then(|(_, s)| s.outbound_policy).unwrap_or(mesh.outbound_policy);
+                let http_proxy_port = proxy.http_proxy_port.unwrap_or(mesh.proxy_http_port);
                 let facts = ListenerFacts {
                     families: IpFamilies::of(&proxy.ips),
                     interception: proxy.interception,
                     policy,
                     unprivileged: proxy.unprivileged,
+                    http_proxy_port,
                     deny_all: is_denied(cx, &proxy.namespace, &labels),
                     filters: patches_for(cx, &proxy, &labels),
                 };
                 parts[ResourceType::Listener].push(Part::SidecarListeners(scopes.clone(), Arc::new(facts)));
-                let facts = RouteFacts::of(cx, &proxy, policy);
+                let facts = RouteFacts::of(cx, &proxy, policy, http_proxy_port != 0);
                 parts[ResourceType::Route].push(Part::SidecarRoutes(scopes, Arc::new(facts)));
             }
         }

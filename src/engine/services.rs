@@ -1,6 +1,7 @@
 //! Who sees which service under a host, and which DestinationRule applies.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -8,17 +9,78 @@ use std::{
 use super::{
     graph::{Cx, Query},
     index::{RulesByHost, ServicesByHost},
-    inputs::{DestinationRules, Mesh, ServiceKey},
+    inputs::{DestinationRules, Mesh, Namespaces, ServiceKey},
     stage,
 };
 use crate::model::{
-    Host, Labels, MergedRule, MeshConfig, Namespace, Service, Visibility,
+    DestinationRule, ExportDefaults, Host, Labels, MergedRule, MeshConfig, Namespace, Service, VirtualService,
+    Visibility,
     destination_rule::{Candidates, NamespaceRules, host_patterns},
+    service::{Registry, TrafficDistribution},
 };
 
 /// The mesh configuration, or the defaults while there is none.
 pub(super) fn mesh<Q: Query>(cx: &mut Cx<'_, Q>) -> Arc<MeshConfig> {
     cx.input(&Mesh(())).unwrap_or_default()
+}
+
+/// The mesh's defaults of `exportTo`: a change of anything else in the mesh configuration stops here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Exports;
+
+impl Query for Exports {
+    type Value = Arc<ExportDefaults>;
+    const STAGE: u8 = stage::SETTING;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        Arc::new(mesh(cx).export_defaults.clone())
+    }
+}
+
+/// Who sees a service.
+pub(super) fn visibility_of<'a, Q: Query>(cx: &mut Cx<'_, Q>, service: &'a Service) -> Cow<'a, Visibility> {
+    cx.get(&Exports).services.over(service.visibility.as_ref(), &service.namespace)
+}
+
+/// Who sees a VirtualService.
+pub(super) fn visibility_of_rules<'a, Q: Query>(cx: &mut Cx<'_, Q>, vs: &'a VirtualService) -> Cow<'a, Visibility> {
+    cx.get(&Exports).virtual_services.over(vs.visibility.as_ref(), &vs.object.namespace)
+}
+
+/// A DestinationRule that says who sees it; `None` stays where that is everybody.
+fn exported<Q: Query>(cx: &mut Cx<'_, Q>, rule: Arc<DestinationRule>) -> Arc<DestinationRule> {
+    let default = cx.get(&Exports).destination_rules.of(&rule.namespace);
+    if rule.visibility.is_some() || default == Visibility::Public {
+        return rule;
+    }
+    Arc::new(DestinationRule { visibility: Some(default), ..(*rule).clone() })
+}
+
+/// Whether clients of a namespace see a service, whatever else has its host.
+pub(super) fn sees<Q: Query>(cx: &mut Cx<'_, Q>, client: Option<&Namespace>, key: &ServiceKey) -> bool {
+    cx.get(&Claims(key.host.clone())).seen_from(client) == Some(key)
+}
+
+/// The zone or node preference of Kubernetes Services in a namespace that have none of their own (translation §1.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct DefaultDistribution(Namespace);
+
+impl Query for DefaultDistribution {
+    type Value = Option<TrafficDistribution>;
+    const STAGE: u8 = stage::SETTING;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        cx.input(&Namespaces(self.0.clone()))?.traffic_distribution
+    }
+}
+
+/// A service with what its namespace says for it.
+fn with_defaults<Q: Query>(cx: &mut Cx<'_, Q>, service: Arc<Service>) -> Arc<Service> {
+    if service.registry != Registry::Kubernetes || service.traffic_distribution.is_some() {
+        return service;
+    }
+    match cx.get(&DefaultDistribution(service.namespace.clone())) {
+        None => service,
+        of_namespace => Arc::new(Service { traffic_distribution: of_namespace, ..(*service).clone() }),
+    }
 }
 
 /// The services of a host and who sees which (translation §1.4: own namespace, Kubernetes, oldest).
@@ -46,22 +108,27 @@ impl Query for Claims {
     const STAGE: u8 = stage::FACT;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let ranked = cx.set(&ServicesByHost(self.0.clone()));
-        let services: Vec<_> = ranked.iter().filter_map(|(_, _, key)| Some((key, cx.input(key)?))).collect();
-        let public = |s: &Service| s.visibility == Visibility::Public;
-        let default = services.iter().find(|(_, s)| public(s)).map(|(key, _)| (*key).clone());
+        let services: Vec<(&ServiceKey, Visibility)> = ranked
+            .iter()
+            .filter_map(|(_, _, key)| {
+                let service = cx.input(key)?;
+                Some((key, visibility_of(cx, &service).into_owned()))
+            })
+            .collect();
+        let default = services.iter().find(|(_, v)| *v == Visibility::Public).map(|(key, _)| (*key).clone());
         let special: BTreeSet<&Namespace> = services
             .iter()
-            .flat_map(|(_, s)| {
-                let exported = match &s.visibility {
+            .flat_map(|(key, visibility)| {
+                let exported = match visibility {
                     Visibility::Public => None,
                     Visibility::Namespaces(set) => Some(set.iter()),
                 };
-                std::iter::once(&s.namespace).chain(exported.into_iter().flatten())
+                std::iter::once(&key.object.namespace).chain(exported.into_iter().flatten())
             })
             .collect();
         let others = special.into_iter().filter_map(|client| {
-            let mut visible = services.iter().filter(|(_, s)| s.visibility.admits(client));
-            let own = visible.clone().find(|(_, s)| s.namespace == *client);
+            let mut visible = services.iter().filter(|(_, visibility)| visibility.admits(client));
+            let own = visible.clone().find(|(key, _)| key.object.namespace == *client);
             let key = own.or_else(|| visible.next())?.0;
             (Some(key) != default.as_ref()).then(|| (client.clone(), key.clone()))
         });
@@ -79,13 +146,13 @@ impl Query for RulesOf {
     const STAGE: u8 = stage::FACT;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         // Per namespace the rules of each pattern, the most specific pattern first.
-        let mut found: BTreeMap<Namespace, Vec<Vec<Arc<crate::model::DestinationRule>>>> = BTreeMap::new();
+        let mut found: BTreeMap<Namespace, Vec<Vec<Arc<DestinationRule>>>> = BTreeMap::new();
         for (depth, pattern) in host_patterns(&self.0).enumerate() {
             for (_, key) in cx.set(&RulesByHost(pattern.as_str().into())).iter() {
                 let Some(rule) = cx.input(&DestinationRules(key.clone())) else { continue };
                 let levels = found.entry(key.namespace.clone()).or_default();
                 levels.resize_with(levels.len().max(depth + 1), Vec::new);
-                levels[depth].push(rule);
+                levels[depth].push(exported(cx, rule));
             }
         }
         let merged = found.into_iter().map(|(ns, levels)| {
@@ -151,6 +218,7 @@ impl Query for Outlook {
         let claims = cx.get(&Claims(self.host.clone()));
         let key = claims.seen_from(self.client.as_ref())?.clone();
         let service = cx.input(&key)?;
+        let service = with_defaults(cx, service);
         let rules = cx.get(&RulesOf(self.host.clone()));
         let (mut rule, mut label_rules) = (None, Vec::new());
         if !rules.is_empty() {

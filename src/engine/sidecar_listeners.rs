@@ -9,14 +9,15 @@ use super::{
     inputs::{Sidecars, VirtualServices},
     members::Members,
     own::OwnPart,
-    scope::Scope,
-    services::{Exceptions, Outlook, mesh},
-    sidecars::{Import, Imports},
+    scope::{Scope, SidecarScope},
+    services::{Exceptions, Outlook, mesh, visibility_of_rules},
+    sidecar_routes::hides_rules,
+    sidecars::{Import, Imports, imports_rules},
     stage,
 };
 use crate::{
     model::{
-        Age, Host, IpFamilies, Labels, Namespace, ObjectRef, Problem, ProtocolClass, VirtualService,
+        Age, Host, IpFamilies, Labels, Namespace, ObjectRef, ProtocolClass, VirtualService,
         destination_rule::host_patterns, envoy_filter::PatchContext, mesh::OutboundPolicy, proxy::InterceptionMode,
         service::EndpointAddress, sidecar::EgressListener, virtual_service::GatewayName,
     },
@@ -27,6 +28,7 @@ use crate::{
         l4::{self, L4Cluster, L4Site},
         listeners::{
             ListenerOutput,
+            http_proxy::http_proxy,
             sidecar_outbound::{
                 Contribution, ListenerKey, Place, PortOfService, SidecarInput, contribute, outbound_listener,
             },
@@ -60,6 +62,8 @@ pub(super) struct ContributingPort {
     client: Option<Namespace>,
     /// The Sidecar object and the port of its egress listener, when that has one.
     egress: Option<(Imports, u16)>,
+    /// The Sidecar object, if it hides rules about the host.
+    narrowed: Option<SidecarScope>,
 }
 
 impl Set for Contributions {
@@ -129,18 +133,25 @@ fn addresses<Q: Query>(cx: &mut Cx<'_, Q>, key: &super::inputs::ServiceKey) -> V
 }
 
 /// The VirtualServices on the mesh gateway that a client of a namespace sees for a host: of the most specific
-/// host that any names, oldest first (translation §6.1).
+/// host that any names, oldest first (translation §6.1); with a Sidecar object those that it imports.
 pub(super) fn mesh_routes<Q: Query>(
     cx: &mut Cx<'_, Q>,
     host: &Host,
     client: Option<&Namespace>,
+    narrowed: Option<&SidecarScope>,
 ) -> Vec<Arc<VirtualService>> {
     for pattern in host_patterns(host) {
         let keys = cx.set(&MeshRoutesByHost(pattern.as_str().into()));
-        let all = keys.iter().filter_map(|(_, key)| cx.input(&VirtualServices(key.clone())));
         // Clients of no special namespace are told from all others by a name that no namespace has.
         let client = client.map_or("", |c| c);
-        let visible: Vec<_> = all.filter(|vs| vs.visibility.admits(client)).collect();
+        let mut visible = Vec::new();
+        for (_, key) in keys.iter() {
+            let Some(vs) = cx.input(&VirtualServices(key.clone())) else { continue };
+            let hidden = narrowed.is_some_and(|scope| !imports_rules(cx, scope, key));
+            if !hidden && visibility_of_rules(cx, &vs).admits(client) {
+                visible.push(vs);
+            }
+        }
         if !visible.is_empty() {
             return visible;
         }
@@ -149,7 +160,7 @@ pub(super) fn mesh_routes<Q: Query>(
 }
 
 fn l4_routes(cx: &mut Cx<'_, PortContributions>, of: &ContributingPort, tls: bool) -> Vec<TcpRoute> {
-    let found = mesh_routes(cx, &of.host, of.client.as_ref());
+    let found = mesh_routes(cx, &of.host, of.client.as_ref(), of.narrowed.as_ref());
     let (labels, gateways) = (Labels::new(), [GatewayName::Mesh]);
     let client: Namespace = of.client.clone().unwrap_or_else(|| "".into());
     let hosts = [of.host.clone()];
@@ -175,6 +186,10 @@ fn contributors<Q: Query>(
     client: Option<&Namespace>,
     egress: Option<&(Imports, u16)>,
 ) -> Vec<(Contributions, Contributor)> {
+    let narrowed = match scope {
+        Scope::Sidecar(sidecar) => hides_rules(cx, sidecar, host).then(|| sidecar.clone()),
+        Scope::Mesh | Scope::Namespace(_) => None,
+    };
     let outlook = Outlook { host: host.clone(), client: client.cloned(), labels: None };
     let Some(seen) = cx.get(&outlook) else { return Vec::new() };
     let mut all = Vec::new();
@@ -187,11 +202,13 @@ fn contributors<Q: Query>(
             number: port.number,
             client: client.cloned(),
             egress: egress.cloned(),
+            narrowed: narrowed.clone(),
         };
         for (key, contribution) in cx.get(&PortContributions(of.clone())).iter() {
             let shared = contribution.tcp.is_empty() && key.place == Place::Wildcard;
             let contributor = if shared {
-                let port = ContributingPort { host: protocol_host(contribution), client: None, ..of.clone() };
+                let port =
+                    ContributingPort { host: protocol_host(contribution), client: None, narrowed: None, ..of.clone() };
                 Contributor { age: None, port }
             } else {
                 Contributor { age: Some(seen.service.age.clone()), port: of.clone() }
@@ -254,6 +271,8 @@ pub(super) struct ListenerFacts {
     pub(super) interception: InterceptionMode,
     pub(super) policy: OutboundPolicy,
     pub(super) unprivileged: bool,
+    /// The port of the forward proxy; 0 is none.
+    pub(super) http_proxy_port: u16,
     pub(super) deny_all: bool,
     pub(super) filters: PatchSet,
 }
@@ -361,13 +380,9 @@ impl Query for VirtualListeners {
             deny_all: facts.deny_all,
             patch: &unpatched,
         };
-        if mesh.proxy_http_port != 0 {
-            let object = ObjectRef::new("ConfigMap", &mesh.root_namespace, "istio");
-            let reason = "not honoured yet: there is no forward proxy listener".to_owned();
-            cx.problem(Problem { object, field: "data.mesh.proxyHttpPort".to_owned(), reason });
-        }
-        let outbound =
-            virtual_outbound(&input, facts.interception).into_iter().map(|l| (l, PatchContext::SidecarOutbound));
+        let outbound = http_proxy(facts.http_proxy_port, &input).into_iter();
+        let outbound = outbound.chain(virtual_outbound(&input, facts.interception));
+        let outbound = outbound.map(|l| (l, PatchContext::SidecarOutbound));
         let inbound = virtual_inbound(&inbound).into_iter().map(|l| (l, PatchContext::SidecarInbound));
         let items = outbound.chain(inbound).map(|(mut listener, context): (ListenerOutput, _)| {
             listener.patch(&facts.filters, context, None);

@@ -2,27 +2,27 @@
 //! per port and scope (translation §6.2).
 
 mod configs;
+mod plan;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
+use self::plan::{ImportedRuleHosts, Planned, Source, seen};
 use super::{
-    destinations,
+    checks::followed_instead,
     gateway_routes::{HostPiece, Site, hash_key, http_routes},
     graph::{Cx, Db, Emission, Emit, Layer, Query, Set},
     index::{MeshRoutesByHost, ServicesByHost, VipOwners},
-    inputs::VirtualServices,
-    scope::Scope,
-    services::{Exceptions, Outlook, Seen, mesh},
+    inputs::ServiceKey,
+    scope::{Scope, SidecarScope},
+    services::{Seen, mesh, sees},
     sidecar_listeners::mesh_routes,
-    sidecars::{Imports, imported_ports},
+    sidecars::{Imports, imports_host},
     stage,
 };
 use crate::{
     model::{
-        Host, Labels, Namespace, Problem, Protocol, ProtocolClass, VirtualService, Visibility,
-        destination_rule::{effective_policy, host_patterns},
-        service::Resolution,
-        virtual_service::{GatewayName, SourceFacets},
+        Host, Labels, Namespace, Problem, VirtualService, destination_rule::effective_policy,
+        virtual_service::GatewayName,
     },
     snapshot::{Encoder, Name, Refs, Slot},
     translate::{
@@ -34,10 +34,10 @@ use crate::{
     },
 };
 
-pub(super) use self::configs::{RouteFacts, parts};
-
-/// The port on which hosts of VirtualServices that are no services are served.
-const RULE_PORT: u16 = 80;
+pub(super) use self::{
+    configs::{RouteFacts, parts},
+    plan::hides_rules,
+};
 
 /// The virtual hosts of a port in a scope that depend on the same labels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +52,10 @@ pub(super) struct HostLayer {
 pub(super) struct HostKey {
     host: Host,
     client: Option<Namespace>,
+    /// The Sidecar object, if what it imports makes a difference for this host.
+    narrowed: Option<SidecarScope>,
+    /// Whether VirtualServices have the host, and no service on this port.
+    ruled_only: bool,
 }
 
 impl Set for HostLayer {
@@ -68,171 +72,30 @@ impl Set for HostLabels {
     const STAGE: u8 = stage::LAYER;
 }
 
+/// The ports of a scope that have virtual hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct HostPorts(Scope);
+
+impl Set for HostPorts {
+    type Elem = u16;
+    const STAGE: u8 = stage::LISTENER_LAYER;
+}
+
 /// The route configurations of a scope.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Configs(Scope);
 
-/// A route configuration: of a port, or of one sniffed service port.
+/// A route configuration: of a port, of one sniffed service port, or of the forward proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum ConfigKey {
     Port(u16),
     Sniffed(HostKey, u16),
+    Proxy,
 }
 
 impl Set for Configs {
     type Elem = ConfigKey;
     const STAGE: u8 = stage::LAYER;
-}
-
-/// What a host adds to a scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Planned {
-    scope: Scope,
-    key: HostKey,
-    port: u16,
-    labels: Arc<[Arc<str>]>,
-    /// Whether it makes the port's route configuration exist.
-    opens: bool,
-    /// Whether it also has one of its own.
-    sniffed: bool,
-}
-
-/// The virtual hosts of a service's host, for the mesh and for every namespace that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct HostPlan(Host);
-
-impl Query for HostPlan {
-    type Value = Arc<Vec<Planned>>;
-    const STAGE: u8 = stage::PLAN;
-    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
-        let mut clients: BTreeSet<Namespace> = (*cx.get(&Exceptions(self.0.clone()))).clone();
-        let mut labels = BTreeSet::new();
-        for pattern in host_patterns(&self.0) {
-            for (_, key) in cx.set(&MeshRoutesByHost(pattern.as_str().into())).iter() {
-                let Some(vs) = cx.input(&VirtualServices(key.clone())) else { continue };
-                clients.extend(special_clients(&vs));
-                labels.extend(source_labels(&vs));
-            }
-        }
-        // Clients of the service's own namespace know it by its bare name too.
-        for (_, _, key) in cx.set(&ServicesByHost(self.0.clone())).iter() {
-            clients.insert(key.object.namespace.clone());
-        }
-        let labels: Arc<[Arc<str>]> = labels.into_iter().collect();
-        let everyone = std::iter::once(None).chain(clients.into_iter().map(Some));
-        let all = everyone.flat_map(|client| planned(cx, &self.0, client.as_ref(), &labels)).collect();
-        Arc::new(all)
-    }
-}
-
-/// Namespaces whose clients see a VirtualService differently from others.
-fn special_clients(vs: &VirtualService) -> BTreeSet<Namespace> {
-    let mut clients = match &vs.visibility {
-        Visibility::Public => BTreeSet::new(),
-        Visibility::Namespaces(set) => set.clone(),
-    };
-    if SourceFacets::of_http(vs).uses_namespace {
-        let sources = vs.http.iter().flat_map(|r| r.matches.iter().map(|m| &m.source));
-        clients.extend(sources.filter_map(|s| s.namespace.clone()));
-    }
-    clients
-}
-
-fn source_labels(vs: &VirtualService) -> impl Iterator<Item = Arc<str>> + '_ {
-    let sources = vs.http.iter().flat_map(|r| r.matches.iter().map(|m| &m.source));
-    sources.flat_map(|s| s.labels.keys().map(|k| k.as_str().into()))
-}
-
-fn planned<Q: Query>(
-    cx: &mut Cx<'_, Q>,
-    host: &Host,
-    client: Option<&Namespace>,
-    labels: &Arc<[Arc<str>]>,
-) -> Vec<Planned> {
-    let Some(seen) = seen(cx, host, client) else { return Vec::new() };
-    let service = &seen.service;
-    if service.resolution == Resolution::Alias {
-        return Vec::new();
-    }
-    let addressed = service.vips.iter().any(|ip| !ip.is_unspecified());
-    let routed = service.ports.iter().filter(|p| p.protocol != Protocol::Udp);
-    let routed = routed.filter(|p| p.protocol.class() != ProtocolClass::Tcp).map(|p| {
-        let sniffed = p.protocol.class() == ProtocolClass::Auto && (addressed || service.headless);
-        Planned {
-            scope: Scope::of(client),
-            key: HostKey { host: host.clone(), client: client.cloned() },
-            port: p.number,
-            labels: labels.clone(),
-            opens: !sniffed,
-            sniffed,
-        }
-    });
-    routed.collect()
-}
-
-/// What clients of a namespace see of a host; one that is nothing special sees what the mesh sees.
-fn seen<Q: Query>(cx: &mut Cx<'_, Q>, host: &Host, client: Option<&Namespace>) -> Option<Arc<Seen>> {
-    match client {
-        Some(client) => destinations::seen(cx, host, client),
-        None => cx.get(&Outlook { host: host.clone(), client: None, labels: None }),
-    }
-}
-
-/// The plan of a host that a Sidecar object imports, in its scope.
-fn imported<Q: Query>(cx: &mut Cx<'_, Q>, imports: &Imports, host: &Host) -> Vec<Planned> {
-    let all = cx.get(&HostPlan(host.clone()));
-    let own = Some(&imports.0.namespace);
-    let client = all.iter().find(|p| p.key.client.as_ref() == own).and_then(|p| p.key.client.clone());
-    let ports = imported_ports(cx, imports, host);
-    let mine = all.iter().filter(|p| p.key.client == client);
-    let mine = mine.filter(|p| ports.as_ref().is_none_or(|ports| ports.contains(&p.port)));
-    mine.map(|p| Planned { scope: Scope::Sidecar(imports.0.clone()), ..p.clone() }).collect()
-}
-
-/// The hosts of a VirtualService that are no services.
-fn rule_hosts<Q: Query>(cx: &mut Cx<'_, Q>, key: &VirtualServices) -> Vec<Planned> {
-    let Some(vs) = cx.input(key) else { return Vec::new() };
-    if !vs.gateways.contains(&GatewayName::Mesh) || vs.http.is_empty() {
-        return Vec::new();
-    }
-    let labels: Arc<[Arc<str>]> = source_labels(&vs).collect::<BTreeSet<_>>().into_iter().collect();
-    let mut clients: Vec<Option<Namespace>> = special_clients(&vs).into_iter().map(Some).collect();
-    if vs.visibility == Visibility::Public {
-        clients.push(None);
-    }
-    let mut all = Vec::new();
-    for host in &vs.hosts {
-        if !cx.set(&ServicesByHost(host.clone())).is_empty() {
-            continue;
-        }
-        all.extend(clients.iter().map(|client| Planned {
-            scope: Scope::of(client.as_ref()),
-            key: HostKey { host: host.clone(), client: client.clone() },
-            port: RULE_PORT,
-            labels: labels.clone(),
-            opens: true,
-            sniffed: false,
-        }));
-    }
-    all
-}
-
-/// Where planned hosts come from; each fills the three families of sets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Source {
-    Service(Host),
-    Imported(Imports, Host),
-    Rules(VirtualServices),
-}
-
-impl Source {
-    fn plan<Q: Query>(&self, cx: &mut Cx<'_, Q>) -> Vec<Planned> {
-        match self {
-            Self::Service(host) => (*cx.get(&HostPlan(host.clone()))).clone(),
-            Self::Imported(imports, host) => imported(cx, imports, host),
-            Self::Rules(key) => rule_hosts(cx, key),
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -242,8 +105,8 @@ impl Emit for EmitHosts {
     type Into = HostLayer;
     const STAGE: u8 = stage::LAYER_EMIT;
     fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(HostLayer, HostKey)> {
-        let plan = self.0.plan(cx);
-        plan.into_iter().map(|p| (HostLayer { scope: p.scope, port: p.port, labels: p.labels }, p.key)).collect()
+        let layer = |p: &Planned| HostLayer { scope: p.scope.clone(), port: p.port, labels: p.labels.clone() };
+        self.0.plan(cx).iter().map(|p| (layer(p), p.key.clone())).collect()
     }
 }
 
@@ -254,7 +117,7 @@ impl Emit for EmitLabels {
     type Into = HostLabels;
     const STAGE: u8 = stage::LAYER_EMIT;
     fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(HostLabels, Arc<[Arc<str>]>)> {
-        self.0.plan(cx).into_iter().map(|p| (HostLabels(p.scope, p.port), p.labels)).collect()
+        self.0.plan(cx).iter().map(|p| (HostLabels(p.scope.clone(), p.port), p.labels.clone())).collect()
     }
 }
 
@@ -265,8 +128,8 @@ impl Emit for EmitConfigs {
     type Into = Configs;
     const STAGE: u8 = stage::LAYER_EMIT;
     fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(Configs, ConfigKey)> {
-        let plan = self.0.plan(cx).into_iter();
-        let keys = plan.flat_map(|p| {
+        let plan = self.0.plan(cx);
+        let keys = plan.iter().flat_map(|p| {
             let of_port = p.opens.then_some(ConfigKey::Port(p.port));
             let of_host = p.sniffed.then(|| ConfigKey::Sniffed(p.key.clone(), p.port));
             of_port.into_iter().chain(of_host).map(move |key| (Configs(p.scope.clone()), key))
@@ -275,17 +138,33 @@ impl Emit for EmitConfigs {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct EmitPort(HostLabels);
+
+impl Emit for EmitPort {
+    type Into = HostPorts;
+    const STAGE: u8 = stage::ITEM;
+    fn run(&self, _: &mut Cx<'_, Emission<Self>>) -> Vec<(HostPorts, u16)> {
+        vec![(HostPorts(self.0.0.clone()), self.0.1)]
+    }
+}
+
 /// Registers the emitters of virtual hosts.
 pub(super) fn register(db: &mut Db) {
+    plan::register(db);
     db.emit_for_elements::<ServicesByHost, EmitHosts>(|set, _| EmitHosts(Source::Service(set.0.clone())));
     db.emit_for_elements::<ServicesByHost, EmitLabels>(|set, _| EmitLabels(Source::Service(set.0.clone())));
     db.emit_for_elements::<ServicesByHost, EmitConfigs>(|set, _| EmitConfigs(Source::Service(set.0.clone())));
-    db.emit_for_elements::<Imports, EmitHosts>(|set, i| EmitHosts(Source::Imported(set.clone(), i.host.clone())));
-    db.emit_for_elements::<Imports, EmitLabels>(|set, i| EmitLabels(Source::Imported(set.clone(), i.host.clone())));
-    db.emit_for_elements::<Imports, EmitConfigs>(|set, i| EmitConfigs(Source::Imported(set.clone(), i.host.clone())));
-    db.emit_for_input::<VirtualServices, EmitHosts>(|key| EmitHosts(Source::Rules(key.clone())));
-    db.emit_for_input::<VirtualServices, EmitLabels>(|key| EmitLabels(Source::Rules(key.clone())));
-    db.emit_for_input::<VirtualServices, EmitConfigs>(|key| EmitConfigs(Source::Rules(key.clone())));
+    db.emit_for_elements::<Imports, EmitHosts>(|set, i| EmitHosts(Source::imported(set, i)));
+    db.emit_for_elements::<Imports, EmitLabels>(|set, i| EmitLabels(Source::imported(set, i)));
+    db.emit_for_elements::<Imports, EmitConfigs>(|set, i| EmitConfigs(Source::imported(set, i)));
+    db.emit_for_elements::<MeshRoutesByHost, EmitHosts>(|set, _| EmitHosts(Source::Ruled(set.0.clone())));
+    db.emit_for_elements::<MeshRoutesByHost, EmitLabels>(|set, _| EmitLabels(Source::Ruled(set.0.clone())));
+    db.emit_for_elements::<MeshRoutesByHost, EmitConfigs>(|set, _| EmitConfigs(Source::Ruled(set.0.clone())));
+    db.emit_for_elements::<ImportedRuleHosts, EmitHosts>(|set, h| EmitHosts(Source::imported_ruled(set, h)));
+    db.emit_for_elements::<ImportedRuleHosts, EmitLabels>(|set, h| EmitLabels(Source::imported_ruled(set, h)));
+    db.emit_for_elements::<ImportedRuleHosts, EmitConfigs>(|set, h| EmitConfigs(Source::imported_ruled(set, h)));
+    db.emit_for_elements::<HostLabels, EmitPort>(|set, _| EmitPort(set.clone()));
 }
 
 /// The virtual host of a key at a port, for proxies with these labels.
@@ -294,16 +173,34 @@ pub(super) struct VirtualHostItem {
     key: HostKey,
     port: u16,
     labels: Labels,
-    /// In the route configuration of its own, whatever the client calls it.
-    sniffed: bool,
+    site: HostSite,
+}
+
+/// The kind of route configuration that a virtual host is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum HostSite {
+    /// That of its port.
+    Port,
+    /// One of its own, whatever the client calls it.
+    Sniffed,
+    /// That of the forward proxy, where requests tell the port.
+    Proxy,
+}
+
+/// What of a sidecar and of a route configuration decides virtual hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct HostFacets {
+    labels: Labels,
+    site: HostSite,
 }
 
 impl Layer for HostLayer {
-    type Facets = Labels;
+    type Facets = HostFacets;
     type Item = VirtualHostItem;
-    fn item(&self, key: &HostKey, labels: &Labels) -> (Name, VirtualHostItem) {
+    fn item(&self, key: &HostKey, facets: &HostFacets) -> (Name, VirtualHostItem) {
         let name = host_and_port(&key.host, self.port).into();
-        (name, VirtualHostItem { key: key.clone(), port: self.port, labels: labels.clone(), sniffed: false })
+        let labels = facets.labels.clone();
+        (name, VirtualHostItem { key: key.clone(), port: self.port, labels, site: facets.site })
     }
 }
 
@@ -321,19 +218,20 @@ impl Query for VirtualHostItem {
 impl VirtualHostItem {
     fn build(&self, cx: &mut Cx<'_, Self>) -> Option<HostPiece> {
         let (host, client) = (&self.key.host, self.key.client.as_ref());
-        let seen = seen(cx, host, client);
+        let seen = if self.key.ruled_only { None } else { seen(cx, host, client) };
         let mut made = self.ruled(cx);
         if made.routes.is_empty() {
             made.clusters.clear();
             self.add_default(cx, seen.as_deref()?, &mut made);
         }
         made.problems.into_iter().for_each(|p| cx.problem(p));
-        let virtual_host = if self.sniffed {
+        let virtual_host = if self.site == HostSite::Sniffed {
             sniffed_host(host, self.port, made.routes)
         } else {
+            let with_port = (self.site == HostSite::Proxy).then_some(self.port);
             let domains = match &seen {
-                Some(seen) => self.domains(cx, seen),
-                None => rule_domains(host, None),
+                Some(seen) => self.domains(cx, seen, with_port),
+                None => rule_domains(host, with_port),
             };
             sidecar_host(host, self.port, domains, made.routes)
         };
@@ -343,7 +241,7 @@ impl VirtualHostItem {
     /// The routes of the first VirtualService that has any for this proxy and port.
     fn ruled(&self, cx: &mut Cx<'_, Self>) -> RouteOutput {
         let client: Namespace = self.key.client.clone().unwrap_or_else(|| "".into());
-        let found = mesh_routes(cx, &self.key.host, self.key.client.as_ref());
+        let found = mesh_routes(cx, &self.key.host, self.key.client.as_ref(), self.key.narrowed.as_ref());
         for (place, vs) in found.iter().enumerate() {
             let site = Site {
                 gateways: &[GatewayName::Mesh],
@@ -364,9 +262,7 @@ impl VirtualHostItem {
     /// In the mesh one VirtualService decides about a host (translation §6.1); it would be left out silently.
     fn report_unused(&self, cx: &mut Cx<'_, Self>, used: &VirtualService, others: &[Arc<VirtualService>]) {
         for vs in others.iter().filter(|vs| !vs.http.is_empty()) {
-            let reason =
-                format!("in the mesh, requests for {:?} follow the older {} instead", self.key.host, used.object);
-            cx.problem(Problem { object: vs.object.clone(), field: "spec.hosts".to_owned(), reason });
+            cx.problem(followed_instead(vs, &self.key.host, used));
         }
     }
 
@@ -375,25 +271,12 @@ impl VirtualHostItem {
         let cluster = cluster_name(self.port, "", &self.key.host);
         let policy = effective_policy(seen.rule.as_deref(), "", self.port, &mesh);
         let hash = policy.as_ref().and_then(hash_key);
-        made.routes.push(default_route(&cluster, hash.as_ref(), None));
+        made.routes.push(default_route(&cluster, hash.as_ref(), mesh.default_retries.as_ref()));
         made.clusters.insert(cluster.into());
     }
 
-    fn domains(&self, cx: &mut Cx<'_, Self>, seen: &Seen) -> Vec<String> {
-        // Of services that share an address the oldest has it: Envoy refuses a domain that stands twice.
-        let owned = |cx: &mut Cx<'_, Self>, ip| {
-            let owners = cx.set(&VipOwners(ip, self.port));
-            let Some((_, owner)) = owners.first().filter(|(_, key)| *key != seen.key) else { return true };
-            let object = seen.service.object.clone();
-            let field = if object.kind == "Service" { "spec.clusterIP" } else { "spec.addresses" };
-            let reason = format!(
-                "requests for {ip} on port {} are those of the older {}, which has the same address",
-                self.port, owner.object
-            );
-            cx.problem(Problem { object, field: field.to_owned(), reason });
-            false
-        };
-        let vips: Vec<_> = seen.service.vips.iter().copied().filter(|ip| owned(cx, *ip)).collect();
+    fn domains(&self, cx: &mut Cx<'_, Self>, seen: &Seen, with_port: Option<u16>) -> Vec<String> {
+        let vips: Vec<_> = seen.service.vips.iter().copied().filter(|ip| self.owns(cx, seen, *ip)).collect();
         let suffix = mesh(cx).domain_suffix.clone();
         let client = self.key.client.as_deref().unwrap_or("-");
         let input = DomainInput {
@@ -401,8 +284,31 @@ impl VirtualHostItem {
             aliases: &[],
             proxy_domain: &format!("{client}.svc.{suffix}"),
             vips: &vips,
-            with_port: None,
+            with_port,
         };
         service_domains(&input, &mut |name| !cx.set(&ServicesByHost(name.into())).is_empty())
+    }
+
+    /// Whether requests for an address are this service's: of the services with it that the proxy sees, the oldest has
+    /// it. Envoy refuses a domain that stands twice.
+    fn owns(&self, cx: &mut Cx<'_, Self>, seen: &Seen, ip: IpAddr) -> bool {
+        let owners = cx.set(&VipOwners(ip, self.port));
+        let Some(owner) = owners.iter().map(|(_, key)| key).find(|key| self.sees(cx, key)) else { return true };
+        if *owner == seen.key {
+            return true;
+        }
+        let object = seen.service.object.clone();
+        let field = if object.kind == "Service" { "spec.clusterIP" } else { "spec.addresses" };
+        let reason = format!(
+            "requests for {ip} on port {} are those of the older {}, which has the same address",
+            self.port, owner.object
+        );
+        cx.problem(Problem { object, field: field.to_owned(), reason });
+        false
+    }
+
+    fn sees(&self, cx: &mut Cx<'_, Self>, key: &ServiceKey) -> bool {
+        let visible = sees(cx, self.key.client.as_ref(), key);
+        visible && self.key.narrowed.as_ref().is_none_or(|scope| imports_host(cx, scope, &key.host))
     }
 }

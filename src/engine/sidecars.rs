@@ -4,15 +4,15 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     graph::{Cx, Db, Emission, Emit, Query, Set},
-    index::{ServiceNamespaces, ServicesIn, SidecarsIn},
-    inputs::{Clients, NamespacedName, ServiceKey, Sidecars},
+    index::{MeshRouteNamespaces, MeshRoutesIn, ServiceNamespaces, ServicesIn, SidecarsIn},
+    inputs::{Clients, NamespacedName, ServiceKey, Sidecars, VirtualServices},
     scope::SidecarScope,
-    services::{Claims, mesh},
+    services::{Claims, mesh, visibility_of_rules},
     stage,
 };
 use crate::model::{
-    Host, Namespace, Sidecar,
-    host::is_subset,
+    Host, Labels, Namespace, Sidecar, Visibility,
+    host::{intersection, is_subset},
     sidecar::{EgressHost, NamespaceMatch},
 };
 
@@ -119,16 +119,104 @@ fn imported_hosts(
 
 /// The services of all namespaces that the entries name.
 fn candidates(cx: &mut Cx<'_, Emission<EmitImports>>, entries: &[EgressHost], own: &Namespace) -> Vec<ServiceKey> {
-    let mut namespaces = BTreeSet::new();
-    for entry in entries {
-        match &entry.namespace {
-            NamespaceMatch::Any => namespaces.extend(cx.set(&ServiceNamespaces(())).iter().cloned()),
-            NamespaceMatch::Own => drop(namespaces.insert(own.clone())),
-            NamespaceMatch::Named(ns) => drop(namespaces.insert(ns.clone())),
-            NamespaceMatch::Except(_) | NamespaceMatch::Nothing => {}
-        }
+    let mut namespaces = named_namespaces(entries.iter(), own);
+    if entries.iter().any(|e| e.namespace == NamespaceMatch::Any) {
+        namespaces.extend(cx.set(&ServiceNamespaces(())).iter().cloned());
     }
     namespaces.into_iter().flat_map(|ns| cx.set(&ServicesIn(ns)).to_vec()).collect()
+}
+
+/// The VirtualServices that a Sidecar object imports.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ImportedRules(pub(super) SidecarScope);
+
+impl Set for ImportedRules {
+    type Elem = NamespacedName;
+    const STAGE: u8 = stage::IMPORT;
+}
+
+/// What decides who imports a VirtualService on the mesh gateway: its rules may change without it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct RuleFace(NamespacedName);
+
+impl Query for RuleFace {
+    type Value = Option<Arc<(Vec<Host>, Visibility)>>;
+    const STAGE: u8 = stage::FACT;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let vs = cx.input(&VirtualServices(self.0.clone()))?;
+        let visibility = visibility_of_rules(cx, &vs).into_owned();
+        Some(Arc::new((vs.hosts.clone(), visibility)))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct EmitImportedRules(SidecarScope);
+
+impl Emit for EmitImportedRules {
+    type Into = ImportedRules;
+    const STAGE: u8 = stage::IMPORT_EMIT;
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(ImportedRules, NamespacedName)> {
+        let Some(sidecar) = cx.input(&Sidecars(self.0.sidecar.clone())) else { return Vec::new() };
+        let own = &self.0.namespace;
+        let entries = || sidecar.egress.iter().flat_map(|l| &l.hosts);
+        let mut namespaces = named_namespaces(entries(), own);
+        if entries().any(|e| e.namespace == NamespaceMatch::Any) {
+            namespaces.extend(cx.set(&MeshRouteNamespaces(())).iter().cloned());
+        }
+        let mut imported = Vec::new();
+        for namespace in namespaces {
+            for key in cx.set(&MeshRoutesIn(namespace)).iter() {
+                let Some(face) = cx.get(&RuleFace(key.clone())) else { continue };
+                if face.1.admits(own) && admits_rules(&sidecar, own, &key.namespace, &face.0) {
+                    imported.push((ImportedRules(self.0.clone()), key.clone()));
+                }
+            }
+        }
+        imported
+    }
+}
+
+/// Whether a Sidecar object imports a VirtualService that its proxies see.
+pub(super) fn imports_rules<Q: Query>(cx: &mut Cx<'_, Q>, scope: &SidecarScope, rules: &NamespacedName) -> bool {
+    cx.get(&ImportsRules { scope: scope.clone(), rules: rules.clone() })
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ImportsRules {
+    scope: SidecarScope,
+    rules: NamespacedName,
+}
+
+impl Query for ImportsRules {
+    type Value = bool;
+    const STAGE: u8 = stage::FACT2;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> bool {
+        let Self { scope, rules } = self;
+        let Some(sidecar) = cx.input(&Sidecars(scope.sidecar.clone())) else { return false };
+        let face = cx.get(&RuleFace(rules.clone()));
+        face.is_some_and(|face| admits_rules(&sidecar, &scope.namespace, &rules.namespace, &face.0))
+    }
+}
+
+/// Whether an egress listener admits one of the hosts of a VirtualService: one of the two contains the other
+/// (translation §2).
+fn admits_rules(sidecar: &Sidecar, own: &Namespace, namespace: &Namespace, hosts: &[Host]) -> bool {
+    let admits = |entries: &[EgressHost], host: &Host| {
+        let meant = |e: &EgressHost| e.namespace.names(namespace, own);
+        entries.iter().any(|e| !e.namespace.excludes() && meant(e) && intersection(host, &e.host).is_some())
+            && !entries.iter().any(|e| e.namespace.excludes() && meant(e) && is_subset(host, &e.host))
+    };
+    sidecar.egress.iter().any(|listener| hosts.iter().any(|host| admits(&listener.hosts, host)))
+}
+
+/// The namespaces that entries name one by one.
+fn named_namespaces<'a>(entries: impl Iterator<Item = &'a EgressHost>, own: &Namespace) -> BTreeSet<Namespace> {
+    let named = entries.filter_map(|entry| match &entry.namespace {
+        NamespaceMatch::Own => Some(own.clone()),
+        NamespaceMatch::Named(ns) => Some(ns.clone()),
+        NamespaceMatch::Any | NamespaceMatch::Except(_) | NamespaceMatch::Nothing => None,
+    });
+    named.collect()
 }
 
 /// The ports through which a host is imported; `None` is all.
@@ -142,6 +230,11 @@ pub(super) fn imported_ports<Q: Query>(cx: &mut Cx<'_, Q>, imports: &Imports, ho
     (!through.contains(&None)).then_some(named)
 }
 
+/// Whether a service's host is imported.
+pub(super) fn imports_host<Q: Query>(cx: &mut Cx<'_, Q>, scope: &SidecarScope, host: &Host) -> bool {
+    !cx.get(&ImportedThrough { imports: Imports(scope.clone()), host: host.clone() }).is_empty()
+}
+
 /// The listeners' ports through which a host is imported.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ImportedThrough {
@@ -151,7 +244,7 @@ struct ImportedThrough {
 
 impl Query for ImportedThrough {
     type Value = Arc<BTreeSet<Option<u16>>>;
-    const STAGE: u8 = stage::LAYER_EMIT - 1;
+    const STAGE: u8 = stage::IMPORT;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let Some(sidecar) = cx.input(&Sidecars(self.imports.0.sidecar.clone())) else { return Arc::default() };
         let own = &self.imports.0.namespace;
@@ -172,7 +265,7 @@ impl Query for ImportedThrough {
 pub(super) fn selected<Q: Query>(
     cx: &mut Cx<'_, Q>,
     namespace: &Namespace,
-    labels: &crate::model::Labels,
+    labels: &Labels,
 ) -> Option<(SidecarScope, Arc<Sidecar>)> {
     let scope = |name: &NamespacedName| SidecarScope { sidecar: name.clone(), namespace: namespace.clone() };
     let own = all_in(cx, namespace);
@@ -196,4 +289,5 @@ pub(super) fn register(db: &mut Db) {
     db.emit_for_input::<Clients, IndexClient>(|c| IndexClient(c.clone()));
     db.emit_for_input::<Sidecars, EmitScopes>(|s| EmitScopes(s.clone()));
     db.emit_for_elements::<SidecarScopes, EmitImports>(|_, scope| EmitImports(scope.clone()));
+    db.emit_for_elements::<SidecarScopes, EmitImportedRules>(|_, scope| EmitImportedRules(scope.clone()));
 }

@@ -55,8 +55,8 @@ pub struct DestinationRule {
     pub policy: Option<Arc<TrafficPolicy>>,
     /// Named subsets of the members.
     pub subsets: Vec<Subset>,
-    /// To whom it applies; with a workload selector, its own namespace.
-    pub visibility: Visibility,
+    /// To whom it applies; with a workload selector, its own namespace. `None` is the mesh's default.
+    pub visibility: Option<Visibility>,
     /// Clients with these labels only, in its own namespace only.
     pub workload_selector: Option<Labels>,
 }
@@ -65,10 +65,15 @@ impl DestinationRule {
     /// Whether clients of its own namespace alone see it (`exportTo: ["."]`; always with a workload selector).
     #[must_use]
     pub fn is_private(&self) -> bool {
-        match &self.visibility {
+        match self.visibility() {
             Visibility::Public => false,
             Visibility::Namespaces(set) => set.len() == 1 && set.contains(&self.namespace),
         }
+    }
+
+    /// Who sees it, when the mesh's default was put in its place already: without one, everybody.
+    fn visibility(&self) -> &Visibility {
+        self.visibility.as_ref().unwrap_or(&Visibility::Public)
     }
 }
 

@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    ExportDefaults,
     destination_rule::{ConnectionPool, OutlierDetection, TcpKeepalive},
     locality_lb::LocalityLb,
     service::Namespace,
+    virtual_service::Retries,
 };
 
 /// What happens to traffic to unknown destinations.
@@ -65,12 +67,10 @@ pub struct MeshConfig {
     pub access_log_encoding: AccessLogEncoding,
     /// The format; empty is Istio's default.
     pub access_log_format: Arc<str>,
-    /// `default{Service,VirtualService,DestinationRule}ExportTo`; empty is public.
-    pub default_service_export_to: Vec<Arc<str>>,
-    /// Of VirtualServices.
-    pub default_virtual_service_export_to: Vec<Arc<str>>,
-    /// Of DestinationRules.
-    pub default_destination_rule_export_to: Vec<Arc<str>>,
+    /// Who sees objects that say nothing (`default{Service,VirtualService,DestinationRule}ExportTo`).
+    pub export_defaults: ExportDefaults,
+    /// Retries of HTTP routes that say nothing (`defaultHttpRetryPolicy`); `None` is Istio's default.
+    pub default_retries: Option<Retries>,
     /// TCP keepalive of upstream connections; a DestinationRule's fields go over it one by one.
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// `defaultTrafficPolicy.connectionPool`: of clusters whose rules have none.
@@ -119,9 +119,8 @@ impl Default for MeshConfig {
             access_log_file: "".into(),
             access_log_encoding: AccessLogEncoding::Text,
             access_log_format: "".into(),
-            default_service_export_to: Vec::new(),
-            default_virtual_service_export_to: Vec::new(),
-            default_destination_rule_export_to: Vec::new(),
+            export_defaults: ExportDefaults::default(),
+            default_retries: None,
             tcp_keepalive: None,
             default_connection_pool: None,
             default_outlier_detection: None,

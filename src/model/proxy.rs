@@ -145,6 +145,8 @@ pub struct Proxy {
     pub interception: InterceptionMode,
     /// Whether it may not bind ports below 1024 (`UNPRIVILEGED_POD`).
     pub unprivileged: bool,
+    /// The port of its forward proxy (`HTTP_PROXY_PORT`), when it says one; 0 is none.
+    pub http_proxy_port: Option<u16>,
     /// The whole metadata, as canonical JSON with sorted keys: EnvoyFilter's `match.proxy.metadata` may look at
     /// any of it, and `config_dump` shows it.
     pub metadata: Arc<str>,

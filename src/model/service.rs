@@ -1,12 +1,8 @@
 //! Services and their endpoints, whatever they come from (translation §1).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use super::{Age, Locality, ObjectRef, Protocol};
+use super::{Age, Locality, ObjectRef, Protocol, Visibility};
 
 /// A host name: FQDN in lower case, possibly with a leading `*.` wildcard.
 pub type Host = Arc<str>;
@@ -41,27 +37,6 @@ pub enum Resolution {
     DynamicDns,
     /// `ExternalName`: another name of a service.
     Alias,
-}
-
-/// To whom an object is visible (`exportTo`; translation §2).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Visibility {
-    /// Every namespace.
-    #[default]
-    Public,
-    /// These namespaces; empty is nobody.
-    Namespaces(BTreeSet<Namespace>),
-}
-
-impl Visibility {
-    /// Whether a proxy of this namespace sees it.
-    #[must_use]
-    pub fn admits(&self, namespace: &str) -> bool {
-        match self {
-            Self::Public => true,
-            Self::Namespaces(set) => set.contains(namespace),
-        }
-    }
 }
 
 /// A port of a service.
@@ -110,8 +85,8 @@ pub struct Service {
     pub vips: Vec<IpAddr>,
     /// Address ranges of a ServiceEntry.
     pub cidrs: Vec<ipnet::IpNet>,
-    /// Who sees it.
-    pub visibility: Visibility,
+    /// Who sees it; `None` is the mesh's default.
+    pub visibility: Option<Visibility>,
     /// Outside of the mesh: no auto mTLS.
     pub mesh_external: bool,
     /// A Kubernetes Service with `clusterIP: None`.
@@ -124,6 +99,8 @@ pub struct Service {
     pub external_name: Option<Host>,
     /// SANs that members are expected to have, given by the user.
     pub subject_alt_names: Vec<Arc<str>>,
+    /// Service accounts of its namespace that members are expected to have, given by the user.
+    pub service_accounts: Vec<Arc<str>>,
     /// Labels that persistent sessions and selection look at.
     pub labels: Labels,
     /// The pod selector of a Kubernetes Service; `None` without one.

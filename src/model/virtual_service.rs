@@ -67,8 +67,8 @@ pub struct VirtualService {
     pub hosts: Vec<Host>,
     /// What it is bound to; never empty ([`GatewayName::Mesh`] when the object says nothing).
     pub gateways: Vec<GatewayName>,
-    /// Who sees it.
-    pub visibility: Visibility,
+    /// Who sees it; `None` is the mesh's default.
+    pub visibility: Option<Visibility>,
     /// Whose rules of matching apply.
     pub semantics: RouteSemantics,
     /// Rules for HTTP, in order of evaluation.
@@ -154,6 +154,18 @@ pub struct HttpRoute {
     pub cors: Option<Cors>,
     /// Changes of headers.
     pub headers: Option<Headers>,
+}
+
+impl HttpRoute {
+    /// Where requests and copies of them go.
+    pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        let routed = match &self.action {
+            HttpAction::Route(to) => &to[..],
+            HttpAction::Redirect(_) | HttpAction::DirectResponse(_) | HttpAction::Delegate { .. } => &[],
+        };
+        let mirrors = self.mirrors.iter().map(|m| &m.destination);
+        routed.iter().map(|d| &d.destination).chain(self.mirror.iter()).chain(mirrors)
+    }
 }
 
 /// What a rule does with a request.

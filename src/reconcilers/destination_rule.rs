@@ -23,7 +23,7 @@ use crate::{
 pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Option<DestinationRule>, Vec<Problem>) {
     let mut problems = Problems::of("DestinationRule", &rule.metadata);
     let namespace = namespace(&rule.metadata);
-    let full = fqdn(&rule.spec.host, &namespace, &context.mesh.domain_suffix);
+    let full = fqdn(&rule.spec.host, &namespace, context.domain_suffix);
     if &*full != "*"
         && let Err(reason) = host::parse(&full)
     {
@@ -40,7 +40,7 @@ pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Op
             Arc::new(policy(&mut reader, p))
         }),
         subsets: subsets(&rule.spec, &mut problems),
-        visibility: visible_to(&rule.spec, &selector, &namespace, context, &mut problems),
+        visibility: visible_to(&rule.spec, &selector, &namespace, &mut problems),
         workload_selector: selector,
         namespace,
     };
@@ -51,19 +51,17 @@ fn visible_to(
     rule: &spec::DestinationRuleSpec,
     selector: &Option<Labels>,
     namespace: &Arc<str>,
-    context: &ConvertContext<'_>,
     problems: &mut Problems,
-) -> Visibility {
-    let default = &context.mesh.default_destination_rule_export_to;
-    let said = visibility(&rule.export_to, default, namespace, "spec.exportTo", problems);
+) -> Option<Visibility> {
+    let said = visibility(&rule.export_to, namespace, "spec.exportTo", problems);
     if selector.is_none() {
         return said;
     }
     let own = Visibility::Namespaces(BTreeSet::from([namespace.clone()]));
-    if !rule.export_to.is_empty() && said != own {
+    if said.is_some_and(|said| said != own) {
         problems.add("spec.exportTo", "has no effect beside workloadSelector: the rule holds in its own namespace");
     }
-    own
+    Some(own)
 }
 
 fn subsets(rule: &spec::DestinationRuleSpec, problems: &mut Problems) -> Vec<Subset> {

@@ -52,13 +52,12 @@ pub struct MeshSource {
 
 /// Converts objects and remembers which there are, so that a full list says which are gone.
 pub struct Reconcilers {
-    base: Arc<MeshConfig>,
+    base: MeshConfig,
     source: MeshSource,
     state: Mutex<State>,
 }
 
 struct State {
-    mesh: Arc<MeshConfig>,
     known: BTreeMap<Kind, BTreeSet<ObjectRef>>,
     /// Services of each ServiceEntry.
     services: BTreeMap<ObjectRef, Vec<ServiceKey>>,
@@ -68,8 +67,7 @@ impl Reconcilers {
     /// `base` is the mesh configuration without a ConfigMap: defaults and command line.
     #[must_use]
     pub fn new(base: MeshConfig, source: MeshSource) -> Self {
-        let base = Arc::new(base);
-        let state = State { mesh: base.clone(), known: BTreeMap::new(), services: BTreeMap::new() };
+        let state = State { known: BTreeMap::new(), services: BTreeMap::new() };
         Self { base, source, state: Mutex::new(state) }
     }
 
@@ -77,7 +75,7 @@ impl Reconcilers {
     #[must_use]
     pub fn initial(&self) -> Changes {
         let mut changes = Changes::default();
-        changes.put(Mesh(()), Some((*self.base).clone()));
+        changes.put(Mesh(()), Some(self.base.clone()));
         changes
     }
 
@@ -119,8 +117,7 @@ impl Reconcilers {
         let of = object_ref(object);
         let key = NamespacedName::of(&of);
         state.known.entry(object.kind()).or_default().insert(of.clone());
-        let mesh = state.mesh.clone();
-        let context = ConvertContext { mesh: &mesh, ipv6: false };
+        let context = ConvertContext { domain_suffix: &self.base.domain_suffix, ipv6: false };
         let problems = match object {
             Object::Service(o) => {
                 let (made, problems) = service::convert(o, &context);
@@ -128,7 +125,7 @@ impl Reconcilers {
                 problems
             }
             Object::ServiceEntry(o) => {
-                let (made, problems) = service_entry::convert(o, &context);
+                let (made, problems) = service_entry::convert(o);
                 let (services, members) = made.map_or((Vec::new(), None), |m| (m.services, Some(m.members)));
                 put_services(state, &of, services, changes);
                 changes.put(External(key), members);
@@ -153,7 +150,6 @@ impl Reconcilers {
             Object::ConfigMap(o) if self.is_mesh(&of) => {
                 let (made, problems) = mesh_config::convert(o, &self.base);
                 if let Some(made) = made {
-                    state.mesh = Arc::new(made.clone());
                     changes.put(Mesh(()), Some(made));
                 }
                 problems
@@ -195,8 +191,7 @@ impl Reconcilers {
             Kind::Node => changes.put(Nodes(key.name), None),
             Kind::Namespace => changes.put(Namespaces(key.name), None),
             Kind::ConfigMap if self.is_mesh(of) => {
-                state.mesh = self.base.clone();
-                changes.put(Mesh(()), Some((*self.base).clone()));
+                changes.put(Mesh(()), Some(self.base.clone()));
             }
             Kind::VirtualService => changes.put(VirtualServices(key), None),
             Kind::DestinationRule => changes.put(DestinationRules(key), None),

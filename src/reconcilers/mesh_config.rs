@@ -13,11 +13,13 @@ use serde_json::{Map, Value};
 use super::{
     Problems,
     traffic_policy::{Reader, connection_pool, keepalive, locality, outlier_detection},
+    virtual_service::default_retries,
+    visibility::default_visibility,
 };
 use crate::{
     api,
     model::{
-        MeshConfig, Problem,
+        DefaultVisibility, MeshConfig, Problem,
         mesh::{AccessLogEncoding, OutboundPolicy, PathNormalization},
     },
 };
@@ -136,6 +138,11 @@ impl Field<'_> {
         }
     }
 
+    fn set_visibility(&mut self, target: &mut DefaultVisibility) {
+        let Some(words) = self.read::<Vec<String>>() else { return };
+        *target = default_visibility(&words, &self.path(), self.problems);
+    }
+
     /// A reader for what a field holds.
     fn reader<T>(&mut self, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
         let path = self.path();
@@ -179,9 +186,9 @@ fn basics(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
             field.set_word(&mut json, &[("TEXT", false), ("JSON", true)]);
             mesh.access_log_encoding = if json { AccessLogEncoding::Json } else { AccessLogEncoding::Text };
         }
-        "defaultServiceExportTo" => field.set(&mut mesh.default_service_export_to),
-        "defaultVirtualServiceExportTo" => field.set(&mut mesh.default_virtual_service_export_to),
-        "defaultDestinationRuleExportTo" => field.set(&mut mesh.default_destination_rule_export_to),
+        "defaultServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.services),
+        "defaultVirtualServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.virtual_services),
+        "defaultDestinationRuleExportTo" => field.set_visibility(&mut mesh.export_defaults.destination_rules),
         "enableAutoMtls" => field.set(&mut mesh.enable_auto_mtls),
         "pathNormalization" => field.inside(&mut |inner| match inner.key {
             "pathNormalization.normalization" => {
@@ -216,6 +223,12 @@ fn traffic(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
         "localityLbSetting" => {
             if let Some(setting) = field.read() {
                 mesh.locality_lb = field.reader(|r| locality(r, &setting));
+            }
+        }
+        "defaultHttpRetryPolicy" => {
+            if let Some(given) = field.read() {
+                let read = default_retries(&given, field.path(), field.problems);
+                mesh.default_retries = read.or(mesh.default_retries.take());
             }
         }
         "tcpKeepalive" => {

@@ -24,7 +24,7 @@ const CANONICAL_ACCOUNTS: &str = "alpha.istio.io/canonical-serviceaccounts";
 /// Service accounts of the namespace that members have.
 const KUBERNETES_ACCOUNTS: &str = "alpha.istio.io/kubernetes-serviceaccounts";
 
-/// The service of a Kubernetes Service. `trafficDistribution` of the Namespace is not looked at.
+/// The service of a Kubernetes Service. What the Namespace and the mesh say for all their services is put in later.
 #[must_use]
 pub fn convert(service: &ApiService, context: &ConvertContext<'_>) -> (Option<Service>, Vec<Problem>) {
     let mut problems = Problems::of("Service", &service.metadata);
@@ -39,7 +39,7 @@ pub fn convert(service: &ApiService, context: &ConvertContext<'_>) -> (Option<Se
     let export_to: Vec<&str> =
         annotation(&service.metadata, EXPORT_TO).map(|t| t.split(',').collect()).unwrap_or_default();
     let made = Service {
-        host: format!("{name}.{namespace}.svc.{}", context.mesh.domain_suffix).into(),
+        host: format!("{name}.{namespace}.svc.{}", context.domain_suffix).into(),
         object: problems.object().clone(),
         age: age(&service.metadata),
         registry: Registry::Kubernetes,
@@ -51,19 +51,14 @@ pub fn convert(service: &ApiService, context: &ConvertContext<'_>) -> (Option<Se
         ports: ports(spec, &mut problems),
         vips: if headless || is_external { Vec::new() } else { vips(spec, &mut problems) },
         cidrs: Vec::new(),
-        visibility: visibility(
-            &export_to,
-            &context.mesh.default_service_export_to,
-            &namespace,
-            &format!("metadata.annotations[{EXPORT_TO}]"),
-            &mut problems,
-        ),
+        visibility: visibility(&export_to, &namespace, &format!("metadata.annotations[{EXPORT_TO}]"), &mut problems),
         mesh_external: is_external,
         headless,
         node_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
         traffic_distribution: distribution(service, spec, &mut problems),
         external_name,
-        subject_alt_names: accounts(service, &namespace, context),
+        subject_alt_names: names(service, CANONICAL_ACCOUNTS),
+        service_accounts: names(service, KUBERNETES_ACCOUNTS),
         labels: service.metadata.labels.clone().unwrap_or_default(),
         selector: spec.selector.clone().filter(|s| !s.is_empty()),
         name,
@@ -144,11 +139,8 @@ pub(super) fn traffic_distribution(word: &str, field: &str, problems: &mut Probl
     }
 }
 
-/// The identities that annotations give.
-fn accounts(service: &ApiService, namespace: &str, context: &ConvertContext<'_>) -> Vec<Arc<str>> {
-    let list = |key| annotation(&service.metadata, key).unwrap_or_default().split(',').map(str::trim);
-    let given = list(CANONICAL_ACCOUNTS).filter(|a| !a.is_empty()).map(Arc::from);
-    let local = list(KUBERNETES_ACCOUNTS).filter(|a| !a.is_empty());
-    let trust_domain = &context.mesh.trust_domain;
-    given.chain(local.map(|a| format!("spiffe://{trust_domain}/ns/{namespace}/sa/{a}").into())).collect()
+/// The names that an annotation lists.
+fn names(service: &ApiService, key: &str) -> Vec<Arc<str>> {
+    let listed = annotation(&service.metadata, key).unwrap_or_default().split(',').map(str::trim);
+    listed.filter(|name| !name.is_empty()).map(Arc::from).collect()
 }

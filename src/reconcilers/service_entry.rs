@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{ConvertContext, Problems, age, annotation, host, name, namespace, visibility, workload_entry};
+use super::{Problems, age, annotation, host, name, namespace, visibility, workload_entry};
 use crate::{
     api::{self, service_entry as spec},
     model::{
@@ -33,13 +33,13 @@ pub struct Converted {
 
 /// The services and members of an object; `None` when nothing of it can be used.
 #[must_use]
-pub fn convert(entry: &api::ServiceEntry, context: &ConvertContext<'_>) -> (Option<Converted>, Vec<Problem>) {
+pub fn convert(entry: &api::ServiceEntry) -> (Option<Converted>, Vec<Problem>) {
     let mut problems = Problems::of("ServiceEntry", &entry.metadata);
-    let made = converted(entry, context, &mut problems);
+    let made = converted(entry, &mut problems);
     (made, problems.into_vec())
 }
 
-fn converted(entry: &api::ServiceEntry, context: &ConvertContext<'_>, problems: &mut Problems) -> Option<Converted> {
+fn converted(entry: &api::ServiceEntry, problems: &mut Problems) -> Option<Converted> {
     let resolution = resolution(&entry.spec, problems)?;
     if annotation(&entry.metadata, CONNECT_STRATEGY).is_some() {
         problems.not_honoured(format!("metadata.annotations[{CONNECT_STRATEGY}]"));
@@ -49,7 +49,7 @@ fn converted(entry: &api::ServiceEntry, context: &ConvertContext<'_>, problems: 
         endpoints: endpoints(entry, resolution, problems),
         selector: entry.spec.workload_selector.as_ref().map(|s| s.labels.clone()).filter(|s| !s.is_empty()),
     };
-    let template = template(entry, resolution, context, problems);
+    let template = template(entry, resolution, problems);
     let own_host_resolves = members.endpoints.is_empty() && members.selector.is_none();
     let by_name = matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin);
     let mut services = Vec::new();
@@ -96,18 +96,12 @@ fn hosts(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<(usize,
 }
 
 /// The service, but for its host.
-fn template(
-    entry: &api::ServiceEntry,
-    resolution: Resolution,
-    context: &ConvertContext<'_>,
-    problems: &mut Problems,
-) -> Service {
+fn template(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut Problems) -> Service {
     let namespace = namespace(&entry.metadata);
-    let default = &context.mesh.default_service_export_to;
     let (vips, cidrs) = addresses(&entry.spec, resolution, problems);
     Service {
         host: "".into(),
-        visibility: visibility(&entry.spec.export_to, default, &namespace, "spec.exportTo", problems),
+        visibility: visibility(&entry.spec.export_to, &namespace, "spec.exportTo", problems),
         namespace,
         name: name(&entry.metadata),
         object: problems.object().clone(),
@@ -122,6 +116,7 @@ fn template(
         node_local: false,
         traffic_distribution: None,
         external_name: None,
+        service_accounts: Vec::new(),
         subject_alt_names: entry.spec.subject_alt_names.iter().map(|n| n.as_str().into()).collect(),
         labels: entry.metadata.labels.clone().unwrap_or_default(),
         selector: None,

@@ -22,7 +22,7 @@ use crate::{
     api,
     model::{
         Host, Problem, VirtualService,
-        virtual_service::{GatewayName, RouteSemantics},
+        virtual_service::{GatewayName, Retries, RouteSemantics},
     },
 };
 
@@ -39,7 +39,7 @@ fn read(object: &api::VirtualService, context: &ConvertContext<'_>, problems: &m
     let spec = &object.spec;
     let gateways = gateways(&spec.gateways, &namespace, problems)?;
     let mesh = gateways.contains(&GatewayName::Mesh);
-    let domain_suffix = &*context.mesh.domain_suffix;
+    let domain_suffix = context.domain_suffix;
     let hosts = hosts(&spec.hosts, mesh, &namespace, domain_suffix, problems)?;
     let delegate = hosts.is_empty();
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
@@ -61,17 +61,24 @@ fn read(object: &api::VirtualService, context: &ConvertContext<'_>, problems: &m
         tcp: entries("tcp", &spec.tcp, &site, problems, l4::tcp_route),
         object: problems.object().clone(),
         age: age(&object.metadata),
-        visibility: visibility(
-            &spec.export_to,
-            &context.mesh.default_virtual_service_export_to,
-            &namespace,
-            "spec.exportTo",
-            problems,
-        ),
+        visibility: visibility(&spec.export_to, &namespace, "spec.exportTo", problems),
         hosts,
         gateways,
         semantics: RouteSemantics::Istio,
     })
+}
+
+/// Retries that the mesh configuration gives at `path`; `None` when they are wrong.
+pub(super) fn default_retries(
+    given: &api::http_route::HttpRetry,
+    path: String,
+    problems: &mut Problems,
+) -> Option<Retries> {
+    let namespace = Arc::from("");
+    let site = Site { namespace: &namespace, domain_suffix: "", delegate: false, claims: false };
+    let mut reader = Reader::new(&site, path, problems);
+    let read = reader.retries("", given);
+    (!reader.failed()).then_some(read)
 }
 
 /// The entries of a list that are right.
@@ -122,8 +129,13 @@ fn hosts(
     for (index, text) in named.iter().enumerate() {
         let mut wrong =
             |reason: String| problems.add(format!("spec.hosts[{index}]"), format!("{reason}; it is left out"));
-        let full = if names::is_address(text) { text.as_str().into() } else { fqdn(text, namespace, domain_suffix) };
-        let checked = if &*full == "*" || names::is_address(&full) { Ok(full) } else { host::parse(&full) };
+        let checked = names::address(text).map_or_else(
+            || {
+                let full = fqdn(text, namespace, domain_suffix);
+                if &*full == "*" { Ok(full) } else { host::parse(&full) }
+            },
+            Ok,
+        );
         match checked {
             Err(reason) => wrong(reason),
             Ok(full) if &*full == "*" && mesh => {

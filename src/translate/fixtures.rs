@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use crate::model::{
-    Age, Endpoint, Labels, Locality, ObjectRef, Protocol, Service, ServicePort, Visibility,
+    Age, Endpoint, Labels, Locality, ObjectRef, Protocol, Service, ServicePort,
     service::{EndpointAddress, Health, Registry, Resolution},
     workload::parse_locality,
 };
@@ -21,13 +21,14 @@ pub(crate) fn service() -> Service {
         ports: vec![port(Protocol::Http)],
         vips: vec![IpAddr::from([10, 96, 0, 1])],
         cidrs: Vec::new(),
-        visibility: Visibility::Public,
+        visibility: None,
         mesh_external: false,
         headless: false,
         node_local: false,
         traffic_distribution: None,
         external_name: None,
         subject_alt_names: Vec::new(),
+        service_accounts: Vec::new(),
         labels: Labels::new(),
         selector: None,
     }

@@ -141,6 +141,12 @@ pub fn config_piece(name: &str) -> (Version, Bytes) {
     piece(canonical_bytes(&config(name, Vec::new())))
 }
 
+/// The same for a forward proxy, whose domains tell ports.
+#[must_use]
+pub fn proxy_config_piece(name: &str) -> (Version, Bytes) {
+    piece(canonical_bytes(&RouteConfiguration { ignore_port_in_host_matching: false, ..config(name, Vec::new()) }))
+}
+
 /// A virtual host as a piece of a route configuration: the whole `virtual_hosts` field.
 #[must_use]
 pub fn virtual_host_piece(host: &VirtualHost) -> (Version, Bytes) {

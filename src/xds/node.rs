@@ -64,6 +64,7 @@ pub fn parse(node: Option<&Node>) -> Result<Proxy, NodeError> {
         },
         unprivileged: matches!(metadata.get("UNPRIVILEGED_POD"), Some(Json::Bool(true)))
             || &*meta.text("UNPRIVILEGED_POD") == "true",
+        http_proxy_port: meta.str("HTTP_PROXY_PORT").parse().ok(),
         metadata: metadata.to_string().into(),
     })
 }
@@ -190,7 +191,7 @@ mod tests {
             &serde_json::json!({
                 "NAMESPACE": "shop", "CLUSTER_ID": "Kubernetes", "INSTANCE_IPS": "10.0.0.1,2001:db8::1",
                 "LABELS": {"app": "web", "v": "1"}, "STATIC_LABELS": {"v": "0", "extra": "x"},
-                "UNPRIVILEGED_POD": "true", "INTERCEPTION_MODE": "TPROXY", "B": 1, "A": 1.5,
+                "UNPRIVILEGED_POD": "true", "INTERCEPTION_MODE": "TPROXY", "HTTP_PROXY_PORT": "15080", "B": 1, "A": 1.5,
             }),
         )
         .expect("a proxy");
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!(proxy.labels["v"], "1");
         assert_eq!(proxy.labels["extra"], "x");
         assert!(proxy.unprivileged);
-        assert_eq!(proxy.interception, InterceptionMode::Tproxy);
+        assert_eq!((proxy.interception, proxy.http_proxy_port), (InterceptionMode::Tproxy, Some(15080)));
         assert!(proxy.metadata.starts_with(r#"{"A":1.5,"B":1,"CLUSTER_ID":"#), "{}", proxy.metadata);
     }
 

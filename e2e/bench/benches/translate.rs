@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use mizzen::{
     model::{
         Age, EffectivePolicy, Endpoint, Gateway, IpFamilies, Labels, Locality, MeshConfig, ObjectRef, Protocol,
-        SecretState, Server, ServerTls, ServerTlsMode, Service, ServicePort, Visibility,
+        SecretState, Server, ServerTls, ServerTlsMode, Service, ServicePort,
         gateway::{Certificates, ServerHost},
         service::{EndpointAddress, Health, Registry, Resolution},
     },
@@ -44,13 +44,14 @@ fn service(index: u32, protocol: Protocol) -> Service {
         ports: vec![port(protocol)],
         vips: vec![address(index)],
         cidrs: Vec::new(),
-        visibility: Visibility::Public,
+        visibility: None,
         mesh_external: false,
         headless: false,
         node_local: false,
         traffic_distribution: None,
         external_name: None,
         subject_alt_names: Vec::new(),
+        service_accounts: Vec::new(),
         labels: Labels::new(),
         selector: None,
     }

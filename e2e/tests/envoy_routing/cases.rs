@@ -85,6 +85,42 @@ async fn requests_are_matched_alike_over_state_of_the_world() -> Result<()> {
 }
 
 #[tokio::test]
+async fn defaults_of_the_mesh_hold_at_once_for_objects_that_are_there() -> Result<()> {
+    let (_a, _b, objects) = a_and_b().await?;
+    let namespace = |name: &str| format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n");
+    let mesh = |export_to: &str, attempts: u32| {
+        format!(
+            "{}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    \
+             defaultVirtualServiceExportTo: ['{export_to}']\n    defaultHttpRetryPolicy: {{attempts: {attempts}}}\n",
+            namespace("istio-system")
+        )
+    };
+    let to_a = "  http: [{route: [{destination: {host: a.default.svc.cluster.local}}]}]\n";
+    let rule = virtual_service("s", "s.test", to_a)
+        .replace("namespace: default", "namespace: other")
+        .replace("gateways: [gateway]", "gateways: [default/gateway]");
+    let scene = start(&(objects + &namespace("other") + &rule)).await?;
+    scene.answered_by("a", &at("s.test", "/")).await?;
+    for (export_to, attempts, status) in [(".", 7, 404), ("*", 5, 200)] {
+        scene.config.write("mesh.yaml", mesh(export_to, attempts))?;
+        eventually(&format!("exported to {export_to}"), PATIENCE, || async {
+            let got = scene.send(&at("s.test", "/")).await?.status;
+            ensure!(got == status, "{got}");
+            anyhow::Ok(())
+        })
+        .await?;
+    }
+    let retries = "/dynamic_route_configs/0/route_config/virtual_hosts/0/routes/0/route/retry_policy/num_retries";
+    eventually("the new number of retries", PATIENCE, || async {
+        let dump = scene.envoy.admin().config_of("RoutesConfigDump").await?;
+        ensure!(dump.pointer(retries).and_then(serde_json::Value::as_u64) == Some(5), "{dump}");
+        anyhow::Ok(())
+    })
+    .await?;
+    scene.nothing_refused().await
+}
+
+#[tokio::test]
 async fn hosts_are_matched_most_specific_first() -> Result<()> {
     let (_a, _b, objects) = a_and_b().await?;
     let objects = objects

@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{ConfigKey, Configs, HostKey, HostLabels, HostLayer, VirtualHostItem, seen};
+use bytes::Bytes;
+
+use super::{
+    ConfigKey, Configs, HostFacets, HostKey, HostLabels, HostLayer, HostPorts, HostSite, VirtualHostItem, seen,
+};
 use crate::{
     engine::{
         graph::{Cx, Query},
@@ -16,9 +20,13 @@ use crate::{
         stage,
     },
     model::{Host, Labels, Namespace, ObjectRef, Problem, Proxy, mesh::OutboundPolicy},
-    snapshot::{Encoder, Name, PartState, Refs, Resource, ResourceType, Slot, View},
-    translate::virtual_hosts::{
-        HostEntry, LostDomain, catch_all, config_piece, host_and_port, unique_domains, virtual_host_piece,
+    snapshot::{Encoder, Name, PartState, Refs, Resource, ResourceType, Slot, Version, View},
+    translate::{
+        listeners::http_proxy::HTTP_PROXY_ROUTE,
+        virtual_hosts::{
+            HostEntry, LostDomain, catch_all, config_piece, host_and_port, proxy_config_piece, unique_domains,
+            virtual_host_piece,
+        },
     },
 };
 
@@ -28,12 +36,19 @@ pub(in crate::engine) struct RouteFacts {
     policy: OutboundPolicy,
     /// Those of its labels that configuration looks at.
     labels: Labels,
+    /// Whether it has a forward proxy.
+    http_proxy: bool,
 }
 
 impl RouteFacts {
-    pub(in crate::engine) fn of<Q: Query>(cx: &mut Cx<'_, Q>, proxy: &Proxy, policy: OutboundPolicy) -> Self {
+    pub(in crate::engine) fn of<Q: Query>(
+        cx: &mut Cx<'_, Q>,
+        proxy: &Proxy,
+        policy: OutboundPolicy,
+        http_proxy: bool,
+    ) -> Self {
         let keys = cx.set(&LabelKeys(()));
-        Self { policy, labels: restricted(&proxy.labels, &keys) }
+        Self { policy, labels: restricted(&proxy.labels, &keys), http_proxy }
     }
 }
 
@@ -56,20 +71,47 @@ impl Query for Config {
         match &self.key {
             ConfigKey::Port(port) => Some(Arc::new(self.of_port(cx, *port))),
             ConfigKey::Sniffed(key, port) => self.of_host(cx, key, *port),
+            ConfigKey::Proxy => Some(Arc::new(self.of_proxy(cx))),
         }
     }
 }
 
 impl Config {
     fn of_port(&self, cx: &mut Cx<'_, Self>, port: u16) -> Resource {
-        let mut layers: Vec<PartState> = Vec::new();
+        let mut layers = Vec::new();
         for scope in &self.scopes {
-            for keys in cx.set(&HostLabels(scope.clone(), port)).iter() {
-                let layer = HostLayer { scope: scope.clone(), port, labels: keys.clone() };
-                layers.push(cx.part(&layer, &restricted(&self.facts.labels, keys)));
-            }
+            self.add_layers(cx, scope, port, HostSite::Port, &mut layers);
         }
         let name = port.to_string();
+        let piece = config_piece(&name);
+        self.assemble(cx, name.into(), piece, layers)
+    }
+
+    /// The hosts of all ports.
+    fn of_proxy(&self, cx: &mut Cx<'_, Self>) -> Resource {
+        let mut layers = Vec::new();
+        for scope in &self.scopes {
+            for port in cx.set(&HostPorts(scope.clone())).iter() {
+                self.add_layers(cx, scope, *port, HostSite::Proxy, &mut layers);
+            }
+        }
+        self.assemble(cx, HTTP_PROXY_ROUTE.into(), proxy_config_piece(HTTP_PROXY_ROUTE), layers)
+    }
+
+    fn add_layers(&self, cx: &mut Cx<'_, Self>, scope: &Scope, port: u16, site: HostSite, to: &mut Vec<PartState>) {
+        for keys in cx.set(&HostLabels(scope.clone(), port)).iter() {
+            let layer = HostLayer { scope: scope.clone(), port, labels: keys.clone() };
+            to.push(cx.part(&layer, &HostFacets { labels: restricted(&self.facts.labels, keys), site }));
+        }
+    }
+
+    fn assemble(
+        &self,
+        cx: &mut Cx<'_, Self>,
+        name: Name,
+        config: (Version, Bytes),
+        layers: Vec<PartState>,
+    ) -> Resource {
         let mut clusters = BTreeSet::new();
         let mut hosts = Vec::new();
         for made in View::new(layers).resources().into_values() {
@@ -81,9 +123,9 @@ impl Config {
         let all_others = virtual_host_piece(&catch_all(self.facts.policy, None));
         hosts.push(HostEntry { host: String::new(), piece: all_others });
         unique_domains(&mut hosts).into_iter().for_each(|lost| self.report(cx, &lost));
-        let pieces = std::iter::once(config_piece(&name)).chain(hosts.into_iter().map(|h| h.piece)).collect();
+        let pieces = std::iter::once(config).chain(hosts.into_iter().map(|h| h.piece)).collect();
         let refs = Refs { clusters: clusters.into_iter().collect(), ..Refs::default() };
-        Encoder::pieces(ResourceType::Route, name.into(), pieces, refs)
+        Encoder::pieces(ResourceType::Route, name, pieces, refs)
     }
 
     /// Tells whose domain another one has. That requests for no known host are those of a host `*` is no problem.
@@ -100,7 +142,7 @@ impl Config {
 
     fn of_host(&self, cx: &mut Cx<'_, Self>, key: &HostKey, port: u16) -> Slot {
         let labels = self.facts.labels.clone();
-        let host = cx.get(&VirtualHostItem { key: key.clone(), port, labels, sniffed: true })?;
+        let host = cx.get(&VirtualHostItem { key: key.clone(), port, labels, site: HostSite::Sniffed })?;
         let name = host_and_port(&key.host, port);
         let pieces = vec![config_piece(&name), (host.version, host.body_bytes())];
         Some(Arc::new(Encoder::pieces(ResourceType::Route, name.into(), pieces, host.refs.clone())))
@@ -112,7 +154,7 @@ fn object_of<Q: Query>(cx: &mut Cx<'_, Q>, host: &str, client: Option<&Namespace
     let host = Host::from(host);
     match seen(cx, &host, client) {
         Some(seen) => Some(seen.service.object.clone()),
-        None => mesh_routes(cx, &host, client).first().map(|vs| vs.object.clone()),
+        None => mesh_routes(cx, &host, client, None).first().map(|vs| vs.object.clone()),
     }
 }
 
@@ -134,9 +176,13 @@ impl Query for ConfigsOf {
                 let name = match key {
                     ConfigKey::Port(port) => port.to_string(),
                     ConfigKey::Sniffed(key, port) => host_and_port(&key.host, *port),
+                    ConfigKey::Proxy => HTTP_PROXY_ROUTE.to_owned(),
                 };
                 items.entry(name.into()).or_insert_with(|| key.clone());
             }
+        }
+        if self.facts.http_proxy {
+            items.insert(HTTP_PROXY_ROUTE.into(), ConfigKey::Proxy);
         }
         let made = items.into_iter().map(|(name, key)| {
             let config = Config { scopes: self.scopes.clone(), facts: self.facts.clone(), key };

@@ -38,7 +38,7 @@ impl MergedRule {
             namespace: rule.namespace.clone(),
             policy: None,
             subsets: Vec::new(),
-            visibility: rule.visibility.clone(),
+            visibility: rule.visibility().clone(),
             workload_selector: rule.workload_selector.clone(),
         };
         made.absorb(rule);
@@ -70,7 +70,7 @@ pub enum Scope {
 impl Scope {
     fn admits(self, rule: &DestinationRule) -> bool {
         match self {
-            Self::Local => rule.visibility.admits(&rule.namespace),
+            Self::Local => rule.visibility().admits(&rule.namespace),
             Self::Exported => !rule.is_private(),
             Self::Private => rule.is_private(),
         }
@@ -93,9 +93,9 @@ pub fn merge(rules: &[Arc<DestinationRule>], scope: Scope) -> Vec<Arc<MergedRule
         let mut shadowed = None;
         for (index, existing) in merged.iter_mut().enumerate() {
             let same_selector = existing.workload_selector == rule.workload_selector;
-            let same_visibility = existing.visibility == rule.visibility;
+            let same_visibility = existing.visibility == *rule.visibility();
             let foldable = same_selector || rule.workload_selector.is_none();
-            if !foldable || !(same_visibility || is_wider(&rule.visibility, &existing.visibility)) {
+            if !foldable || !(same_visibility || is_wider(rule.visibility(), &existing.visibility)) {
                 continue;
             }
             existing.absorb(rule);

@@ -13,13 +13,13 @@ fn rule(created: i64, namespace: &str) -> DestinationRule {
         host: "web.shop".into(),
         policy: None,
         subsets: Vec::new(),
-        visibility: Visibility::Public,
+        visibility: None,
         workload_selector: None,
     }
 }
 
-fn to(namespaces: &[&str]) -> Visibility {
-    Visibility::Namespaces(namespaces.iter().map(|n| Namespace::from(*n)).collect())
+fn to(namespaces: &[&str]) -> Option<Visibility> {
+    Some(Visibility::Namespaces(namespaces.iter().map(|n| Namespace::from(*n)).collect()))
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{GatewayName, HttpAction, HttpMatch, HttpRoute, SourceMatch, StringMatch, VirtualService};
 use crate::model::{Namespace, ObjectRef, Problem};
 
-/// Finds the `VirtualService` of a namespace and name.
-pub type Lookup<'a> = &'a mut dyn FnMut(&Namespace, &Arc<str>) -> Option<Arc<VirtualService>>;
+/// Finds the `VirtualService` of a namespace and name, and says whether the root's namespace sees it.
+pub type Lookup<'a> = &'a mut dyn FnMut(&Namespace, &Arc<str>) -> Option<(Arc<VirtualService>, bool)>;
 
 /// The HTTP rules of `root` with each delegating entry replaced by the delegate's, merged with the entry's own
 /// conditions and actions. An entry whose delegate is missing vanishes, a delegate's entry that contradicts the
@@ -41,12 +41,12 @@ pub fn resolve_delegates(root: &VirtualService, lookup: Lookup<'_>) -> (Vec<Http
     (routes, problems)
 }
 
-fn usable(root: &VirtualService, found: Option<Arc<VirtualService>>) -> Result<Arc<VirtualService>, String> {
-    let delegate = found.ok_or("does not exist")?;
+fn usable(root: &VirtualService, found: Option<(Arc<VirtualService>, bool)>) -> Result<Arc<VirtualService>, String> {
+    let (delegate, visible) = found.ok_or("does not exist")?;
     if !delegate.is_delegate() {
         return Err("has hosts, so it is not a delegate: remove its hosts".to_owned());
     }
-    if !delegate.visibility.admits(&root.object.namespace) {
+    if !visible {
         return Err(format!("is not exported to namespace {}", root.object.namespace));
     }
     Ok(delegate)

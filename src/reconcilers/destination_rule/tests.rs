@@ -1,18 +1,14 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{
-    MeshConfig,
-    destination_rule::{ClientTlsMode, HashKey, HashRing, LbAlgorithm, ProxyProtocol},
-};
+use crate::model::destination_rule::{ClientTlsMode, HashKey, HashRing, LbAlgorithm, ProxyProtocol};
 
 fn converted(spec: &str) -> (Option<DestinationRule>, Vec<String>) {
     let yaml = format!(
         "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: dr, namespace: shop}}\nspec: {spec}"
     );
     let object = serde_yaml_ng::from_str(&yaml).expect("a DestinationRule");
-    let mesh = MeshConfig::default();
-    let (made, problems) = convert(&object, &ConvertContext { mesh: &mesh, ipv6: false });
+    let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local", ipv6: false });
     (made, problems.iter().map(|p| p.to_string().replace("DestinationRule shop/dr: ", "")).collect())
 }
 
@@ -34,7 +30,7 @@ fn every_block_is_read() {
          proxyProtocol: {version: V2}, retryBudget: {percent: 12.5}}, \
          subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}]}",
     );
-    assert_eq!((&*made.host, made.visibility.clone()), ("web.shop.svc.cluster.local", Visibility::Public));
+    assert_eq!((&*made.host, made.visibility.clone()), ("web.shop.svc.cluster.local", None));
     let policy = made.policy.expect("a policy");
     let pool = policy.blocks.connection_pool.as_ref().expect("a pool");
     assert_eq!((pool.max_connections, pool.connect_timeout), (1, Some(Duration::from_millis(30))));

@@ -1,13 +1,11 @@
 use super::*;
-use crate::model::MeshConfig;
 
 fn converted(labels: &str, rest: &str, ipv6: bool) -> (Option<SliceEndpoints>, Vec<String>) {
     let yaml = format!(
         "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: web-1, namespace: shop, labels: {{{labels}}}}}\n{rest}"
     );
     let object = serde_yaml_ng::from_str(&yaml).expect("an EndpointSlice");
-    let mesh = MeshConfig::default();
-    let (made, problems) = convert(&object, &ConvertContext { mesh: &mesh, ipv6 });
+    let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local", ipv6 });
     (made, problems.iter().map(ToString::to_string).collect())
 }
 

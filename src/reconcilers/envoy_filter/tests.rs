@@ -1,5 +1,4 @@
 use super::*;
-use crate::model::MeshConfig;
 
 /// Decodes an object from YAML and converts it.
 fn converted(yaml: &str) -> (Option<EnvoyFilter>, Vec<String>) {
@@ -7,8 +6,7 @@ fn converted(yaml: &str) -> (Option<EnvoyFilter>, Vec<String>) {
     let (object, unknown) = api::decode(value).unwrap();
     assert_eq!(unknown, Vec::<String>::new());
     let api::Object::EnvoyFilter(filter) = object else { panic!("not an EnvoyFilter") };
-    let mesh = MeshConfig::default();
-    let (made, problems) = convert(&filter, &ConvertContext { mesh: &mesh, ipv6: false });
+    let (made, problems) = convert(&filter, &ConvertContext { domain_suffix: "cluster.local", ipv6: false });
     (made, problems.iter().map(ToString::to_string).collect())
 }
 

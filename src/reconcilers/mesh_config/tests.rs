@@ -14,7 +14,8 @@ fn fields_go_over_the_defaults() {
     let (made, problems) = converted(
         "trustDomain: example.org\nrootNamespace: root\nproxyListenPort: 15101\nconnectTimeout: 3s\n\
          outboundTrafficPolicy: {mode: REGISTRY_ONLY}\nlocalityLbSetting: {enabled: false}\nh2UpgradePolicy: UPGRADE\n\
-         accessLogFile: /dev/stdout\naccessLogEncoding: JSON\ndefaultServiceExportTo: ['.']\n\
+         accessLogFile: /dev/stdout\naccessLogEncoding: JSON\ndefaultServiceExportTo: ['.', x]\n\
+         defaultHttpRetryPolicy: {attempts: 5, retryOn: 'reset,503', perTryTimeout: 2s}\n\
          tcpKeepalive: {probes: 3}\ndefaultTrafficPolicy: {connectionPool: {tcp: {maxConnections: 9}}}\n\
          tlsDefaults: {cipherSuites: [A, B]}\npathNormalization: {normalization: MERGE_SLASHES}\n",
         "networks: {}",
@@ -25,7 +26,12 @@ fn fields_go_over_the_defaults() {
     assert_eq!((made.connect_timeout, made.outbound_policy), (Duration::from_secs(3), OutboundPolicy::RegistryOnly));
     assert!(!made.locality_lb.enabled && made.h2_upgrade);
     assert_eq!((made.access_log_encoding, &*made.access_log_file), (AccessLogEncoding::Json, "/dev/stdout"));
-    assert_eq!(made.default_service_export_to, [Arc::from(".")]);
+    let named = ["x".into()].into();
+    assert_eq!(made.export_defaults.services, DefaultVisibility::Namespaces { own: true, named });
+    assert_eq!(made.export_defaults.virtual_services, DefaultVisibility::Public);
+    let retries = made.default_retries.expect("retries");
+    assert_eq!((retries.attempts, &retries.status_codes[..]), (5, &[503][..]));
+    assert_eq!(retries.per_try_timeout, Some(Duration::from_secs(2)));
     assert_eq!(made.default_connection_pool.map(|p| p.max_connections), Some(9));
     assert_eq!((made.tcp_keepalive.and_then(|k| k.probes), made.tls_cipher_suites.len()), (Some(3), 2));
     assert_eq!(made.path_normalization, PathNormalization::MergeSlashes);
@@ -34,7 +40,8 @@ fn fields_go_over_the_defaults() {
 #[test]
 fn wrong_and_unknown_fields_are_reported_and_keep_their_defaults() {
     let (made, problems) = converted(
-        "connectTimeout: 0s\nproxyListenPort: high\noutboundTrafficPolicy: {mode: MAYBE, x: 1}\nenableTracing: true\n",
+        "connectTimeout: 0s\nproxyListenPort: high\noutboundTrafficPolicy: {mode: MAYBE, x: 1}\nenableTracing: true\n\
+         defaultHttpRetryPolicy: {attempts: -1}\ndefaultServiceExportTo: '.'\n",
         "networks: {n1: {}}",
     );
     assert_eq!(made, Some(MeshConfig::default()));
@@ -47,6 +54,8 @@ fn wrong_and_unknown_fields_are_reported_and_keep_their_defaults() {
             "data.mesh: outboundTrafficPolicy.mode: \"MAYBE\" is not one of ALLOW_ANY, REGISTRY_ONLY",
             "data.mesh: outboundTrafficPolicy.x: not honoured yet",
             "data.mesh: enableTracing: not honoured yet",
+            "data.mesh: defaultHttpRetryPolicy.attempts: -1 is below zero: use 0 to turn retries off; the entry is left out",
+            "data.mesh: defaultServiceExportTo: invalid type: string \".\", expected a sequence",
         ]
     );
 }

@@ -1,12 +1,11 @@
 use super::*;
-use crate::model::{MeshConfig, Visibility};
+use crate::model::Visibility;
 
 fn converted(spec: &str, metadata: &str) -> (Option<Service>, Vec<String>) {
     let yaml =
         format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop{metadata}}}\nspec: {spec}");
     let object = serde_yaml_ng::from_str(&yaml).expect("a Service");
-    let mesh = MeshConfig::default();
-    let (made, problems) = convert(&object, &ConvertContext { mesh: &mesh, ipv6: false });
+    let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local", ipv6: false });
     (made, problems.iter().map(ToString::to_string).collect())
 }
 
@@ -53,10 +52,10 @@ fn annotations_count() {
          alpha.istio.io/canonical-serviceaccounts: x}",
     );
     assert_eq!(made.age.created, 60);
-    assert_eq!(made.visibility, Visibility::Namespaces(["shop", "other"].map(Arc::from).into()));
+    assert_eq!(made.visibility, Some(Visibility::Namespaces(["shop", "other"].map(Arc::from).into())));
     assert_eq!(made.traffic_distribution, Some(TrafficDistribution::PreferSameZone));
-    let names = ["x", "spiffe://cluster.local/ns/shop/sa/a", "spiffe://cluster.local/ns/shop/sa/b"];
-    assert_eq!(made.subject_alt_names, names.map(Arc::from));
+    assert_eq!(made.subject_alt_names, [Arc::from("x")]);
+    assert_eq!(made.service_accounts, ["a", "b"].map(Arc::from));
 }
 
 #[test]

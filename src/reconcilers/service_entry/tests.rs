@@ -1,13 +1,12 @@
 use super::*;
-use crate::model::{MeshConfig, Visibility};
+use crate::model::Visibility;
 
 fn converted(spec: &str) -> (Option<Converted>, Vec<String>) {
     let yaml = format!(
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: ext, namespace: shop}}\nspec: {spec}"
     );
     let object = serde_yaml_ng::from_str(&yaml).expect("a ServiceEntry");
-    let mesh = MeshConfig::default();
-    let (made, problems) = convert(&object, &ConvertContext { mesh: &mesh, ipv6: false });
+    let (made, problems) = convert(&object);
     (made, problems.iter().map(|p| p.to_string().replace("ServiceEntry shop/ext: ", "")).collect())
 }
 
@@ -25,7 +24,7 @@ fn every_host_is_a_service_with_the_same_members() {
     let one = &made.services[0];
     assert_eq!((one.vips.len(), one.cidrs.len(), one.mesh_external), (2, 1, false));
     assert_eq!((one.ports[0].protocol, one.ports[0].target), (Protocol::Tls, Some(8443)));
-    assert_eq!(one.visibility, Visibility::Namespaces(["shop".into()].into()));
+    assert_eq!(one.visibility, Some(Visibility::Namespaces(["shop".into()].into())));
     assert_eq!(one.resolution, Resolution::ClientSideLb);
 }
 

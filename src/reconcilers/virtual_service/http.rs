@@ -21,7 +21,7 @@ pub(super) fn route(reader: &mut Reader<'_>, index: usize, given: &spec::HttpRou
         matches,
         rewrite: given.rewrite.as_ref().and_then(|r| reader.rewrite(r)),
         timeout,
-        retries: given.retries.as_ref().map(|r| reader.retries(r)),
+        retries: given.retries.as_ref().map(|r| reader.retries("retries.", r)),
         fault: given.fault.as_ref().map(|f| reader.fault(f)),
         mirror,
         mirror_percent,

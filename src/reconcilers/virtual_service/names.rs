@@ -5,7 +5,10 @@ use std::{net::IpAddr, sync::Arc};
 use super::reader::Reader;
 use crate::{
     api::common,
-    model::virtual_service::{Destination, GatewayName},
+    model::{
+        Host,
+        virtual_service::{Destination, GatewayName},
+    },
     reconcilers::{fqdn, host},
 };
 
@@ -26,9 +29,10 @@ pub(super) fn gateway(text: &str, namespace: &str) -> Result<GatewayName, String
     Ok(GatewayName::Named(format!("{ns}/{name}").into()))
 }
 
-/// Whether a text is an IP address.
-pub(super) fn is_address(text: &str) -> bool {
-    text.parse::<IpAddr>().is_ok()
+/// An IP address in its usual form: one of IPv6 can be written in many, and Envoy takes a domain once.
+pub(super) fn address(text: &str) -> Option<Host> {
+    let ip: IpAddr = text.parse().ok()?;
+    Some(ip.to_string().into())
 }
 
 fn is_name(text: &str) -> bool {
@@ -41,10 +45,9 @@ impl Reader<'_> {
         let text = given.host.as_str();
         let checked = if text.is_empty() || text == "*" {
             Err(format!("{text:?} is not a destination: name a service"))
-        } else if is_address(text) {
-            Ok(text.into())
         } else {
-            host::parse(&fqdn(text, self.site.namespace, self.site.domain_suffix))
+            let named = || host::parse(&fqdn(text, self.site.namespace, self.site.domain_suffix));
+            address(text).map_or_else(named, Ok)
         };
         let host = self.check(&format!("{field}.host"), checked);
         if !given.subset.is_empty() && !is_name(&given.subset) {

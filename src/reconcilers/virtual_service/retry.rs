@@ -26,25 +26,27 @@ const CONDITIONS: [&str; 16] = [
 ];
 
 impl Reader<'_> {
-    pub(super) fn retries(&mut self, given: &spec::HttpRetry) -> Retries {
+    /// `within` is what stands before the names of the fields.
+    pub(super) fn retries(&mut self, within: &str, given: &spec::HttpRetry) -> Retries {
+        let field = |name: &str| format!("{within}{name}");
         let attempts = u32::try_from(given.attempts).unwrap_or_else(|_| {
-            self.error("retries.attempts", format!("{} is below zero: use 0 to turn retries off", given.attempts));
+            self.error(&field("attempts"), format!("{} is below zero: use 0 to turn retries off", given.attempts));
             0
         });
-        let (conditions, status_codes) = self.retry_on(&given.retry_on);
+        let (conditions, status_codes) = self.retry_on(&field("retryOn"), &given.retry_on);
         Retries {
             attempts,
-            per_try_timeout: self.duration("retries.perTryTimeout", given.per_try_timeout.as_ref()),
+            per_try_timeout: self.duration(&field("perTryTimeout"), given.per_try_timeout.as_ref()),
             conditions,
             status_codes,
             remote_localities: given.retry_remote_localities == Some(true),
             ignore_previous_hosts: given.retry_ignore_previous_hosts,
-            backoff: self.duration("retries.backoff", given.backoff.as_ref()),
+            backoff: self.duration(&field("backoff"), given.backoff.as_ref()),
         }
     }
 
     /// Words and status codes, separated by commas.
-    fn retry_on(&mut self, given: &str) -> (Vec<Arc<str>>, Vec<u32>) {
+    fn retry_on(&mut self, field: &str, given: &str) -> (Vec<Arc<str>>, Vec<u32>) {
         let (mut conditions, mut codes) = (Vec::new(), Vec::new());
         for word in given.split(',').map(str::trim).filter(|w| !w.is_empty()) {
             match word.parse() {
@@ -53,7 +55,7 @@ impl Reader<'_> {
                 _ => {
                     let known = CONDITIONS.join(", ");
                     let reason = format!("{word:?} is ignored: use status codes or {known}");
-                    self.note("retries.retryOn", reason);
+                    self.note(field, reason);
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     api::{Object, decode},
     model::{
-        MeshConfig, Visibility,
+        Visibility,
         virtual_service::{HttpAction, Percent, RedirectPort, StringMatch},
     },
 };
@@ -17,7 +17,7 @@ fn read(spec: &Value) -> (Option<VirtualService>, Vec<Problem>) {
     let (object, unknown) = decode(kind).expect("an object");
     assert_eq!(unknown, Vec::<String>::new());
     let Object::VirtualService(object) = object else { panic!("a VirtualService") };
-    convert(&object, &ConvertContext { mesh: &MeshConfig::default(), ipv6: false })
+    convert(&object, &ConvertContext { domain_suffix: "cluster.local", ipv6: false })
 }
 
 fn good(spec: &Value) -> VirtualService {
@@ -41,7 +41,7 @@ fn to(host: &str) -> Value {
 #[test]
 fn every_name_is_qualified() {
     let made = good(&json!({
-        "hosts": ["web", "*.Example.com", "10.0.0.1"],
+        "hosts": ["web", "*.Example.com", "10.0.0.1", "FD00:0::1"],
         "gateways": ["mesh", "edge", "./inner", "other/edge", "old.legacy.svc.cluster.local", "edge"],
         "http": [{
             "match": [{"gateways": ["edge"]}],
@@ -50,10 +50,10 @@ fn every_name_is_qualified() {
         "exportTo": [".", "other"],
     }));
     let hosts: Vec<&str> = made.hosts.iter().map(|h| &**h).collect();
-    assert_eq!(hosts, ["web.shop.svc.cluster.local", "*.example.com", "10.0.0.1"]);
+    assert_eq!(hosts, ["web.shop.svc.cluster.local", "*.example.com", "10.0.0.1", "fd00::1"]);
     let gateways: Vec<String> = made.gateways.iter().map(ToString::to_string).collect();
     assert_eq!(gateways, ["mesh", "shop/edge", "shop/inner", "other/edge", "legacy/old"]);
-    assert_eq!(made.visibility, Visibility::Namespaces(["shop".into(), "other".into()].into()));
+    assert_eq!(made.visibility, Some(Visibility::Namespaces(["shop".into(), "other".into()].into())));
     assert_eq!(made.http[0].matches[0].source.gateways[0].to_string(), "shop/edge");
     let HttpAction::Route(to) = &made.http[0].action else { panic!("a route") };
     assert_eq!(&*to[0].destination.host, "web.shop.svc.cluster.local");

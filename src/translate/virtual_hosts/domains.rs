@@ -19,7 +19,7 @@ pub struct DomainInput<'a> {
     pub proxy_domain: &'a str,
     /// The service's addresses for the proxy (its families, its cluster).
     pub vips: &'a [IpAddr],
-    /// Adds `:port` to each, for lists of many ports (`http_proxy`, Unix sockets); the others ignore ports.
+    /// Tells the port, for lists of many ports (`http_proxy`): each domain with `:port`, and without for port 80.
     pub with_port: Option<u16>,
 }
 
@@ -52,6 +52,9 @@ pub fn rule_domains(host: &str, with_port: Option<u16>) -> Vec<String> {
     found.list
 }
 
+/// The port of requests that tell none.
+const HTTP_PORT: u16 = 80;
+
 /// Domains in order, each once.
 struct Domains {
     port: Option<u16>,
@@ -65,7 +68,9 @@ impl Domains {
     }
 
     fn add(&mut self, host: &str) {
-        self.push(bracketed(host));
+        if matches!(self.port, None | Some(HTTP_PORT)) {
+            self.push(bracketed(host));
+        }
         if let Some(port) = self.port {
             self.push(host_and_port(host, port));
         }

@@ -6,7 +6,7 @@ use prost::Message;
 use super::*;
 use crate::{
     model::{
-        Age, ObjectRef, Service, Visibility,
+        Age, ObjectRef, Service,
         service::{Registry, Resolution},
     },
     snapshot::{Encoder, Refs, ResourceType},
@@ -25,13 +25,14 @@ fn service(host: &str, resolution: Resolution) -> Service {
         ports: Vec::new(),
         vips: Vec::new(),
         cidrs: Vec::new(),
-        visibility: Visibility::Public,
+        visibility: None,
         mesh_external: false,
         headless: false,
         node_local: false,
         traffic_distribution: None,
         external_name: None,
         subject_alt_names: Vec::new(),
+        service_accounts: Vec::new(),
         labels: std::collections::BTreeMap::default(),
         selector: None,
     }
@@ -81,7 +82,9 @@ fn addresses_are_names_too() {
 #[test]
 fn lists_of_many_ports_have_each_name_with_its_port() {
     let made = domains("a.com", "", &["2001:db8::1"], Some(8080));
-    assert_eq!(made, ["a.com", "a.com:8080", "a.com.", "a.com.:8080", "[2001:db8::1]", "[2001:db8::1]:8080"]);
+    assert_eq!(made, ["a.com:8080", "a.com.:8080", "[2001:db8::1]:8080"]);
+    let made = domains("a.com", "", &["2001:db8::1"], Some(80));
+    assert_eq!(made, ["a.com", "a.com:80", "a.com.", "a.com.:80", "[2001:db8::1]", "[2001:db8::1]:80"]);
     assert_eq!(rule_domains("2001:db8::1", None), ["[2001:db8::1]"]);
 }
 

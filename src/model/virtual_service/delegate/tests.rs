@@ -1,7 +1,7 @@
 use super::*;
 use std::time::Duration;
 
-use crate::model::{Age, Labels, ObjectRef, Visibility, virtual_service::*};
+use crate::model::{Age, Labels, ObjectRef, virtual_service::*};
 
 fn vs(name: &str, hosts: &[&str], http: Vec<HttpRoute>) -> VirtualService {
     VirtualService {
@@ -9,7 +9,7 @@ fn vs(name: &str, hosts: &[&str], http: Vec<HttpRoute>) -> VirtualService {
         age: Age { created: 0, name: name.into(), namespace: "ns".into() },
         hosts: hosts.iter().map(|h| (*h).into()).collect(),
         gateways: vec![GatewayName::Mesh],
-        visibility: Visibility::Public,
+        visibility: None,
         semantics: RouteSemantics::Istio,
         http,
         tls: Vec::new(),
@@ -57,20 +57,26 @@ fn regex(path: &str) -> HttpMatch {
 }
 
 fn resolve(root: &VirtualService, sub: Option<VirtualService>) -> (Vec<HttpRoute>, Vec<Problem>) {
+    resolve_seen(root, sub, true)
+}
+
+fn resolve_seen(root: &VirtualService, sub: Option<VirtualService>, seen: bool) -> (Vec<HttpRoute>, Vec<Problem>) {
     let sub = sub.map(Arc::new);
-    resolve_delegates(root, &mut |ns, name| sub.clone().filter(|s| s.object.namespace == *ns && s.object.name == *name))
+    resolve_delegates(root, &mut |ns, name| {
+        let found = sub.clone().filter(|s| s.object.namespace == *ns && s.object.name == *name);
+        found.map(|s| (s, seen))
+    })
 }
 
 #[test]
 fn a_missing_hidden_or_bound_delegate_makes_only_its_entry_vanish() {
     let root = vs("root", &["h"], vec![route("a", vec![], to_delegate()), route("b", vec![], answer(200))]);
-    let hidden = VirtualService {
-        visibility: Visibility::Namespaces(["other".into()].into()),
-        ..vs("sub", &[], vec![route("", vec![], answer(204))])
-    };
+    let delegate = vs("sub", &[], vec![route("", vec![], answer(204))]);
     let bound = vs("sub", &["h"], vec![route("", vec![], answer(204))]);
-    for (sub, why) in [(None, "does not exist"), (Some(hidden), "not exported"), (Some(bound), "has hosts")] {
-        let (routes, problems) = resolve(&root, sub);
+    let cases =
+        [(None, true, "does not exist"), (Some(delegate), false, "not exported"), (Some(bound), true, "has hosts")];
+    for (sub, seen, why) in cases {
+        let (routes, problems) = resolve_seen(&root, sub, seen);
         assert_eq!(routes, [route("b", vec![], answer(200))]);
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].field, "spec.http[0].delegate");

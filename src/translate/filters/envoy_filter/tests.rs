@@ -63,6 +63,7 @@ fn proxy() -> Proxy {
         service_account: "".into(),
         interception: crate::model::proxy::InterceptionMode::Redirect,
         unprivileged: false,
+        http_proxy_port: None,
         metadata: r#"{"APP_CONTAINERS":"cart","N":1}"#.into(),
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::model::{
-    Age, Labels, Service, ServicePort, Visibility,
+    Age, Labels, Service, ServicePort,
     service::{Registry, Resolution},
     sidecar::{CaptureMode, EgressHost, EgressListener, EgressPort},
 };
@@ -22,13 +22,14 @@ pub(super) fn service(host: &str) -> Service {
         ports: Vec::new(),
         vips: Vec::new(),
         cidrs: Vec::new(),
-        visibility: Visibility::Public,
+        visibility: None,
         mesh_external: false,
         headless: false,
         node_local: false,
         traffic_distribution: None,
         external_name: None,
         subject_alt_names: Vec::new(),
+        service_accounts: Vec::new(),
         labels: Labels::new(),
         selector: None,
     }
