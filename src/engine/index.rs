@@ -64,8 +64,9 @@ index! {
     FiltersIn(Namespace) of NamespacedName;
     /// Policies of a namespace.
     PoliciesIn(Namespace) of ObjectRef;
-    /// Secrets that DestinationRules name, by resource name.
-    RuleSecrets(()) of Arc<str>;
+    /// Secrets that DestinationRules name, by resource name: of all rules, or of those of a namespace that select
+    /// workloads.
+    RuleSecrets(Option<Namespace>) of Arc<str>;
     /// Keys of proxy labels that any configuration looks at.
     LabelKeys(()) of Arc<str>;
 }
@@ -132,7 +133,10 @@ emitters! {
     };
     DestinationRules => IndexRuleSecrets: RuleSecrets |key, rule, cx| {
         let policies = blocks(&rule).filter_map(|b| b.tls.as_deref());
-        policies.flat_map(clusters::secrets).map(|name| (RuleSecrets(()), name)).collect()
+        let names = policies.flat_map(clusters::secrets);
+        let selective = rule.workload_selector.is_some().then(|| RuleSecrets(Some(rule.namespace.clone())));
+        let sets = |name: Arc<str>| selective.clone().into_iter().chain([RuleSecrets(None)]).map(move |s| (s, name.clone()));
+        names.flat_map(sets).collect()
     };
     VirtualServices => IndexMeshRoute: MeshRoutesByHost |key, vs, cx| {
         let mesh = vs.gateways.contains(&GatewayName::Mesh);

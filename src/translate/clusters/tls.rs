@@ -189,7 +189,7 @@ fn combined(verified: CertificateValidationContext, root: SdsSecretConfig) -> Va
     })
 }
 
-/// The secrets that a policy makes gateways ask for over ADS.
+/// The secrets that a policy makes gateways, and sidecars that its rule selects, ask for over ADS.
 #[must_use]
 pub fn secrets(tls: &ClientTls) -> Vec<Name> {
     if tls.credential_name.is_empty() || !matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) {
