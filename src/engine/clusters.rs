@@ -248,21 +248,19 @@ impl ClusterItem {
 
     /// What is wrong with the secrets that the cluster asks for over ADS, as problems of the rule that names them.
     fn lacking<Q: Query>(&self, cx: &mut Cx<'_, Q>, of: &Ingredients, secrets: &[Name]) -> Vec<Problem> {
-        // A sidecar follows only rules of its own namespace here, which is therefore a special one.
-        let Some(namespace) = self.client.gateway_namespace.as_ref().or(self.key.client.as_ref()) else {
-            return Vec::new();
-        };
+        // A sidecar reads Secrets only for rules of its own namespace, which is therefore a special one; ConfigMaps
+        // are the same for everybody.
+        let namespace = self.client.gateway_namespace.clone().or_else(|| self.key.client.clone()).unwrap_or_default();
+        let whose = if namespace.is_empty() { String::new() } else { format!(" for proxies of namespace {namespace}") };
         let mut problems = Vec::new();
         for resource in secrets {
-            let because = match secret_state(cx, namespace, resource) {
+            let because = match secret_state(cx, &namespace, resource) {
                 SecretState::Present => continue,
                 SecretState::Missing => "does not exist or lacks the keys".to_owned(),
                 SecretState::Broken(reason) => format!("cannot be used: {reason}"),
             };
-            let reason = format!(
-                "secret {resource} {because} for proxies of namespace {namespace}; their requests are answered with 503 \
-                 until it is there"
-            );
+            let reason =
+                format!("secret {resource} {because}{whose}; their requests are answered with 503 until it is there");
             problems.extend(self.at_rule(cx, of, &reason));
         }
         problems

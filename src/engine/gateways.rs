@@ -12,7 +12,7 @@ use super::{
     filters::patches_for,
     gateway_routes::{GatewayRoute, tcp_routes},
     graph::{Cx, Query},
-    index::{GatewaySelectors, GatewaysBySelector, PoliciesIn, RuleSecrets, ServicesIn},
+    index::{GatewaySelectors, GatewaysBySelector, Named, PoliciesIn, RuleSecrets, ServicesIn},
     inputs::{Gateways, NamespacedName, Policies},
     own::OwnPart,
     services::mesh,
@@ -201,7 +201,7 @@ impl Query for GatewaySecrets {
         let servers = merged.listeners.iter().flat_map(|l| &l.servers);
         let needs = servers.filter_map(|s| s.server().tls.as_ref()).flat_map(tls_context::secrets);
         let mut names: BTreeSet<Name> = needs.map(|n| n.resource).collect();
-        names.extend(cx.set(&RuleSecrets(None)).iter().cloned());
+        names.extend(cx.set(&RuleSecrets(Named::ByAny)).iter().cloned());
         OwnPart::of(self, secrets(cx, &self.0.namespace, names))
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         Age, DestinationRule, Host, Labels, Namespace, ObjectRef, destination_rule::PolicyBlocks, service::Registry,
         virtual_service::GatewayName,
     },
-    translate::clusters,
+    translate::clusters::{self, CONFIG_MAP},
 };
 
 macro_rules! index {
@@ -29,6 +29,17 @@ macro_rules! index {
             const STAGE: u8 = stage::INDEX;
         }
     )*};
+}
+
+/// Which of the secrets that DestinationRules name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Named {
+    /// All.
+    ByAny,
+    /// By rules of a namespace that select workloads.
+    BySelective(Namespace),
+    /// ConfigMaps, which everybody may read.
+    Public,
 }
 
 index! {
@@ -64,9 +75,8 @@ index! {
     FiltersIn(Namespace) of NamespacedName;
     /// Policies of a namespace.
     PoliciesIn(Namespace) of ObjectRef;
-    /// Secrets that DestinationRules name, by resource name: of all rules, or of those of a namespace that select
-    /// workloads.
-    RuleSecrets(Option<Namespace>) of Arc<str>;
+    /// Secrets that DestinationRules name, by resource name.
+    RuleSecrets(Named) of Arc<str>;
     /// Keys of proxy labels that any configuration looks at.
     LabelKeys(()) of Arc<str>;
 }
@@ -133,10 +143,13 @@ emitters! {
     };
     DestinationRules => IndexRuleSecrets: RuleSecrets |key, rule, cx| {
         let policies = blocks(&rule).filter_map(|b| b.tls.as_deref());
+        let selective = rule.workload_selector.is_some().then(|| Named::BySelective(rule.namespace.clone()));
+        let sets = |name: &str| {
+            let public = name.starts_with(CONFIG_MAP).then_some(Named::Public);
+            [Some(Named::ByAny), selective.clone(), public].into_iter().flatten()
+        };
         let names = policies.flat_map(clusters::secrets);
-        let selective = rule.workload_selector.is_some().then(|| RuleSecrets(Some(rule.namespace.clone())));
-        let sets = |name: Arc<str>| selective.clone().into_iter().chain([RuleSecrets(None)]).map(move |s| (s, name.clone()));
-        names.flat_map(sets).collect()
+        names.flat_map(|name| sets(&name).map(move |set| (RuleSecrets(set), name.clone()))).collect()
     };
     VirtualServices => IndexMeshRoute: MeshRoutesByHost |key, vs, cx| {
         let mesh = vs.gateways.contains(&GatewayName::Mesh);

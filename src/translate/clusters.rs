@@ -33,7 +33,7 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 pub use self::{
     builtin::{BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, black_hole, inbound_passthrough, passthrough},
     naming::{cluster_name, sni_name},
-    tls::secrets,
+    tls::{CONFIG_MAP, secrets},
 };
 use self::{discovery::Kind, http_protocol::HttpProtocol};
 use super::client::{ClientFacts, Facets};

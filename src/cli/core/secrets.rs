@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::reviews::{Account, Reviews};
 use crate::{
     model::Proxy,
+    translate::clusters::CONFIG_MAP,
     xds::{Peer, Permission, SecretAccess, auth::Identity},
 };
 
@@ -19,7 +20,8 @@ pub(super) struct SecretPolicy {
 
 impl SecretAccess for SecretPolicy {
     fn may_read(&self, peer: &Peer, proxy: &Proxy, name: &str) -> Permission {
-        if namespace_of(name, &proxy.namespace) != Some(&*proxy.namespace) {
+        let is_map = name.starts_with(CONFIG_MAP);
+        if !is_map && namespace_of(name, &proxy.namespace) != Some(&*proxy.namespace) {
             return Permission::Denied;
         }
         let mut accounts = accounts(peer, proxy);
@@ -28,7 +30,7 @@ impl SecretAccess for SecretPolicy {
             None if !peer.tls => granted(peer.is_local()),
             None => granted(accounts.next().is_some()),
             // Certificates of authorities are no secrets among those of a namespace.
-            Some(_) if name.ends_with("-cacert") => granted(accounts.next().is_some()),
+            Some(_) if is_map || name.ends_with("-cacert") => granted(accounts.next().is_some()),
             // The best of several identities counts.
             Some(reviews) => accounts.map(|a| reviews.permission(&a)).max().unwrap_or(Permission::Denied),
         }
@@ -99,6 +101,8 @@ mod tests {
         assert_eq!(cluster.may_read(&here, &gateway, "kubernetes://cert"), Denied, "plaintext, even from here");
         assert_eq!(cluster.may_read(&here, &gateway, "kubernetes://cert-cacert"), Denied, "plaintext");
         assert_eq!(cluster.may_read(&own, &gateway, "kubernetes://a/cert-cacert"), Granted);
+        assert_eq!(cluster.may_read(&own, &gateway, "configmap://b/ca-cacert"), Granted);
+        assert_eq!(cluster.may_read(&here, &gateway, "configmap://b/ca-cacert"), Denied, "plaintext");
         assert_eq!(cluster.may_read(&own, &proxy("b"), "kubernetes://cert"), Denied, "somebody else's identity");
         assert_eq!(cluster.may_read(&own, &gateway, "invalid://x"), Denied);
         let other = peer("10.0.0.1:1", true, Some("spiffe://cluster.local/ns/a/sa/app"));
