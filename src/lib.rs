@@ -11,6 +11,7 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod engine;

@@ -22,6 +22,7 @@ mod subscription;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+mod withheld;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -103,8 +104,20 @@ impl Peer {
     }
 }
 
+/// Whether a peer may have a secret; the better is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Permission {
+    /// It may not.
+    Denied,
+    /// Nobody could say yet: it is withheld until [`clients::Client::retry_secrets`].
+    Unknown,
+    /// It may.
+    Granted,
+}
+
 /// Decides who may read which secret; asked at subscription and at every push (design §2 truth 5).
 pub trait SecretAccess: Send + Sync + 'static {
-    /// Whether this peer, which is this proxy, may have the secret resource of this name.
-    fn may_read(&self, peer: &Peer, proxy: &Proxy, name: &str) -> bool;
+    /// Whether this peer, which is this proxy, may have the secret resource of this name. Must not block. When the
+    /// answer becomes another one, the client is told by [`clients::Client::retry_secrets`].
+    fn may_read(&self, peer: &Peer, proxy: &Proxy, name: &str) -> Permission;
 }

@@ -18,7 +18,7 @@ use mizzen::{
     reconcilers::intake::{MeshSource, Reconcilers},
     snapshot::{Encoder, PartMap, PartState, Refs, ResourceType, Snapshot, TypeMap, View},
     sources::{Delivery, files::read_once},
-    xds::{Machine, Protocol, Settings, node},
+    xds::{Machine, Permission, Protocol, Settings, node},
 };
 use prost::Message;
 
@@ -88,7 +88,7 @@ fn proxy(id: &str) -> Proxy {
 /// # Panics
 /// When the code under test has a bug: it panics, or talks without end.
 pub fn delta_request(bytes: &[u8]) {
-    let gate = Box::new(|name: &str| !name.starts_with('b'));
+    let gate = Box::new(|name: &str| if name.starts_with("b") { Permission::Denied } else { Permission::Granted });
     let mut machine = Machine::new(Protocol::Delta, snapshot(0), gate, Settings::default(), "n".to_owned());
     let mut now = Instant::now();
     let mut last: TypeMap<String> = TypeMap::default();

@@ -12,6 +12,7 @@
 //! always for a condition, with a deadline: [`eventually`]. Programs come from the cache that `e2e/tools/fetch`
 //! fills; a missing one is an error that says so, never a skipped test.
 
+mod agent;
 mod api_server;
 mod certs;
 mod client;
@@ -30,6 +31,7 @@ mod tools;
 mod upstream;
 mod wait;
 
+pub use agent::Agent;
 pub use api_server::ApiServer;
 pub use certs::{Authority, KeyPairPem};
 pub use client::{Client, Connection, HttpVersion, Reply, Request, Tls};

@@ -244,7 +244,17 @@ impl Mizzen {
     /// # Errors
     /// When it cannot be built or started. That the command fails is for the caller to see.
     pub fn run(args: &[&str]) -> Result<std::process::Output> {
-        Command::new(mizzen_program()?).args(args).output().context("run mizzen")
+        Self::command(args)?.output().context("run mizzen")
+    }
+
+    /// A command of `mizzen`, to be started by the caller.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn command(args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(mizzen_program()?);
+        command.args(args);
+        Ok(command)
     }
 }
 

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
-use mizzen::{cli::offline::Translation, snapshot::ResourceType};
-use mizzen_e2e::{ConfigDir, Envoy, EnvoyOptions, GoldenCase, Mizzen, MizzenOptions, PATIENCE, eventually};
-use serde_json::Value;
+use mizzen::snapshot::ResourceType;
+use mizzen_e2e::{Agent, ConfigDir, Envoy, EnvoyOptions, GoldenCase, Mizzen, MizzenOptions, PATIENCE, eventually};
+use serde_json::{Value, json};
 
 fn main() -> Result<ExitCode> {
     let trial = |case: GoldenCase| {
@@ -22,15 +22,13 @@ fn loads(case: &GoldenCase) -> Result<()> {
 }
 
 async fn load(case: &GoldenCase) -> Result<()> {
-    let translation = case.translate()?;
-    if needs_agent(&translation)? {
-        return Ok(());
-    }
-    let snapshot = translation.snapshot;
+    let (snapshot, agent) = (case.translate()?.snapshot, Agent::start()?);
     let dir = ConfigDir::new()?;
     dir.write("in.yaml", &case.input)?;
     let mizzen = Mizzen::start(MizzenOptions::files(dir.path())).await?;
-    let mut envoy = Envoy::start(&EnvoyOptions::dynamic(case.node.clone(), mizzen.grpc())).await?;
+    let static_resources = json!({"clusters": [agent.cluster()]});
+    let options = EnvoyOptions { static_resources, ..EnvoyOptions::dynamic(case.node.clone(), mizzen.grpc()) };
+    let mut envoy = Envoy::start(&options).await?;
     let names = |t: ResourceType| snapshot.views[t].resources().keys().map(ToString::to_string).collect();
     let loaded = async {
         envoy.wait_ready(PATIENCE).await?;
@@ -48,12 +46,6 @@ async fn load(case: &GoldenCase) -> Result<()> {
         nothing_is_refused(&envoy, &mizzen).await
     };
     loaded.await.with_context(|| format!("Envoy says:\n{}", interesting(&envoy.log())))
-}
-
-/// Whether certificates come from Istio's agent beside the proxy, for which Envoy waits before it listens: such a case
-/// cannot be loaded without an agent.
-fn needs_agent(translation: &Translation) -> Result<bool> {
-    Ok(GoldenCase::outputs(translation)?.values().any(|text| text.contains("cluster_name: sds-grpc")))
 }
 
 /// Waits until what Envoy has in service bears exactly these names.

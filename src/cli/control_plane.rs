@@ -107,6 +107,8 @@ pub struct Settings {
 pub struct Parts {
     /// The settings.
     pub settings: Arc<Settings>,
+    /// The cluster that objects come from, if they do.
+    pub cluster: Option<::kube::Client>,
     /// A core that must become ready takes a guard. It is ready when all guards are released.
     pub readiness: Readiness,
     /// The metrics to count in.
@@ -183,8 +185,13 @@ impl ControlPlane {
             problems: Arc::new(Problems::new(metrics.clone())),
             bound,
         };
+        let cluster = match &settings.source {
+            Source::Files { .. } => None,
+            Source::Kube { kubeconfig, .. } => Some(kube::connect(kubeconfig.as_deref()).await?),
+        };
         let core = build(Parts {
             settings: settings.clone(),
+            cluster: cluster.clone(),
             readiness: this.readiness.clone(),
             metrics: metrics.clone(),
             problems: this.problems.clone(),
@@ -193,7 +200,7 @@ impl ControlPlane {
             shutdown: this.shutdown.clone(),
         })?;
         core.servers.into_iter().for_each(|(name, server)| this.spawn(name, server));
-        this.start_source(&settings.source, core.intake).await?;
+        this.start_source(&settings.source, cluster, core.intake)?;
         let (readiness, problems) = (this.readiness.clone(), this.problems.clone());
         this.start_http(
             http::Context { readiness, metrics, problems, debug: core.debug },
@@ -245,7 +252,12 @@ impl ControlPlane {
         Ok(())
     }
 
-    async fn start_source(&mut self, source: &Source, core: Arc<dyn Intake>) -> anyhow::Result<()> {
+    fn start_source(
+        &mut self,
+        source: &Source,
+        cluster: Option<::kube::Client>,
+        core: Arc<dyn Intake>,
+    ) -> anyhow::Result<()> {
         let intake: Arc<dyn Intake> = Arc::new(WithProblems { core, problems: self.problems.clone() });
         let shutdown = self.shutdown.clone();
         match source {
@@ -256,8 +268,8 @@ impl ControlPlane {
                     async move { shutdown.run_until_cancelled(source.run(intake, guard)).await.unwrap_or(Ok(())) };
                 self.spawn("file source", async { Ok(run.await?) });
             }
-            Source::Kube { kubeconfig, scope } => {
-                let client = kube::connect(kubeconfig.as_deref()).await?;
+            Source::Kube { scope, .. } => {
+                let client = cluster.context("there is no cluster to read from")?;
                 let source = KubeSource::new(client, scope.clone(), intake, &self.readiness);
                 let run = async move { shutdown.run_until_cancelled(source.run()).await.unwrap_or(Ok(())) };
                 self.spawn("Kubernetes source", async { Ok(run.await?) });

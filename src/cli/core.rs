@@ -4,6 +4,7 @@ mod attach;
 mod debug;
 mod feedback;
 mod intake;
+mod reviews;
 mod secrets;
 
 use std::{sync::Arc, time::Duration};
@@ -12,8 +13,10 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{attach::Attach, debug::Debug, feedback::Refusals, intake::ToEngine, secrets::SecretPolicy};
-use super::control_plane::{Core, Parts, Settings, Source};
+use self::{
+    attach::Attach, debug::Debug, feedback::Refusals, intake::ToEngine, reviews::Reviews, secrets::SecretPolicy,
+};
+use super::control_plane::{Core, Parts, Settings};
 use crate::{
     engine::{Engine, Report},
     model::MeshConfig,
@@ -40,16 +43,17 @@ const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// # Errors
 /// A part cannot be started.
 pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
-    let Parts { settings, readiness, metrics, problems, grpc, secure_grpc, shutdown } = parts;
+    let Parts { settings, cluster, readiness, metrics, problems, grpc, secure_grpc, shutdown } = parts;
     let reconcilers = Arc::new(reconcilers(&settings, &problems)?);
     let (engine, thread) = Engine::start(observer(problems))?;
     let initial = reconcilers.initial();
     engine.change(move |db| initial.apply(db));
     let refusals = Arc::new(Refusals::new(metrics.clone()));
+    let reviews = cluster.map(|client| Arc::new(Reviews::new(client)));
     let shared = Arc::new(Shared {
         proxies: Arc::new(Attach { engine: engine.clone(), readiness }),
         feedback: refusals.clone(),
-        secrets: Arc::new(SecretPolicy { cluster: matches!(settings.source, Source::Kube { .. }) }),
+        secrets: Arc::new(SecretPolicy { reviews: reviews.clone() }),
         debug: Arc::new(debug::Pages { engine: engine.clone(), id: settings.pod_name.clone() }),
         access: Access { system_namespace: settings.system_namespace.clone(), ..Access::default() },
         settings: xds::Settings::default(),
@@ -76,6 +80,9 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
         core.servers.push(("certificate reload", Box::pin(reload(files, newest, shutdown.clone()))));
         let run = run(Socket::of_tls_listener(listener, config), shared.clone(), transport, shutdown.clone());
         core.servers.push(("secure gRPC server", Box::pin(run)));
+    }
+    if let Some(reviews) = reviews {
+        core.servers.push(("reviews of access", Box::pin(review(reviews, shared.clone(), shutdown.clone()))));
     }
     core.servers.push(("refusals", Box::pin(feedback::count(shared, refusals, metrics, shutdown.clone()))));
     core.servers.push(("engine", Box::pin(watch_thread(thread, shutdown))));
@@ -133,6 +140,11 @@ async fn run(
 ) -> anyhow::Result<()> {
     let routes = services(shared).await.routes();
     Ok(serve(socket, routes, &transport, shutdown).await?)
+}
+
+async fn review(reviews: Arc<Reviews>, shared: Arc<Shared>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    reviews.run(&shared.clients, shutdown).await;
+    Ok(())
 }
 
 /// Takes in certificates that were replaced; broken ones are reported and the old ones stay.

@@ -8,6 +8,7 @@ use std::{
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,7 +25,10 @@ use super::{
     core,
     discovery::stop_signal,
 };
-use crate::telemetry::log::{self, Target};
+use crate::{
+    agent::sds::{self, PrivateSocket},
+    telemetry::log::{self, Target},
+};
 
 /// Shown with `--help`.
 pub(super) const EXAMPLES: &str = "Examples:
@@ -82,7 +86,8 @@ pub(super) async fn run(args: StandaloneArgs) -> anyhow::Result<()> {
     let bound = control_plane.bound();
     let ads = bound.grpc.context("ADS does not listen")?;
     let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, args.admin_port));
-    let bootstrap = Bootstrap { namespace: &args.namespace, ads, admin };
+    let secrets = PrivateSocket::bind(&std::env::temp_dir()).context("listen for Envoy's requests for secrets")?;
+    let bootstrap = Bootstrap { namespace: &args.namespace, ads, secrets: &secrets.path(), admin };
     let mut envoy = Envoy::start(binary, &bootstrap.to_json())?;
     let mut out = io::stdout();
     writeln!(out, "reading      {}", args.config_dir.display())?;
@@ -94,10 +99,12 @@ pub(super) async fn run(args: StandaloneArgs) -> anyhow::Result<()> {
     let report = Report::new(control_plane.problems(), admin);
     let ended = CancellationToken::new();
     let (stopped, supervised) = (ended.clone(), envoy.supervise());
+    let secrets = sds::serve(secrets, Arc::new(sds::Files::default()), ended.clone().cancelled_owned());
     let result = tokio::select! {
         result = control_plane.run(async { tokio::select! { () = stop => {}, () = stopped.cancelled() => {} } }) => result,
         result = supervised => result,
         result = report.run(&mut out) => result,
+        result = secrets => result.context("serve secrets"),
     };
     envoy.stop(admin).await;
     result

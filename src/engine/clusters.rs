@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{
+    credentials::secret_state,
     destinations::{self, RuleDestinations},
     graph::{Cx, Db, Emission, Emit, Query},
     index::ServicesByHost,
-    inputs::NamespacedName,
+    inputs::{DestinationRules, NamespacedName},
     members::{Identities, Members},
     scope::{ClusterKey, ClusterLayer, ClusterLayerItem, FacetsIn, Family, Scope},
     services::{Exceptions, Outlook, Seen, mesh},
@@ -15,10 +16,10 @@ use super::{
 };
 use crate::{
     model::{
-        EffectivePolicy, Host, MeshConfig, Namespace, Protocol, ServicePort,
+        EffectivePolicy, Host, MeshConfig, Namespace, Problem, Protocol, SecretState, ServicePort,
         destination_rule::{Subset, effective_policy},
     },
-    snapshot::Slot,
+    snapshot::{Name, Slot},
     translate::{
         client::{ClientFacts, Facets},
         clusters::{self, ClusterInput},
@@ -286,7 +287,40 @@ impl ClusterItem {
             identities: &identities,
             client: &self.client,
         })?;
+        let lacking = self.lacking(cx, &of, &built.refs.secrets);
+        let built = if lacking.is_empty() { built } else { built.without_members() };
+        lacking.into_iter().for_each(|p| cx.problem(p));
         Some(Arc::new(built.resource()))
+    }
+
+    /// What is wrong with the secrets that the cluster asks for over ADS, as problems of the rule that names them.
+    fn lacking<Q: Query>(&self, cx: &mut Cx<'_, Q>, of: &Ingredients, secrets: &[Name]) -> Vec<Problem> {
+        // A sidecar reads Secrets only for rules of its own namespace, which is therefore a special one; ConfigMaps
+        // are the same for everybody.
+        let namespace = self.client.gateway_namespace.clone().or_else(|| self.key.client.clone()).unwrap_or_default();
+        let whose = if namespace.is_empty() { String::new() } else { format!(" for proxies of namespace {namespace}") };
+        let mut problems = Vec::new();
+        for resource in secrets {
+            let because = match secret_state(cx, &namespace, resource) {
+                SecretState::Present => continue,
+                SecretState::Missing => "does not exist or lacks the keys".to_owned(),
+                SecretState::Broken(reason) => format!("cannot be used: {reason}"),
+            };
+            let reason =
+                format!("secret {resource} {because}{whose}; their requests are answered with 503 until it is there");
+            problems.extend(self.at_rule(cx, of, &reason));
+        }
+        problems
+    }
+
+    /// A problem of the `credentialName` that the cluster follows.
+    fn at_rule<Q: Query>(&self, cx: &mut Cx<'_, Q>, of: &Ingredients, reason: &str) -> Option<Problem> {
+        let tls = of.policy.blocks.tls.as_ref()?;
+        of.seen.rule.iter().flat_map(|r| &r.objects).find_map(|object| {
+            let rule = cx.input(&DestinationRules(NamespacedName::of(object)))?;
+            let field = format!("{}.credentialName", rule.path_of_tls(tls)?);
+            Some(Problem { object: object.clone(), field, reason: reason.to_owned() })
+        })
     }
 }
 

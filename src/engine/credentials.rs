@@ -1,16 +1,21 @@
-//! Secrets that gateways ask for by name (contract §3.4).
+//! Secrets that proxies ask for by name (contract §3.4).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     graph::{Cx, Query},
-    inputs::{NamespacedName, Secrets},
+    index::{Named, RuleSecrets},
+    inputs::{AuthorityMaps, NamespacedName, Secrets},
+    own::OwnPart,
     stage,
 };
 use crate::{
-    model::{Namespace, TlsSecret},
+    model::{Namespace, SecretState, TlsSecret},
     snapshot::{Encoder, Name, Refs, ResourceType, Slot},
-    translate::secrets::{tls_certificate_secret, validation_context_secret},
+    translate::{
+        clusters::CONFIG_MAP,
+        secrets::{tls_certificate_secret, validation_context_secret},
+    },
 };
 
 /// The suffix of a credential that holds only a CA.
@@ -18,12 +23,13 @@ const CA_SUFFIX: &str = "-cacert";
 
 /// The Secret of a resource name as proxies of a namespace mean it, and whether its CA is meant.
 ///
-/// The CA of credential `n` is Secret `n-cacert`, else the CA keys of Secret `n`.
-pub(super) fn resolve<Q: Query>(
-    cx: &mut Cx<'_, Q>,
-    namespace: &Namespace,
-    resource: &str,
-) -> Option<(Arc<TlsSecret>, bool)> {
+/// The CA of credential `n` is Secret `n-cacert`, else the CA keys of Secret `n`; so it is with ConfigMaps, which hold
+/// nothing else, and may be of any namespace.
+fn resolve<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, resource: &str) -> Option<(Arc<TlsSecret>, bool)> {
+    if let Some((owner, name)) = resource.strip_prefix(CONFIG_MAP).and_then(|name| name.split_once('/')) {
+        let mut find = |name: &str| cx.input(&AuthorityMaps(NamespacedName::new(owner, name)));
+        return find(name).or_else(|| find(name.strip_suffix(CA_SUFFIX)?)).map(|s| (s, true));
+    }
     let name = resource.strip_prefix("kubernetes://")?;
     let (owner, name) = name.split_once('/').unwrap_or((namespace, name));
     // Secrets of another namespace are nobody's business (translation §7.5).
@@ -35,11 +41,45 @@ pub(super) fn resolve<Q: Query>(
     find(name).or_else(|| find(base)).map(|s| (s, true))
 }
 
+/// Whether the secret of a resource name can be served to proxies of a namespace.
+pub(super) fn secret_state<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, name: &str) -> SecretState {
+    resolve(cx, namespace, name).map_or(SecretState::Missing, |(secret, of_ca)| {
+        if of_ca { secret.authorities.state() } else { secret.certificate.state() }
+    })
+}
+
+/// The resources of these names for proxies of a namespace.
+pub(super) fn secrets<Q: Query>(
+    cx: &mut Cx<'_, Q>,
+    namespace: &Namespace,
+    names: impl IntoIterator<Item = Name>,
+) -> impl Iterator<Item = (Name, Slot)> {
+    names.into_iter().map(|name| {
+        let item = cx.get(&SecretItem { namespace: namespace.clone(), name: name.clone() });
+        (name, item)
+    })
+}
+
+/// The secrets of sidecars of a namespace: those that its DestinationRules name for workloads that they select, and
+/// ConfigMaps that any rule names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SidecarSecrets(pub(super) Namespace);
+
+impl Query for SidecarSecrets {
+    type Value = OwnPart;
+    const STAGE: u8 = stage::ASSEMBLY;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> OwnPart {
+        let sets = [Named::BySelective(self.0.clone()), Named::Public].map(|set| cx.set(&RuleSecrets(set)));
+        let names: BTreeSet<Name> = sets.iter().flat_map(|set| set.iter().cloned()).collect();
+        OwnPart::of(self, secrets(cx, &self.0, names))
+    }
+}
+
 /// The resource of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct SecretItem {
-    pub(super) namespace: Namespace,
-    pub(super) name: Name,
+struct SecretItem {
+    namespace: Namespace,
+    name: Name,
 }
 
 impl Query for SecretItem {

@@ -1,10 +1,10 @@
 //! What outlives its object: kinds are watched without an order between them, so a Pod may be gone before the slice
-//! that names it is changed, and a deleted Secret keeps serving what it last held (design §1, §2 truth 3).
+//! that names it is changed, and a deleted Secret or ConfigMap keeps serving what it last held (design §1, §2 truth 3).
 
 use super::{
     graph::Db,
     index::PodMentions,
-    inputs::{Departed, NamespacedName, Pods, Secrets},
+    inputs::{AuthorityMaps, Departed, NamespacedName, Pods, Secrets},
 };
 
 /// Removes departed objects that nothing refers to any more; whether there were any.
@@ -14,11 +14,13 @@ pub(super) fn sweep(db: &mut Db) -> bool {
         let key = NamespacedName::of(&departed.0);
         let idle = match departed.0.kind {
             "Pod" => db.is_empty(&PodMentions(key.clone())),
+            "ConfigMap" => !db.is_read(&AuthorityMaps(key.clone())),
             _ => !db.is_read(&Secrets(key.clone())),
         };
         if idle {
             match departed.0.kind {
                 "Pod" => db.set_input(&Pods(key), None),
+                "ConfigMap" => db.set_input(&AuthorityMaps(key), None),
                 _ => db.set_input(&Secrets(key), None),
             }
             db.set_input(&departed, None);

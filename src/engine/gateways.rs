@@ -8,20 +8,18 @@ use std::{
 };
 
 use super::{
-    credentials::{SecretItem, resolve},
+    credentials::{secret_state, secrets},
     filters::patches_for,
     gateway_routes::{GatewayRoute, tcp_routes},
     graph::{Cx, Query},
-    index::{GatewaySelectors, GatewaysBySelector, PoliciesIn, RuleSecrets, ServicesIn},
+    index::{GatewaySelectors, GatewaysBySelector, Named, PoliciesIn, RuleSecrets, ServicesIn},
     inputs::{Gateways, NamespacedName, Policies},
     own::OwnPart,
     services::mesh,
     stage,
 };
 use crate::{
-    model::{
-        Gateway, IpFamilies, Labels, Namespace, Proxy, SecretState, envoy_filter::PatchContext, workload::selects,
-    },
+    model::{Gateway, IpFamilies, Labels, Namespace, Proxy, envoy_filter::PatchContext, workload::selects},
     snapshot::{Name, ResourceType, Slot},
     translate::{
         filters::{envoy_filter::PatchSet, unpatched},
@@ -154,12 +152,6 @@ impl Query for GatewayListenerItem {
     }
 }
 
-fn secret_state<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, name: &str) -> SecretState {
-    resolve(cx, namespace, name).map_or(SecretState::Missing, |(secret, of_ca)| {
-        if of_ca { secret.authorities.state() } else { secret.certificate.state() }
-    })
-}
-
 /// All listeners of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct GatewayListeners(pub(super) Arc<RouterClass>);
@@ -209,12 +201,8 @@ impl Query for GatewaySecrets {
         let servers = merged.listeners.iter().flat_map(|l| &l.servers);
         let needs = servers.filter_map(|s| s.server().tls.as_ref()).flat_map(tls_context::secrets);
         let mut names: BTreeSet<Name> = needs.map(|n| n.resource).collect();
-        names.extend(cx.set(&RuleSecrets(())).iter().cloned());
-        let items = names.into_iter().map(|name| {
-            let item = cx.get(&SecretItem { namespace: self.0.namespace.clone(), name: name.clone() });
-            (name, item)
-        });
-        OwnPart::of(self, items)
+        names.extend(cx.set(&RuleSecrets(Named::ByAny)).iter().cloned());
+        OwnPart::of(self, secrets(cx, &self.0.namespace, names))
     }
 }
 

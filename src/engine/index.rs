@@ -15,7 +15,7 @@ use crate::{
         Age, DestinationRule, Host, Labels, Namespace, ObjectRef, destination_rule::PolicyBlocks, service::Registry,
         virtual_service::GatewayName,
     },
-    translate::clusters,
+    translate::clusters::{self, CONFIG_MAP},
 };
 
 macro_rules! index {
@@ -29,6 +29,17 @@ macro_rules! index {
             const STAGE: u8 = stage::INDEX;
         }
     )*};
+}
+
+/// Which of the secrets that DestinationRules name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Named {
+    /// All.
+    ByAny,
+    /// By rules of a namespace that select workloads.
+    BySelective(Namespace),
+    /// ConfigMaps, which everybody may read.
+    Public,
 }
 
 index! {
@@ -69,7 +80,7 @@ index! {
     /// Policies of a namespace.
     PoliciesIn(Namespace) of ObjectRef;
     /// Secrets that DestinationRules name, by resource name.
-    RuleSecrets(()) of Arc<str>;
+    RuleSecrets(Named) of Arc<str>;
     /// Keys of proxy labels that any configuration looks at.
     LabelKeys(()) of Arc<str>;
 }
@@ -136,7 +147,13 @@ emitters! {
     };
     DestinationRules => IndexRuleSecrets: RuleSecrets |key, rule, cx| {
         let policies = blocks(&rule).filter_map(|b| b.tls.as_deref());
-        policies.flat_map(clusters::secrets).map(|name| (RuleSecrets(()), name)).collect()
+        let selective = rule.workload_selector.is_some().then(|| Named::BySelective(rule.namespace.clone()));
+        let sets = |name: &str| {
+            let public = name.starts_with(CONFIG_MAP).then_some(Named::Public);
+            [Some(Named::ByAny), selective.clone(), public].into_iter().flatten()
+        };
+        let names = policies.flat_map(clusters::secrets);
+        names.flat_map(|name| sets(&name).map(move |set| (RuleSecrets(set), name.clone()))).collect()
     };
     VirtualServices => IndexMeshRoute: MeshRoutesByHost |key, vs, cx| {
         let mesh = vs.gateways.contains(&GatewayName::Mesh);

@@ -90,13 +90,15 @@ relations! {
     Sidecars(NamespacedName) => Sidecar, of "Sidecar";
     /// Secrets with certificates.
     Secrets(NamespacedName) => TlsSecret, of "Secret";
+    /// ConfigMaps with authorities.
+    AuthorityMaps(NamespacedName) => TlsSecret, of "ConfigMap";
     /// EnvoyFilters.
     EnvoyFilters(NamespacedName) => EnvoyFilter, of "EnvoyFilter";
     /// AuthorizationPolicies and RequestAuthentications, which are not enforced yet.
     Policies(ObjectRef) => UnenforcedPolicy;
     /// Namespaces with connected proxies.
     Clients(Namespace) => ();
-    /// Pods and Secrets that are gone, but whose last state stays while it is still referred to.
+    /// Pods, Secrets and ConfigMaps that are gone, but whose last state stays while it is still referred to.
     Departed(ObjectRef) => ();
     /// What was wrong with objects when they were converted.
     Findings(ObjectRef) => Vec<Problem>;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     builtin::BuiltinClusters,
+    credentials::SidecarSecrets,
     filters::patches_for,
     gateways::{RouterClass, is_denied},
     graph::{Cx, Query},
@@ -29,6 +30,8 @@ enum Part {
     Builtin(BuiltinClusters),
     /// What gateways of its class have.
     Router(Arc<RouterClass>),
+    /// Secrets of sidecars.
+    SidecarSecrets(SidecarSecrets),
     /// Listeners of sidecars.
     SidecarListeners(Vec<Scope>, Arc<ListenerFacts>),
     /// Routes of sidecars.
@@ -80,6 +83,7 @@ impl Query for Enrol {
                 }
             }
             ProxyKind::Sidecar => {
+                parts[ResourceType::Secret].push(Part::SidecarSecrets(SidecarSecrets(proxy.namespace.clone())));
                 let mesh = mesh(cx);
                 let policy = sidecar.and_then(|(_, s)| s.outbound_policy).unwrap_or(mesh.outbound_policy);
                 let http_proxy_port = proxy.http_proxy_port.unwrap_or(mesh.proxy_http_port);
@@ -140,6 +144,7 @@ impl Query for Class {
                     Part::Clusters(layer, client) => states.push(cx.part(layer, client)),
                     Part::Builtin(clusters) => states.push(cx.get(clusters).0),
                     Part::Router(class) => states.extend(class.own_part(cx, t).map(|p| p.0)),
+                    Part::SidecarSecrets(secrets) => states.push(cx.get(secrets).0),
                     Part::SidecarListeners(scopes, facts) => states.extend(sidecar_listeners::parts(cx, scopes, facts)),
                     Part::SidecarRoutes(scopes, facts) => states.extend(sidecar_routes::parts(cx, scopes, facts)),
                 }

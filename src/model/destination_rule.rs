@@ -75,6 +75,24 @@ impl DestinationRule {
     fn visibility(&self) -> &Visibility {
         self.visibility.as_ref().unwrap_or(&Visibility::Public)
     }
+
+    /// Where the object says these very TLS settings; `None` when they are another object's.
+    #[must_use]
+    pub fn path_of_tls(&self, tls: &Arc<ClientTls>) -> Option<String> {
+        let is_it = |blocks: &PolicyBlocks| blocks.tls.as_ref().is_some_and(|own| Arc::ptr_eq(own, tls));
+        let within = |policy: &TrafficPolicy| match is_it(&policy.blocks) {
+            true => Some("trafficPolicy.tls".to_owned()),
+            false => {
+                let port = policy.ports.iter().position(|(_, blocks)| is_it(blocks))?;
+                Some(format!("trafficPolicy.portLevelSettings[{port}].tls"))
+            }
+        };
+        let own = self.policy.as_deref().and_then(within).map(|path| format!("spec.{path}"));
+        own.or_else(|| {
+            let mut subsets = self.subsets.iter().enumerate();
+            subsets.find_map(|(n, s)| Some(format!("spec.subsets[{n}].{}", within(s.policy.as_deref()?)?)))
+        })
+    }
 }
 
 /// A named subset.

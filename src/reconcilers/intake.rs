@@ -16,8 +16,9 @@ use crate::{
     engine::{
         graph::{Db, Input},
         inputs::{
-            Departed, DestinationRules, EnvoyFilters, External, Findings, Gateways, Mesh, NamespacedName, Namespaces,
-            Nodes, Pods, Policies, Secrets, ServiceKey, Sidecars, Slices, VirtualServices, Workloads,
+            AuthorityMaps, Departed, DestinationRules, EnvoyFilters, External, Findings, Gateways, Mesh,
+            NamespacedName, Namespaces, Nodes, Pods, Policies, Secrets, ServiceKey, Sidecars, Slices, VirtualServices,
+            Workloads,
         },
     },
     model::{MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
@@ -144,7 +145,7 @@ impl Reconcilers {
             }
             Object::Secret(o) => {
                 let (made, problems) = secret::convert(o);
-                put_secret(changes, &of, made);
+                put_secret(changes, &of, Secrets(key), made);
                 problems
             }
             Object::ConfigMap(o) if self.is_mesh(&of) => {
@@ -162,7 +163,11 @@ impl Reconcilers {
             Object::WorkloadEntry(o) => put(changes, Workloads(key), workload_entry::convert(o)),
             Object::AuthorizationPolicy(o) => put(changes, Policies(of.clone()), authorization_policy::convert(o)),
             Object::RequestAuthentication(o) => put(changes, Policies(of.clone()), request_authentication::convert(o)),
-            Object::ConfigMap(_) => Vec::new(),
+            Object::ConfigMap(o) => {
+                let (made, problems) = secret::convert_config_map(o);
+                put_secret(changes, &of, AuthorityMaps(key), made);
+                problems
+            }
             Object::PeerAuthentication(_)
             | Object::ProxyConfig(_)
             | Object::Telemetry(_)
@@ -193,6 +198,7 @@ impl Reconcilers {
             Kind::ConfigMap if self.is_mesh(of) => {
                 changes.put(Mesh(()), Some(self.base.clone()));
             }
+            Kind::ConfigMap => changes.put(Departed(of.clone()), Some(())),
             Kind::VirtualService => changes.put(VirtualServices(key), None),
             Kind::DestinationRule => changes.put(DestinationRules(key), None),
             Kind::Gateway => changes.put(Gateways(key), None),
@@ -200,8 +206,7 @@ impl Reconcilers {
             Kind::EnvoyFilter => changes.put(EnvoyFilters(key), None),
             Kind::WorkloadEntry => changes.put(Workloads(key), None),
             Kind::AuthorizationPolicy | Kind::RequestAuthentication => changes.put(Policies(of.clone()), None),
-            Kind::ConfigMap
-            | Kind::PeerAuthentication
+            Kind::PeerAuthentication
             | Kind::ProxyConfig
             | Kind::Telemetry
             | Kind::TrafficExtension
@@ -244,10 +249,10 @@ fn put_services(state: &mut State, of: &ObjectRef, services: Vec<crate::model::S
     }
 }
 
-/// A Secret whose new content is broken keeps its last good one: rotation must not end what works (design §2
+/// A Secret or ConfigMap whose new content is broken keeps its last good one: rotation must not end what works (design §2
 /// truth 3). The problem is reported all the same.
-fn put_secret(changes: &mut Changes, of: &ObjectRef, made: Option<TlsSecret>) {
-    let (key, of) = (Secrets(NamespacedName::of(of)), of.clone());
+fn put_secret<I: Input<Value = TlsSecret>>(changes: &mut Changes, of: &ObjectRef, key: I, made: Option<TlsSecret>) {
+    let of = of.clone();
     changes.0.push(Box::new(move |db| {
         let made = made.map(|mut new| {
             if let Some(old) = db.input_value(&key) {

@@ -135,6 +135,8 @@ metrics! {
         "pilot_proxy_queue_time", "Seconds that a proxy's change waited";
     rejects: Family<Type, Counter> = Family::default(),
         "pilot_total_xds_rejects", "Responses that proxies refused";
+    denied_secrets: Counter = Counter::default(),
+        "pilot_sds_certificate_errors_total", "Secrets that were withheld from proxies that may not have them";
     internal_errors: Counter = Counter::default(),
         "pilot_total_xds_internal_errors", "Errors of the xDS server";
     cds_reject: Family<Rejection, Gauge> = Family::default(),

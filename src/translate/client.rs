@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{IpFamilies, Labels, Locality, Proxy, ProxyKind, workload::label};
+use crate::model::{IpFamilies, Labels, Locality, Namespace, Proxy, ProxyKind, workload::label};
 
 /// Which facts of a proxy a resource depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +18,9 @@ pub struct Facets {
     pub labels: Vec<Arc<str>>,
     /// Its node.
     pub node: bool,
+    /// The namespace of a gateway, whose Secrets it reads. Sidecars do not differ by it: they read Secrets only for
+    /// rules of their own namespace.
+    pub gateway_namespace: bool,
 }
 
 /// The facts of a proxy that matter; equal facts yield equal resources. Facts that do not matter are default.
@@ -33,6 +36,8 @@ pub struct ClientFacts {
     pub labels: Labels,
     /// Its node; empty is unknown.
     pub node: Arc<str>,
+    /// The namespace of a gateway.
+    pub gateway_namespace: Option<Namespace>,
 }
 
 impl Default for ClientFacts {
@@ -43,6 +48,7 @@ impl Default for ClientFacts {
             locality: Locality::default(),
             labels: Labels::new(),
             node: "".into(),
+            gateway_namespace: None,
         }
     }
 }
@@ -55,6 +61,7 @@ impl Facets {
         self.families |= other.families;
         self.locality |= other.locality;
         self.node |= other.node;
+        self.gateway_namespace |= other.gateway_namespace;
         self.labels.extend(other.labels);
         self.labels.sort();
         self.labels.dedup();
@@ -76,6 +83,9 @@ impl Facets {
         }
         if self.node {
             facts.node = proxy.node_name.clone();
+        }
+        if self.gateway_namespace && proxy.kind == ProxyKind::Router {
+            facts.gateway_namespace = Some(proxy.namespace.clone());
         }
         let values = self.labels.iter().filter_map(|key| Some((key.to_string(), label_of(proxy, key)?)));
         facts.labels = values.collect();

@@ -33,7 +33,7 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 pub use self::{
     builtin::{BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, black_hole, inbound_passthrough, passthrough},
     naming::{cluster_name, sni_name},
-    tls::secrets,
+    tls::{CONFIG_MAP, secrets},
 };
 use self::{discovery::Kind, http_protocol::HttpProtocol};
 use super::client::{ClientFacts, Facets};
@@ -86,6 +86,22 @@ impl BuiltCluster {
         let name = Name::from(self.cluster.name.as_str());
         Encoder::message(ResourceType::Cluster, name, &self.cluster, self.refs.clone())
     }
+
+    /// What it is while one of its secrets is not there: without members, so that requests are answered with 503.
+    /// With the secret's name it would warm, and hold up what is acknowledged or started with it.
+    #[must_use]
+    pub fn without_members(self) -> Self {
+        let Cluster { name, alt_stat_name, connect_timeout, metadata, .. } = self.cluster;
+        let cluster = Cluster {
+            name,
+            alt_stat_name,
+            connect_timeout,
+            metadata,
+            cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into())),
+            ..Cluster::default()
+        };
+        Self { cluster, refs: Refs::default() }
+    }
 }
 
 /// Whether the cluster carries its members itself: Envoy resolves them.
@@ -105,11 +121,12 @@ pub fn needs_identities(policy: &EffectivePolicy) -> bool {
 #[must_use]
 pub fn facets(service: &Service, port: &ServicePort, policy: &EffectivePolicy, mesh: &MeshConfig) -> Facets {
     let dns = needs_members(service);
-    let credential = policy.blocks.tls.as_ref().is_some_and(|t| !t.credential_name.is_empty());
+    let credential = policy.blocks.tls.as_deref().is_some_and(|t| !secrets(t).is_empty());
     let inline = if dns { super::endpoints::facets(service, policy, mesh) } else { Facets::default() };
     Facets {
         kind: service.resolution == Resolution::Passthrough || port.protocol == Protocol::Auto || credential,
         families: dns,
+        gateway_namespace: credential,
         ..inline
     }
 }

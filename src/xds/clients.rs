@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Instant, SystemTime},
 };
+
+use tokio::sync::Notify;
 
 use super::{Machine, Peer, Protocol};
 use crate::{model::Proxy, snapshot::TypeMap};
@@ -47,6 +48,8 @@ pub struct Counters {
     pub barrier_timeouts: Counter,
     /// Streams that ended by an error of ours (`pilot_total_xds_internal_errors`).
     pub internal_errors: Counter,
+    /// Secrets that were withheld, since the peer may not have them (`pilot_sds_certificate_errors_total`).
+    pub denied_secrets: Counter,
     /// Requests of types that are not served.
     pub unknown_types: Counter,
     /// Streams that were turned away: no node, not allowed, not ready.
@@ -59,13 +62,14 @@ pub struct Client {
     pub id: String,
     /// The proxy.
     pub proxy: Arc<Proxy>,
-    /// Its address, `None` for a Unix socket.
-    pub address: Option<SocketAddr>,
+    /// Who is at the other end.
+    pub peer: Peer,
     /// When the stream began.
     pub connected: SystemTime,
     /// Delta or state of the world.
     pub protocol: Protocol,
     machine: Mutex<Machine>,
+    wake: Notify,
 }
 
 impl Client {
@@ -73,6 +77,17 @@ impl Client {
     pub fn machine(&self) -> MutexGuard<'_, Machine> {
         // A panic elsewhere does not leave it half-changed in a way that matters to readers.
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks again about secrets that were withheld: the answer may have changed.
+    pub fn retry_secrets(&self) {
+        self.machine().retry_withheld();
+        self.wake.notify_one();
+    }
+
+    /// Returns when the machine may have something to say for another reason than a request, a snapshot or time.
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
     }
 }
 
@@ -95,10 +110,11 @@ impl Clients {
         let client = Arc::new(Client {
             id: format!("{}-{number}", proxy.id),
             proxy,
-            address: peer.address,
+            peer: peer.clone(),
             connected: wall_clock(Instant::now()),
             protocol: machine.protocol(),
             machine: Mutex::new(machine),
+            wake: Notify::new(),
         });
         let mut connected = self.connected.write().unwrap_or_else(PoisonError::into_inner);
         connected.insert(number, Arc::clone(&client));

@@ -225,7 +225,7 @@ fn connection(client: &Client) -> Connection {
     Connection {
         connection_id: client.id.clone(),
         connected_at: prost_types::Timestamp::from(client.connected).to_string(),
-        address: client.address.map(|a| a.to_string()).unwrap_or_default(),
+        address: client.peer.address.map(|a| a.to_string()).unwrap_or_default(),
         labels: proxy.labels.iter().map(|(k, v)| (k.clone(), Json::from(v.as_str()))).collect(),
         metadata: metadata(client),
         locality: serde_json::json!({

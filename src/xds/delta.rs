@@ -68,8 +68,8 @@ impl Machine {
         if name.is_empty() || !watch.subscribed(name) || void {
             return;
         }
-        let current = self.target(t, name);
-        match current {
+        // Whether it may have a secret is asked when there is something to send.
+        match self.snapshot.views[t].get(name) {
             Some(r) if Version::parse(version) == Some(r.version) => _ = watch.lagging.remove(name),
             _ => _ = watch.lagging.insert(self.intern(t, name), Lag { have: Have::Unknown, forced: false }),
         }

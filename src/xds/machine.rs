@@ -12,13 +12,15 @@ use std::{
 };
 
 use super::{
+    Permission,
     barriers::{Barriers, InUse, Settings},
     subscription::{Have, InFlight, Lag, Sent, Status, Watch},
+    withheld::Withheld,
 };
 use crate::snapshot::{Name, Resource, ResourceType, Snapshot, TypeMap, Version};
 
 /// Decides whether the peer may have a secret of this name.
-pub type SecretGate = Box<dyn Fn(&str) -> bool + Send + Sync>;
+pub type SecretGate = Box<dyn Fn(&str) -> Permission + Send + Sync>;
 
 /// The two forms of ADS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +99,8 @@ pub struct Machine {
     pub(super) watches: TypeMap<Option<Watch>>,
     pub(super) barriers: Barriers,
     gate: SecretGate,
-    /// Secrets that the client asked for and may not have; asked again with each snapshot.
-    denied: BTreeSet<Name>,
+    /// Secrets that the client asked for and may not have, as far as is known.
+    withheld: Withheld,
     settings: Settings,
     nonce_prefix: String,
     seq: u64,
@@ -121,7 +123,7 @@ impl Machine {
             watches: TypeMap::default(),
             barriers: Barriers::default(),
             gate,
-            denied: BTreeSet::new(),
+            withheld: Withheld::default(),
             settings,
             nonce_prefix,
             seq: 0,
@@ -147,15 +149,19 @@ impl Machine {
                 continue;
             }
             for name in after.changed_since(before).into_iter().filter(|n| watch.subscribed(n)).collect::<Vec<_>>() {
-                let was = before.get(&name);
-                watch.note_change(name, was);
+                match (t == ResourceType::Secret).then(|| self.withheld.take(&name)).flatten() {
+                    Some(lag) => watch.take_up(name, lag),
+                    None => watch.note_change(Arc::clone(&name), before.get(&name)),
+                }
             }
         }
-        let denied = std::mem::take(&mut self.denied);
+    }
+
+    /// Secrets that the client may not have are looked at again.
+    pub(super) fn retry_withheld(&mut self) {
+        let released = self.withheld.release(&self.gate);
         if let Some(watch) = &mut self.watches[ResourceType::Secret] {
-            for name in denied.into_iter().filter(|n| watch.names.contains(n)) {
-                watch.lagging.insert(name, Lag::default());
-            }
+            released.into_iter().for_each(|(name, lag)| watch.take_up(name, lag));
         }
     }
 
@@ -174,6 +180,11 @@ impl Machine {
     /// Resources found to be refused, or no longer refused, since the last call.
     pub fn take_judgements(&mut self) -> Vec<Judgement> {
         std::mem::take(&mut self.judgements)
+    }
+
+    /// Secrets that were withheld since the last call, as the client may not have them.
+    pub fn take_denied(&mut self) -> Vec<Name> {
+        self.withheld.take_denied()
     }
 
     /// Barriers that passed their time limit since the last call.
@@ -214,15 +225,15 @@ impl Machine {
         if watch.wildcard {
             view.for_each(|r| add(&r.name, Some(r)));
         }
-        let readable = |n: &Name| t != ResourceType::Secret || (self.gate)(n);
-        watch.names.iter().for_each(|n| add(n, view.get(n).filter(|_| readable(n))));
+        watch.names.iter().for_each(|n| add(n, self.target(t, n)));
         watch.lagging.keys().for_each(|n| add(n, None));
         held
     }
 
     /// What the snapshot says of a name, as far as this peer may know.
     pub(super) fn target(&self, t: ResourceType, name: &str) -> Option<&Arc<Resource>> {
-        self.snapshot.views[t].get(name).filter(|_| t != ResourceType::Secret || (self.gate)(name))
+        let may_have = |_: &&Arc<Resource>| t != ResourceType::Secret || (self.gate)(name) == Permission::Granted;
+        self.snapshot.views[t].get(name).filter(may_have)
     }
 
     /// The shared name, so that a stream's list of names costs no text of its own.
@@ -363,7 +374,7 @@ impl Machine {
 
     fn step_absent(&mut self, t: ResourceType, name: &Name, lag: &Lag, gone: &Gone, now: Instant) -> Step {
         if t == ResourceType::Secret && self.snapshot.views[t].get(name).is_some() {
-            self.denied.insert(Arc::clone(name));
+            self.withheld.put(Arc::clone(name), lag.clone(), (self.gate)(name));
         }
         match (t, lag.forced, lag.have.is_nothing()) {
             _ if !self.reports_removals(t) => Step::Drop,

@@ -12,7 +12,7 @@ use envoy_types::pb::{
 };
 use proptest::{collection::vec, prelude::*};
 
-use super::{Machine, Protocol, Response, Settings, testing::snapshot};
+use super::{Machine, Permission, Protocol, Response, Settings, testing::snapshot};
 use crate::snapshot::{Name, Resource, ResourceType, Snapshot, Version};
 
 const TYPES: [ResourceType; 4] =
@@ -276,7 +276,7 @@ impl Client {
 }
 
 fn machine(protocol: Protocol, snapshot: Arc<Snapshot>, stream: u32) -> Machine {
-    Machine::new(protocol, snapshot, Box::new(|_| true), Settings::default(), format!("n{stream}-"))
+    Machine::new(protocol, snapshot, Box::new(|_| Permission::Granted), Settings::default(), format!("n{stream}-"))
 }
 
 fn converse(protocol: Protocol, ops: Vec<Op>) {

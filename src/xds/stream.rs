@@ -129,7 +129,12 @@ struct Attached {
 impl Attached {
     fn tell(&self) {
         let mut machine = self.client.machine();
-        self.shared.clients.counters.barrier_timeouts.add(machine.take_barrier_timeouts());
+        let counters = &self.shared.clients.counters;
+        counters.barrier_timeouts.add(machine.take_barrier_timeouts());
+        for name in machine.take_denied() {
+            counters.denied_secrets.add(1);
+            warn!(connection = self.client.id, secret = %name, "withheld: the peer may not have this secret");
+        }
         for judgement in machine.take_judgements() {
             self.shared.feedback.verdict(Verdict {
                 proxy: Arc::clone(&self.client.proxy.id),
@@ -213,9 +218,16 @@ impl<R: Wire> Session<R> {
                 None => future::pending().await,
             }
         };
+        let client = self.attached.as_ref().map(|a| Arc::clone(&a.client));
         let changed = async {
             match &mut self.attached {
                 Some(attached) => attached.snapshots.changed().await,
+                None => future::pending().await,
+            }
+        };
+        let woken = async {
+            match &client {
+                Some(client) => client.woken().await,
                 None => future::pending().await,
             }
         };
@@ -228,6 +240,7 @@ impl<R: Wire> Session<R> {
                 Err(_) => Err(Status::unavailable(AttachError::ShuttingDown.to_string())),
             },
             () = tick => Ok(None),
+            () = woken => Ok(None),
         }
     }
 
@@ -318,7 +331,7 @@ impl<R: Wire> Session<R> {
         let snapshot = Arc::clone(&attachment.snapshots.borrow_and_update());
         let machine = Machine::new(R::PROTOCOL, snapshot, gate, shared.settings, format!("{number:x}-"));
         let client = shared.clients.enter(number, proxy, &self.peer, machine);
-        info!(connection = client.id, address = ?client.address, protocol = ?R::PROTOCOL, "stream opened");
+        info!(connection = client.id, address = ?client.peer.address, protocol = ?R::PROTOCOL, "stream opened");
         let _guard = attachment.guard;
         self.attached = Some(Attached { shared, number, client, snapshots: attachment.snapshots, _guard });
         Ok(())

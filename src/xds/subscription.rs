@@ -200,6 +200,13 @@ impl Watch {
         self.lagging.entry(name).or_insert_with(|| Lag { have: Have::of(before), forced: false });
     }
 
+    /// A name lags again as it did when it was put off, unless nothing asks for it any more.
+    pub(super) fn take_up(&mut self, name: Name, lag: Lag) {
+        if self.subscribed(&name) {
+            self.lagging.entry(name).or_insert(lag);
+        }
+    }
+
     /// What the client has under a name, given what the snapshot says.
     pub(super) fn held<'a>(&'a self, name: &str, current: Option<&'a Arc<Resource>>) -> Option<&'a Arc<Resource>> {
         match self.lagging.get(name) {

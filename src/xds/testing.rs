@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,7 +20,7 @@ use envoy_types::pb::{
     },
 };
 
-use super::{Judgement, Machine, Protocol, Response, Settings};
+use super::{Judgement, Machine, Permission, Protocol, Response, Settings};
 use crate::snapshot::{Encoder, Name, PartMap, PartState, Refs, Resource, ResourceType, Snapshot, TypeMap, View};
 
 /// The type of a short name.
@@ -60,6 +63,7 @@ pub(super) fn snapshot(text: &str) -> Snapshot {
 /// A conversation under way.
 pub(super) struct Script {
     pub(super) machine: Machine,
+    permitted: Arc<AtomicBool>,
     now: Instant,
     sotw: bool,
     /// Nonces not yet answered, and the last one, by type.
@@ -71,10 +75,18 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn new(protocol: Protocol) -> Self {
-        let gate = Box::new(|name: &str| !name.starts_with("denied"));
+        let permitted = Arc::new(AtomicBool::new(false));
+        let gate = {
+            let permitted = Arc::clone(&permitted);
+            Box::new(move |name: &str| match name.starts_with("denied") {
+                true if !permitted.load(Ordering::Relaxed) => Permission::Denied,
+                _ => Permission::Granted,
+            })
+        };
         let machine = Machine::new(protocol, Arc::default(), gate, Settings::default(), "n".to_owned());
         Self {
             machine,
+            permitted,
             now: Instant::now(),
             sotw: protocol == Protocol::Sotw,
             nonces: BTreeMap::new(),
@@ -92,6 +104,7 @@ impl Script {
     /// < cds a b -c                   the next response: resources, then removals
     /// ack eds | nack eds <reason>    answers the oldest unanswered response of the type
     /// wait 5                         seconds pass
+    /// permit                         secrets whose name begins with "denied" may be had from now on
     /// ! cds a refused <reason>       a judgement; `! cds a withdrawn`
     /// ```
     pub(super) fn run(&mut self, script: &str) -> &mut Self {
@@ -128,6 +141,10 @@ impl Script {
                 let nonce = self.nonces.get_mut(&t).and_then(VecDeque::pop_front);
                 let nonce = nonce.unwrap_or_else(|| panic!("`{line}`: nothing to answer"));
                 self.answer(t, &nonce, (verb == "nack").then_some(words));
+            }
+            "permit" => {
+                self.permitted.store(true, Ordering::Relaxed);
+                self.machine.retry_withheld();
             }
             "wait" => self.now += Duration::from_secs_f64(rest.parse().expect("seconds")),
             "!" => self.expect_judgement(type_of(short), words, line),

@@ -97,6 +97,8 @@ pub(super) async fn count(
         }
         let errors = counters.internal_errors.get();
         metrics.internal_errors.inc_by(errors.saturating_sub(metrics.internal_errors.get()));
+        let denied = counters.denied_secrets.get();
+        metrics.denied_secrets.inc_by(denied.saturating_sub(metrics.denied_secrets.get()));
         let timeouts = metrics.barrier_timeouts.get_or_create(&Type::new("cds"));
         timeouts.inc_by(counters.barrier_timeouts.get().saturating_sub(timeouts.get()));
         let mut connected: BTreeMap<Arc<str>, i64> = versions.keys().map(|v| (v.clone(), 0)).collect();

@@ -48,6 +48,8 @@ pub(super) struct Bootstrap<'a> {
     pub(super) namespace: &'a str,
     /// Where ADS is served.
     pub(super) ads: SocketAddr,
+    /// The socket where secrets of this machine are served.
+    pub(super) secrets: &'a Path,
     /// Where the admin interface listens.
     pub(super) admin: SocketAddr,
 }
@@ -69,7 +71,11 @@ impl Bootstrap<'_> {
                     "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
                 },
             },
-            "static_resources": {"clusters": [self.xds_cluster()]},
+            "static_resources": {"clusters": [
+                grpc_cluster("xds-grpc", &socket_address(self.ads)),
+                // Configuration refers to it by this name (contract §3.1).
+                grpc_cluster("sds-grpc", &json!({"pipe": {"path": self.secrets}})),
+            ]},
         })
     }
 
@@ -91,25 +97,25 @@ impl Bootstrap<'_> {
             },
         })
     }
+}
 
-    fn xds_cluster(&self) -> Value {
-        let http2 = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-        json!({
-            "name": "xds-grpc",
-            "type": "STATIC",
-            "connect_timeout": "1s",
-            "load_assignment": {
-                "cluster_name": "xds-grpc",
-                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(self.ads)}}]}],
+fn grpc_cluster(name: &str, address: &Value) -> Value {
+    let http2 = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": http2,
+                "explicit_http_config": {"http2_protocol_options": {}},
             },
-            "typed_extension_protocol_options": {
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                    "@type": http2,
-                    "explicit_http_config": {"http2_protocol_options": {}},
-                },
-            },
-        })
-    }
+        },
+    })
 }
 
 fn socket_address(address: SocketAddr) -> Value {

@@ -35,6 +35,8 @@ const OWN_CERTIFICATE: &str = "default";
 const MESH_ROOT: &str = "ROOTCA";
 const SYSTEM_ROOTS: &str = "system";
 const CA_SUFFIX: &str = "-cacert";
+/// The scheme of credentials that are ConfigMaps: authorities only, which everybody may read.
+pub const CONFIG_MAP: &str = "configmap://";
 /// The ALPN of mutual TLS in the mesh: servers tell it from others by it.
 const ALPN_MESH: &str = "istio";
 const ALPN_H2: &str = "h2";
@@ -65,7 +67,7 @@ pub(super) fn apply(cluster: &mut Cluster, http: &mut HttpProtocol, input: &Clus
 /// A sidecar reads Secrets only for a rule that selects it; a rule for everybody leaves its connections as they
 /// are, as the reference does, since most sidecars may not read the Secret and would never start.
 fn may_read_credential(tls: &ClientTls, input: &ClusterInput<'_>) -> bool {
-    let private = !tls.credential_name.is_empty() && !tls.credential_name.starts_with("configmap://");
+    let private = !tls.credential_name.is_empty() && !tls.credential_name.starts_with(CONFIG_MAP);
     let selected = input.rule.is_some_and(|r| r.workload_selector.is_some());
     !private || input.client.kind == ProxyKind::Router || selected
 }
@@ -189,7 +191,7 @@ fn combined(verified: CertificateValidationContext, root: SdsSecretConfig) -> Va
     })
 }
 
-/// The secrets that a policy makes gateways ask for over ADS.
+/// The secrets that a policy makes gateways, and sidecars that its rule selects, ask for over ADS.
 #[must_use]
 pub fn secrets(tls: &ClientTls) -> Vec<Name> {
     if tls.credential_name.is_empty() || !matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) {

@@ -1,4 +1,7 @@
-use crate::xds::{Protocol, testing::Script};
+use crate::{
+    snapshot::Name,
+    xds::{Protocol, testing::Script},
+};
 
 fn run(script: &str) {
     Script::new(Protocol::Delta).run(script);
@@ -143,6 +146,31 @@ fn secrets_are_withheld_silently() {
         = sds denied@2
         > sds *
     ");
+}
+
+#[test]
+fn a_secret_is_sent_once_it_may_be_had() {
+    let mut script = Script::new(Protocol::Delta);
+    script.run(
+        "
+        = sds s@1 | sds denied-1@1 | sds denied-2@1
+        > sds denied-1 denied-2@1 denied-3
+    ",
+    );
+    assert_eq!(script.machine.take_denied(), [Name::from("denied-1")]);
+    script.run(
+        "
+        = sds s@2 | sds denied-1@1 | sds denied-2@1
+        permit
+        # What the client said that it has is not sent again.
+        < sds denied-1
+        ack sds
+        permit
+        = sds denied-1@2 | sds denied-2@2
+        < sds denied-1 denied-2
+    ",
+    );
+    assert!(script.machine.take_denied().is_empty());
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,7 +38,7 @@ use crate::{
     model::Proxy,
     snapshot::{ResourceType, Snapshot},
     xds::{
-        AttachError, Attachment, Verdict,
+        AttachError, Attachment, Permission, Verdict,
         auth::Scope,
         listen::{Socket, Transport, serve},
         testing, tls,
@@ -48,6 +51,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct House {
     snapshots: watch::Sender<Arc<Snapshot>>,
     ready: bool,
+    /// Whether it is known that peers may have the secrets of their namespace.
+    permitted: AtomicBool,
     verdicts: Mutex<Vec<Verdict>>,
 }
 
@@ -68,8 +73,12 @@ impl Feedback for House {
 }
 
 impl SecretAccess for House {
-    fn may_read(&self, peer: &Peer, proxy: &Proxy, name: &str) -> bool {
-        !peer.identities.is_empty() && name.contains(&*proxy.namespace)
+    fn may_read(&self, peer: &Peer, proxy: &Proxy, name: &str) -> Permission {
+        match !peer.identities.is_empty() && name.contains(&*proxy.namespace) {
+            true if self.permitted.load(Ordering::Relaxed) => Permission::Granted,
+            true => Permission::Unknown,
+            false => Permission::Denied,
+        }
     }
 }
 
@@ -98,7 +107,7 @@ impl Rig {
 
     async fn with(snapshot: &str, ready: bool, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let snapshots = watch::Sender::new(Arc::new(testing::snapshot(snapshot)));
-        let house = Arc::new(House { snapshots, ready, verdicts: Mutex::default() });
+        let house = Arc::new(House { snapshots, ready, permitted: AtomicBool::new(false), verdicts: Mutex::default() });
         let shared = Arc::new(Shared {
             proxies: Arc::clone(&house) as _,
             feedback: Arc::clone(&house) as _,
@@ -338,7 +347,7 @@ async fn health_and_a_unix_socket_are_served() {
     let mut client = Delta::open(channel).await;
     client.subscribe(ResourceType::Cluster, &[]).await;
     assert_eq!(client.take().await, "a@1");
-    assert_eq!(rig.shared.clients.list()[0].address, None);
+    assert_eq!(rig.shared.clients.list()[0].peer.address, None);
 }
 
 #[tokio::test]
@@ -425,7 +434,7 @@ async fn identities_decide_over_tls() {
     let pki = Pki::new();
     let (certificate, key) = pki.sign(vec![SanType::DnsName("istiod".try_into().expect("ascii"))]);
     let config = tls::server_config(certificate.as_bytes(), key.as_bytes(), Some(pki.authority.pem().as_bytes()));
-    let snapshot = "cds a@1 | sds shop-cert@1 | sds other-cert@1";
+    let snapshot = "cds a@1 | sds shop-cert@1 | sds other-cert@1 | eds late@1";
     let rig = Rig::with(snapshot, true, Some(config.expect("a configuration"))).await;
 
     let own = pki.identity(&["spiffe://cluster.local/ns/shop/sa/web"]);
@@ -433,7 +442,12 @@ async fn identities_decide_over_tls() {
     client.subscribe(ResourceType::Cluster, &[]).await;
     assert_eq!(client.take().await, "a@1");
     client.subscribe(ResourceType::Secret, &["shop-cert", "other-cert"]).await;
+    client.subscribe(ResourceType::Endpoint, &["late"]).await;
+    assert_eq!(client.take().await, "late@1", "nothing else waits until it is known who may have a secret");
+    rig.house.permitted.store(true, Ordering::Relaxed);
+    rig.shared.clients.list().iter().for_each(|c| c.retry_secrets());
     assert_eq!(client.take().await, "shop-cert@1");
+    assert_eq!(rig.shared.clients.counters.denied_secrets.get(), 1);
 
     let foreign = pki.identity(&["spiffe://cluster.local/ns/other/sa/web"]);
     let two = pki.identity(&["spiffe://cluster.local/ns/shop/sa/web", "spiffe://cluster.local/ns/other/sa/web"]);

@@ -132,3 +132,22 @@ fn names_of_a_service_entry_are_expected() {
     made.service.registry = Registry::ServiceEntry;
     assert!(expects(&made));
 }
+
+#[test]
+fn gateways_of_different_namespaces_read_different_secrets() {
+    let simple = |credential: &str| {
+        with_tls(ClientTls { credential_name: credential.into(), ..mode(ClientTlsMode::Simple) }).facets()
+    };
+    assert!(simple("cred").gateway_namespace && !simple("").gateway_namespace);
+}
+
+#[test]
+fn a_cluster_whose_secret_is_not_there_waits_for_nothing() {
+    let tls = ClientTls { credential_name: "cred".into(), ..mode(ClientTlsMode::Mutual) };
+    let gateway = with_tls(tls).of_router();
+    let (built, withheld) = (gateway.build(), gateway.try_build().expect("a cluster").without_members());
+    assert_eq!(withheld.refs, Refs::default());
+    let (cluster, name) = (withheld.cluster, built.name);
+    assert_eq!((kind(&cluster), cluster.name, cluster.metadata), (DiscoveryType::Static, name, built.metadata));
+    assert_eq!((cluster.transport_socket, cluster.load_assignment), (None, None));
+}

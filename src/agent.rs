@@ -1,0 +1,3 @@
+//! What stands beside an Envoy on its machine, where Istio has its agent.
+
+pub mod sds;
