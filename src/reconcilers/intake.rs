@@ -191,14 +191,13 @@ impl Reconcilers {
                 changes.put(External(key), None);
             }
             Kind::EndpointSlice => changes.put(Slices(key), None),
-            // They stay while they are referred to.
-            Kind::Pod | Kind::Secret => changes.put(Departed(of.clone()), Some(())),
-            Kind::Node => changes.put(Nodes(key.name), None),
-            Kind::Namespace => changes.put(Namespaces(key.name), None),
             Kind::ConfigMap if self.is_mesh(of) => {
                 changes.put(Mesh(()), Some(self.base.clone()));
             }
-            Kind::ConfigMap => changes.put(Departed(of.clone()), Some(())),
+            // They stay while they are referred to.
+            Kind::Pod | Kind::Secret | Kind::ConfigMap => changes.put(Departed(of.clone()), Some(())),
+            Kind::Node => changes.put(Nodes(key.name), None),
+            Kind::Namespace => changes.put(Namespaces(key.name), None),
             Kind::VirtualService => changes.put(VirtualServices(key), None),
             Kind::DestinationRule => changes.put(DestinationRules(key), None),
             Kind::Gateway => changes.put(Gateways(key), None),
