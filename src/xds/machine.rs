@@ -13,7 +13,8 @@ use std::{
 
 use super::{
     barriers::{Barriers, InUse, Settings},
-    subscription::{Have, InFlight, Lag, Sent, Status, Watch},
+    last_good::{Evidence, LastGood},
+    subscription::{Have, InFlight, Lag, Sent, Watch},
 };
 use crate::snapshot::{Name, Resource, ResourceType, Snapshot, TypeMap, Version};
 
@@ -82,8 +83,10 @@ pub(super) enum Nonce {
     Unknown,
 }
 
-enum Step {
+pub(super) enum Step {
     Send(Arc<Resource>),
+    /// Something else in its place, for now.
+    StandIn(Arc<Resource>),
     Remove,
     /// The client has what it should have.
     Drop,
@@ -103,6 +106,8 @@ pub struct Machine {
     nonce_prefix: String,
     seq: u64,
     pub(super) judgements: Vec<Judgement>,
+    pub(super) last_good: LastGood,
+    pub(super) evidence: Vec<Evidence>,
 }
 
 impl Machine {
@@ -126,6 +131,8 @@ impl Machine {
             nonce_prefix,
             seq: 0,
             judgements: Vec::new(),
+            last_good: LastGood::default(),
+            evidence: Vec::new(),
         }
     }
 
@@ -186,18 +193,6 @@ impl Machine {
         for t in ResourceType::ALL {
             self.drop_watch(t);
         }
-    }
-
-    /// The status of a type, `None` when the client does not watch it.
-    #[must_use]
-    pub fn status(&self, t: ResourceType) -> Option<&Status> {
-        self.watches[t].as_ref().map(|w| &w.status)
-    }
-
-    /// How many names the client asked for, and whether it asked for everything.
-    #[must_use]
-    pub fn subscription(&self, t: ResourceType) -> Option<(usize, bool)> {
-        self.watches[t].as_ref().map(|w| (w.names.len(), w.wildcard))
     }
 
     /// What the client has of a type, as far as this stream knows, by name.
@@ -278,6 +273,7 @@ impl Machine {
     }
 
     fn accepted(&mut self, t: ResourceType, response: &InFlight) {
+        self.note_accepted(t, response);
         let nonce = self.nonce(response.seq);
         let Some(watch) = &mut self.watches[t] else { return };
         watch.status.nonce_acked = nonce;
@@ -329,6 +325,10 @@ impl Machine {
         for name in names {
             let resource = match self.step(t, &watch, &name, &gone, now) {
                 Step::Wait => continue,
+                Step::StandIn(good) => {
+                    items.push(watch.stand_in(name, good));
+                    continue;
+                }
                 Step::Send(resource) => Some(resource),
                 Step::Remove => None,
                 Step::Drop => {
@@ -352,12 +352,15 @@ impl Machine {
     fn step(&mut self, t: ResourceType, watch: &Watch, name: &Name, gone: &Gone, now: Instant) -> Step {
         let Some(lag) = watch.lagging.get(name) else { return Step::Wait };
         let held_back = matches!(t, ResourceType::Listener | ResourceType::Route) && !watch.fresh;
-        match self.target(t, name).cloned() {
-            Some(r) if watch.refused.get(name) == Some(&r.version) => Step::Wait,
-            Some(r) if !lag.forced && lag.have.version() == Some(r.version) => Step::Drop,
-            Some(r) if held_back && self.barriers.holds(&r) => Step::Wait,
-            Some(r) => Step::Send(r),
-            None => self.step_absent(t, name, lag, gone, now),
+        let target = self.target(t, name).cloned();
+        let stand_in = target.as_ref().and_then(|r| self.last_good.stand_in(t, r)).cloned();
+        match (target, stand_in) {
+            (Some(r), _) if watch.refused.get(name) == Some(&r.version) => Step::Wait,
+            (Some(r), _) if !lag.forced && lag.have.version() == Some(r.version) => Step::Drop,
+            (Some(_), Some(good)) => self.step_stand_in(watch, lag, good, held_back),
+            (Some(r), None) if held_back && self.barriers.holds(&r) => Step::Wait,
+            (Some(r), None) => Step::Send(r),
+            (None, _) => self.step_absent(t, name, lag, gone, now),
         }
     }
 

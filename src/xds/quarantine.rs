@@ -44,7 +44,9 @@ impl Machine {
 
     fn quarantine(&mut self, t: ResourceType, culprit: Sent, seq: u64, reason: &str) {
         let full = self.is_full_set(t);
-        let (Some(watch), Some(resource)) = (&mut self.watches[t], culprit.resource) else { return };
+        let Some(resource) = culprit.resource else { return };
+        self.note_refused(t, &resource, &culprit.have);
+        let Some(watch) = &mut self.watches[t] else { return };
         let name = culprit.name;
         // A refused set may have left the client with less or more than the set without the culprit.
         watch.answer_due |= full;

@@ -35,7 +35,7 @@ use crate::{
     model::Proxy,
     snapshot::{ResourceType, Snapshot},
     xds::{
-        AttachError, Attachment, Verdict,
+        AttachError, Attachment, Push, Verdict,
         auth::Scope,
         listen::{Socket, Transport, serve},
         testing, tls,
@@ -65,6 +65,8 @@ impl Feedback for House {
     fn verdict(&self, verdict: Verdict) {
         self.verdicts.lock().expect("not poisoned").push(verdict);
     }
+
+    fn pushed(&self, _: &Push) {}
 }
 
 impl SecretAccess for House {
