@@ -12,7 +12,13 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{attach::Attach, debug::Debug, feedback::Refusals, intake::ToEngine, secrets::SecretPolicy};
+use self::{
+    attach::Attach,
+    debug::Debug,
+    feedback::{ChangeTimes, Refusals},
+    intake::ToEngine,
+    secrets::SecretPolicy,
+};
 use super::control_plane::{Core, Parts, Settings, Source};
 use crate::{
     engine::{Engine, Report},
@@ -21,7 +27,7 @@ use crate::{
         intake::{MeshSource, Reconcilers},
         mesh_config,
     },
-    telemetry::problems::Problems,
+    telemetry::{metrics::Metrics, problems::Problems},
     xds::{
         self,
         auth::Access,
@@ -42,10 +48,12 @@ const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
     let Parts { settings, readiness, metrics, problems, grpc, secure_grpc, shutdown } = parts;
     let reconcilers = Arc::new(reconcilers(&settings, &problems)?);
-    let (engine, thread) = Engine::start(observer(problems))?;
+    let times = Arc::new(ChangeTimes::default());
+    let (engine, thread) = Engine::start(observer(problems.clone(), metrics.clone(), times.clone()))?;
     let initial = reconcilers.initial();
     engine.change(move |db| initial.apply(db));
-    let refusals = Arc::new(Refusals::new(metrics.clone()));
+    let (refusals, verdicts) = Refusals::new(metrics.clone(), times.clone());
+    let refusals = Arc::new(refusals);
     let shared = Arc::new(Shared {
         proxies: Arc::new(Attach { engine: engine.clone(), readiness }),
         feedback: refusals.clone(),
@@ -57,8 +65,8 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
         clients: Clients::default(),
     });
     let mut core = Core {
-        intake: Arc::new(ToEngine { reconcilers, engine: engine.clone(), metrics: metrics.clone() }),
-        debug: Arc::new(Debug { engine, shared: shared.clone() }),
+        intake: Arc::new(ToEngine { reconcilers, engine: engine.clone(), metrics: metrics.clone(), times }),
+        debug: Arc::new(Debug { engine: engine.clone(), shared: shared.clone(), refusals: refusals.clone() }),
         servers: Vec::new(),
     };
     let transport = transport(&settings);
@@ -77,7 +85,9 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
         let run = run(Socket::of_tls_listener(listener, config), shared.clone(), transport, shutdown.clone());
         core.servers.push(("secure gRPC server", Box::pin(run)));
     }
-    core.servers.push(("refusals", Box::pin(feedback::count(shared, refusals, metrics, shutdown.clone()))));
+    let refusals = feedback::follow(refusals, verdicts, engine, problems, shutdown.clone());
+    core.servers.push(("refusals", Box::pin(refusals)));
+    core.servers.push(("counts", Box::pin(feedback::count(shared, metrics, shutdown.clone()))));
     core.servers.push(("engine", Box::pin(watch_thread(thread, shutdown))));
     Ok(core)
 }
@@ -108,8 +118,11 @@ fn reconcilers(settings: &Settings, problems: &Problems) -> anyhow::Result<Recon
     Ok(Reconcilers::new(base, source))
 }
 
-fn observer(problems: Arc<Problems>) -> crate::engine::Observer {
+fn observer(problems: Arc<Problems>, metrics: Arc<Metrics>, times: Arc<ChangeTimes>) -> crate::engine::Observer {
     Box::new(move |report: &Report<'_>| {
+        times.closed(report.generation);
+        metrics.services.set(report.services as i64);
+        metrics.virtual_services.set(report.virtual_services as i64);
         report.appeared.iter().for_each(|p| problems.appeared(p));
         report.vanished.iter().for_each(|p| problems.gone(p));
         tracing::debug!(generation = report.generation, concerned = report.concerned, stats = ?report.stats, "round");

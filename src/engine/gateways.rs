@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     credentials::{SecretItem, resolve},
-    filters::patches_for,
+    filters::{note_patches, patches_for},
     gateway_routes::{GatewayRoute, tcp_routes},
     graph::{Cx, Query},
     index::{GatewaySelectors, GatewaysBySelector, PoliciesIn, RuleSecrets, ServicesIn},
@@ -149,6 +149,7 @@ impl Query for GatewayListenerItem {
             )
         };
         output.patch(&class.filters, PatchContext::Gateway, Some(listener.port));
+        note_patches(cx, &output.patched_by);
         output.problems.iter().for_each(|p| cx.problem(p.clone()));
         output.resource().map(Arc::new)
     }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     departed,
     graph::{Db, Round, Stats, Watched},
-    inputs::Clients,
+    inputs::{Clients, ServiceKey, VirtualServices},
     proxies::ProxyViews,
     register,
 };
@@ -49,6 +49,10 @@ pub struct Report<'a> {
     pub stats: Stats,
     /// Proxies whose snapshot changed.
     pub concerned: usize,
+    /// Services that exist.
+    pub services: usize,
+    /// VirtualServices that exist.
+    pub virtual_services: usize,
 }
 
 /// Is told after each round, on the engine's thread: must not block.
@@ -202,6 +206,8 @@ impl Worker {
                 vanished: &round.vanished,
                 stats: self.db.stats(),
                 concerned,
+                services: self.db.input_count::<ServiceKey>(),
+                virtual_services: self.db.input_count::<VirtualServices>(),
             });
         }
     }

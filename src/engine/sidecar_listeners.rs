@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use super::{
     destinations,
+    filters::note_patches,
     graph::{Cx, Db, Emission, Emit, Layer, Query, Set},
     index::{MeshRoutesByHost, ServicesByHost},
     inputs::{Sidecars, VirtualServices},
@@ -301,6 +302,7 @@ impl Query for OutboundListener {
         let mesh = mesh(cx);
         let mut output = outbound_listener(&self.key, &contributions, &self.facts.input(&mesh));
         output.patch(&self.facts.filters, PatchContext::SidecarOutbound, Some(self.key.port));
+        note_patches(cx, &output.patched_by);
         output.problems.iter().for_each(|p| cx.problem(p.clone()));
         output.resource().map(Arc::new)
     }
@@ -371,6 +373,7 @@ impl Query for VirtualListeners {
         let inbound = virtual_inbound(&inbound).into_iter().map(|l| (l, PatchContext::SidecarInbound));
         let items = outbound.chain(inbound).map(|(mut listener, context): (ListenerOutput, _)| {
             listener.patch(&facts.filters, context, None);
+            note_patches(cx, &listener.patched_by);
             listener.problems.iter().for_each(|p| cx.problem(p.clone()));
             (Name::from(listener.name.as_str()), listener.resource().map(Arc::new))
         });

@@ -17,6 +17,7 @@ use super::{
     table::Table,
 };
 use crate::{
+    engine::own::OwnPart,
     model::{ObjectRef, Problem},
     snapshot::{Generation, PartId, PartMap, PartState, Resource, Slot, Version},
 };
@@ -44,6 +45,8 @@ struct Kind {
     object: fn(&Db, u32) -> Option<ObjectRef>,
     /// The resource that a query results in.
     resource: fn(&Db, u32) -> Option<Arc<Resource>>,
+    /// The resource of a name in the part that a query assembles.
+    assembled: fn(&Db, u32, &str) -> Option<Arc<Resource>>,
     /// The items of a part that have a name.
     items: fn(&Db, u32, &str) -> Vec<NodeId>,
 }
@@ -60,6 +63,7 @@ impl Kind {
             item_changed: |_, _, _| {},
             object: |_, _| None,
             resource: |_, _| None,
+            assembled: |_, _, _| None,
             items: |_, _, _| Vec::new(),
         }
     }
@@ -126,6 +130,8 @@ pub struct Db {
     buckets: Vec<Vec<NodeId>>,
     /// Nodes that may have lost their last reader in this round.
     garbage: Vec<NodeId>,
+    /// How many keys of each input have a value.
+    input_counts: Map<TypeId, usize>,
     input_hooks: Map<TypeId, Vec<InputHook>>,
     element_hooks: Map<TypeId, Vec<ElementHook>>,
     watched: Map<NodeId, u32>,
@@ -141,6 +147,11 @@ pub struct Db {
 impl Db {
     /// Sets or removes the value of an input. Nothing is recomputed before [`Db::settle`].
     pub fn set_input<I: Input>(&mut self, key: &I, value: Option<I::Value>) {
+        self.replace_input(key, value);
+    }
+
+    /// As [`Db::set_input`]; returns whether the value differs.
+    pub fn replace_input<I: Input>(&mut self, key: &I, value: Option<I::Value>) -> bool {
         let id = self.input_node(key);
         let row = self.row(id);
         let cell = &mut self.table::<InputTable<I>>().row_mut(row).payload;
@@ -155,12 +166,21 @@ impl Db {
             *cell = value.map(Arc::new);
             self.mark_readers(id);
             if was != is {
+                let count = self.input_counts.entry(TypeId::of::<I>()).or_insert(0);
+                *count = if is { *count + 1 } else { *count - 1 };
                 for hook in self.input_hooks.get(&TypeId::of::<I>()).cloned().unwrap_or_default() {
                     hook(self, key, is);
                 }
             }
         }
         self.collect_later(id);
+        !equal
+    }
+
+    /// How many keys of an input have a value.
+    #[must_use]
+    pub fn input_count<I: Input>(&self) -> usize {
+        self.input_counts.get(&TypeId::of::<I>()).copied().unwrap_or(0)
     }
 
     /// The value of an input now.
@@ -279,12 +299,18 @@ impl Db {
     /// The objects that a resource is made of, among what a watched query has: follows what was read, so it costs
     /// what the query has. For explanations, not for the way of a change.
     pub fn origins(&mut self, of: Watched, name: &str, version: Version) -> BTreeSet<ObjectRef> {
+        let is_it = |r: Arc<Resource>| *r.name == *name && r.version == version;
         let made = |db: &Self, id: NodeId| {
             let node = db.node(id);
-            let resource = (db.kinds[node.kind as usize].resource)(db, node.row);
-            resource.is_some_and(|r| *r.name == *name && r.version == version)
+            (db.kinds[node.kind as usize].resource)(db, node.row).is_some_and(is_it)
         };
-        let Some(start) = self.search(of.0, name, made) else { return BTreeSet::new() };
+        let assembled = |db: &Self, id: NodeId| {
+            let node = db.node(id);
+            (db.kinds[node.kind as usize].assembled)(db, node.row, name).is_some_and(is_it)
+        };
+        // Few resources are not made by a query of their own.
+        let start = self.search(of.0, name, made).or_else(|| self.search(of.0, name, assembled));
+        let Some(start) = start else { return BTreeSet::new() };
         let (mut objects, mut seen, mut queue) = (BTreeSet::new(), BTreeSet::from([start]), vec![start]);
         while let Some(id) = queue.pop() {
             let node = self.node(id);
@@ -660,6 +686,10 @@ impl Db {
             resource: |db, row| {
                 let value = db.peek_table::<QueryTable<Q>>().row(row).payload.as_ref();
                 value.and_then(|v| (v as &dyn Any).downcast_ref::<Slot>().cloned().flatten())
+            },
+            assembled: |db, row, name| {
+                let value = db.peek_table::<QueryTable<Q>>().row(row).payload.as_ref()?;
+                (value as &dyn Any).downcast_ref::<OwnPart>()?.0.map.get(name).cloned().flatten()
             },
             ..Kind::inert(std::any::type_name::<Q>(), Q::STAGE, |db, row| drop(db.table::<QueryTable<Q>>().remove(row)))
         });
