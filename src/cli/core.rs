@@ -19,7 +19,10 @@ use self::{
     intake::ToEngine,
     secrets::SecretPolicy,
 };
-use super::control_plane::{Core, Parts, Settings, Source};
+use super::{
+    control_plane::{Core, Parts, ServeBoth, Settings, Source},
+    http,
+};
 use crate::{
     engine::{Engine, Report},
     model::MeshConfig,
@@ -68,8 +71,12 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
         intake: Arc::new(ToEngine { reconcilers, engine: engine.clone(), metrics: metrics.clone(), times }),
         debug: Arc::new(Debug { engine: engine.clone(), shared: shared.clone(), refusals: refusals.clone() }),
         servers: Vec::new(),
+        serve_both: None,
     };
     let transport = transport(&settings);
+    if settings.addresses.grpc.is_empty() {
+        core.serve_both = Some(serve_both(shared.clone(), transport.clone(), shutdown.clone()));
+    }
     if let Some(listener) = grpc {
         let run = run(Socket::of_listener(listener), shared.clone(), transport.clone(), shutdown.clone());
         core.servers.push(("gRPC server", Box::pin(run)));
@@ -146,6 +153,18 @@ async fn run(
 ) -> anyhow::Result<()> {
     let routes = services(shared).await.routes();
     Ok(serve(socket, routes, &transport, shutdown).await?)
+}
+
+/// Plain HTTP and gRPC on one socket (contract §1).
+fn serve_both(shared: Arc<Shared>, transport: Transport, shutdown: CancellationToken) -> ServeBoth {
+    Box::new(move |listener, http| {
+        let both = async move {
+            let grpc = services(shared).await.routes().into_axum_router();
+            let transport = Transport { http1: true, ..transport };
+            Ok(serve(Socket::of_listener(listener), http::with_grpc(http, grpc).into(), &transport, shutdown).await?)
+        };
+        Box::pin(both)
+    })
 }
 
 /// Takes in certificates that were replaced; broken ones are reported and the old ones stay.

@@ -125,8 +125,11 @@ pub(super) async fn follow(
                 engine.origins(proxy.clone(), name.clone(), version).await.unwrap_or_default().into_iter().collect()
             }
         };
-        tracing::warn!(proxy = %proxy.id, r#type = t.short_name(), resource = %name, %version, %reason,
-            objects = list(&objects), "refused by proxy");
+        // Envoy ends some reasons with a line break.
+        let reason: Arc<str> = reason.trim().into();
+        let made_of = list(&objects);
+        tracing::warn!(proxy = %proxy.id, r#type = t.short_name(), resource = %name, %version, made_of, %reason,
+            "refused by proxy");
         let refusal = Refusal { version, proxy: proxy.id.clone(), reason };
         refusals.gauge(&refusal, t, 1);
         let changed = refusals.with(|ledger| ledger.refuse(place, refusal, objects));
