@@ -78,6 +78,8 @@ pub struct Verdict {
     pub name: Name,
     /// Its version.
     pub version: Version,
+    /// The last generation in which the proxy had what its snapshot said; 0 when it is not known.
+    pub since: Generation,
     /// Envoy's reason when it refused; `None` withdraws an earlier refusal (fixed, or the stream ended).
     pub refused: Option<Arc<str>>,
 }

@@ -85,7 +85,7 @@ async fn configz(scene: &Scene, kind: &str, name: &str) -> Result<serde_json::Va
 async fn a_refusal_is_a_problem_of_its_object_until_it_is_fixed() -> Result<()> {
     let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
     let objects = service("a", "http", &[&a]) + &service("b", "http", &[&b]) + &route_all("v", "v.test", "a");
-    let scene = Scene::start(&objects).await?;
+    let scene = Scene::start(&(objects + &rate_limit("fine", "1s"))).await?;
     scene.answered_by("a", &request("v.test")).await?;
     nothing_wrong(&scene).await?;
 
@@ -99,7 +99,7 @@ async fn a_refusal_is_a_problem_of_its_object_until_it_is_fixed() -> Result<()> 
     ensure!(configz(&scene, "Gateway", "gateway").await? == serde_json::json!([]), "the Gateway is blamed");
     let log = scene.mizzen.log();
     let line = log.lines().find(|l| l.contains("refused by proxy")).context("a line of the log")?;
-    for part in ["EnvoyFilter default/limit", "Gateway default/gateway", "gw.default"] {
+    for part in ["EnvoyFilter default/limit", "EnvoyFilter default/fine", "Gateway default/gateway", "gw.default"] {
         ensure!(line.contains(part), "no {part} in {line}");
     }
 

@@ -40,7 +40,7 @@ fn main() -> Result<()> {
     let formatted = Command::new("rustfmt").args(["--edition", "2024"]).arg(&map_fields).status();
     ensure!(formatted.context("running rustfmt")?.success(), "rustfmt refused {}", map_fields.display());
 
-    write(&root.join(DISCOVERY), &strip::closure(&set, ADS, services).encode_to_vec())?;
+    write(&root.join(DISCOVERY), &strip::closure(&set, ADS, &services).encode_to_vec())?;
     write(&root.join(DESCRIPTORS), &miniz_oxide::deflate::compress_to_vec(&set.encode_to_vec(), 10))
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn services(set: &FileDescriptorSet, name: &str) -> Vec<ServiceDescri
 }
 
 /// A file, with services, and all that it imports, directly or not.
-pub(crate) fn closure(set: &FileDescriptorSet, name: &str, services: Vec<ServiceDescriptorProto>) -> FileDescriptorSet {
+pub(crate) fn closure(set: &FileDescriptorSet, name: &str, services: &[ServiceDescriptorProto]) -> FileDescriptorSet {
     let (mut wanted, mut at) = (vec![name.to_owned()], 0);
     while let Some(next) = wanted.get(at) {
         let imports = set.file.iter().filter(|file| file.name() == next).flat_map(|file| file.dependency.clone());
@@ -54,7 +54,7 @@ pub(crate) fn closure(set: &FileDescriptorSet, name: &str, services: Vec<Service
     let mut file: Vec<FileDescriptorProto> =
         set.file.iter().filter(|file| wanted.iter().any(|name| name == file.name())).cloned().collect();
     for file in file.iter_mut().filter(|file| file.name() == name) {
-        file.service.clone_from(&services);
+        file.service = services.to_vec();
     }
     FileDescriptorSet { file }
 }

@@ -75,7 +75,7 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
     };
     let transport = transport(&settings);
     if settings.addresses.grpc.is_empty() {
-        core.serve_both = Some(serve_both(shared.clone(), transport.clone(), shutdown.clone()));
+        core.serve_both = Some(serve_both(shared.clone(), &transport, shutdown.clone()));
     }
     if let Some(listener) = grpc {
         let run = run(Socket::of_listener(listener), shared.clone(), transport.clone(), shutdown.clone());
@@ -156,11 +156,11 @@ async fn run(
 }
 
 /// Plain HTTP and gRPC on one socket (contract §1).
-fn serve_both(shared: Arc<Shared>, transport: Transport, shutdown: CancellationToken) -> ServeBoth {
+fn serve_both(shared: Arc<Shared>, transport: &Transport, shutdown: CancellationToken) -> ServeBoth {
+    let transport = Transport { http1: true, ..transport.clone() };
     Box::new(move |listener, http| {
         let both = async move {
             let grpc = services(shared).await.routes().into_axum_router();
-            let transport = Transport { http1: true, ..transport };
             Ok(serve(Socket::of_listener(listener), http::with_grpc(http, grpc).into(), &transport, shutdown).await?)
         };
         Box::pin(both)

@@ -1,7 +1,7 @@
 //! The engine's thread: applies changes, runs rounds, publishes snapshots.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     thread::JoinHandle,
 };
@@ -118,7 +118,7 @@ impl Engine {
         answer.await.map_err(|_| EngineError::Stopped)
     }
 
-    /// The objects that a resource of a proxy is made of.
+    /// The objects that a resource of a proxy is made of, each with the round of its last change.
     ///
     /// # Errors
     /// [`EngineError::Stopped`].
@@ -127,7 +127,7 @@ impl Engine {
         proxy: Arc<Proxy>,
         name: Name,
         version: Version,
-    ) -> Result<BTreeSet<ObjectRef>, EngineError> {
+    ) -> Result<BTreeMap<ObjectRef, Generation>, EngineError> {
         let explain = move |db: &mut Db| {
             let (watched, _) = db.watch(&ProxyViews(proxy));
             let objects = db.origins(watched, &name, version);

@@ -80,7 +80,7 @@ impl Machine {
             (_, Some(good)) if has == Some(good.version) => Have::of(Some(good)),
             _ => Have::Unknown,
         };
-        watch.lagging.insert(self.intern(t, name), Lag { have, forced: false });
+        watch.lagging.insert(self.intern(t, name), Lag { have, ..Lag::default() });
     }
 
     fn change_subscription(&mut self, t: ResourceType, request: &DeltaDiscoveryRequest) {
@@ -109,7 +109,7 @@ impl Machine {
         watch.names.add(names.iter().cloned());
         for name in names {
             let have = Have::of(view.get(&name));
-            let lag = watch.lagging.entry(name).or_insert(Lag { have, forced: true });
+            let lag = watch.lagging.entry(name).or_insert(Lag { have, ..Lag::default() });
             lag.forced = true;
         }
     }

@@ -209,9 +209,9 @@ impl Machine {
 impl Watch {
     /// Sends a resource in place of another, for which the name keeps lagging.
     pub(super) fn stand_in(&mut self, name: Name, good: Arc<Resource>) -> Sent {
-        let standing = Lag { have: Have::Resource(Arc::clone(&good)), forced: false };
-        let Lag { have, forced } = self.lagging.insert(Arc::clone(&name), standing).unwrap_or_default();
-        Sent { name, resource: Some(good), have, forced }
+        let standing = Lag { have: Have::Resource(Arc::clone(&good)), ..Lag::default() };
+        let Lag { have, forced, since } = self.lagging.insert(Arc::clone(&name), standing).unwrap_or_default();
+        Sent { name, resource: Some(good), have, forced, since }
     }
 }
 

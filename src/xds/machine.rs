@@ -16,7 +16,7 @@ use super::{
     last_good::{Evidence, LastGood},
     subscription::{Have, InFlight, Lag, Sent, Watch},
 };
-use crate::snapshot::{Name, Resource, ResourceType, Snapshot, TypeMap, Version};
+use crate::snapshot::{Generation, Name, Resource, ResourceType, Snapshot, TypeMap, Version};
 
 /// Decides whether the peer may have a secret of this name.
 pub type SecretGate = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -67,6 +67,9 @@ pub struct Judgement {
     pub name: Name,
     /// The refused version.
     pub version: Version,
+    /// The last generation in which the client had what the snapshot said, 0 when it is not known: what changed
+    /// since is the cause of a refusal.
+    pub since: Generation,
     /// The client's reason; `None` withdraws.
     pub refused: Option<Arc<str>>,
 }
@@ -155,7 +158,7 @@ impl Machine {
             }
             for name in after.changed_since(before).into_iter().filter(|n| watch.subscribed(n)).collect::<Vec<_>>() {
                 let was = before.get(&name);
-                watch.note_change(name, was);
+                watch.note_change(name, was, old.generation);
             }
         }
         let denied = std::mem::take(&mut self.denied);
@@ -268,6 +271,7 @@ impl Machine {
             resource_type: t,
             name,
             version,
+            since: 0,
             refused: None,
         }));
     }
@@ -338,8 +342,8 @@ impl Machine {
                     continue;
                 }
             };
-            let Lag { have, forced } = watch.lagging.remove(&name).unwrap_or_default();
-            items.push(Sent { name, resource, have, forced });
+            let Lag { have, forced, since } = watch.lagging.remove(&name).unwrap_or_default();
+            items.push(Sent { name, resource, have, forced, since });
         }
         if t == ResourceType::Cluster {
             let view = &self.snapshot.views[t];
@@ -462,7 +466,7 @@ impl Machine {
         for name in clusters.iter().filter_map(|i| i.resource.as_ref()?.refs.endpoints.clone()) {
             if watch.subscribed(&name) {
                 let have = Have::of(view.get(&name));
-                watch.lagging.entry(name).or_insert(Lag { have, forced: true }).forced = true;
+                watch.lagging.entry(name).or_insert(Lag { have, ..Lag::default() }).forced = true;
             }
         }
     }

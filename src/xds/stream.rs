@@ -145,6 +145,7 @@ impl Attached {
                 resource_type: judgement.resource_type,
                 name: judgement.name,
                 version: judgement.version,
+                since: judgement.since,
                 refused: judgement.refused,
             });
         }

@@ -18,11 +18,11 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::ledger::{Ledger, Refusal, RefusedVersion};
+use self::ledger::{Ledger, Origin, Refusal, RefusedVersion};
 pub(super) use self::{changes::ChangeTimes, counts::count};
 use crate::{
     engine::Engine,
-    model::{ObjectRef, Problem},
+    model::Problem,
     snapshot::ResourceType,
     telemetry::{
         metrics::{Metrics, Rejection, Type},
@@ -105,7 +105,7 @@ pub(super) async fn follow(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     while let Some(Some(verdict)) = shutdown.run_until_cancelled(verdicts.0.recv()).await {
-        let Verdict { connection, proxy, resource_type: t, name, version, refused } = verdict;
+        let Verdict { connection, proxy, resource_type: t, name, version, since, refused } = verdict;
         let place = (connection, t, name.clone());
         let Some(reason) = refused else {
             let gone = refusals.with(|ledger| ledger.withdraw(&place));
@@ -118,7 +118,7 @@ pub(super) async fn follow(
         };
         let key: RefusedVersion = (t, name.clone(), version);
         let known = refusals.with(|ledger| ledger.objects(&key));
-        let objects: Arc<[ObjectRef]> = match known {
+        let objects: Arc<[Origin]> = match known {
             Some(objects) => objects,
             // A stopped engine has no answer, and nobody to tell it to.
             None => {
@@ -130,7 +130,7 @@ pub(super) async fn follow(
         let made_of = list(&objects);
         tracing::warn!(proxy = %proxy.id, r#type = t.short_name(), resource = %name, %version, made_of, %reason,
             "refused by proxy");
-        let refusal = Refusal { version, proxy: proxy.id.clone(), reason };
+        let refusal = Refusal { version, since, proxy: proxy.id.clone(), reason };
         refusals.gauge(&refusal, t, 1);
         let changed = refusals.with(|ledger| ledger.refuse(place, refusal, objects));
         if let Some(before) = changed.refusal {
@@ -142,8 +142,8 @@ pub(super) async fn follow(
     Ok(())
 }
 
-fn list(objects: &[ObjectRef]) -> String {
-    let named: Vec<String> = objects.iter().take(NAMED).map(ToString::to_string).collect();
+fn list(objects: &[Origin]) -> String {
+    let named: Vec<String> = objects.iter().take(NAMED).map(|(object, _)| object.to_string()).collect();
     let more = objects.len() - named.len();
     if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
 }

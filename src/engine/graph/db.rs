@@ -130,6 +130,8 @@ pub struct Db {
     buckets: Vec<Vec<NodeId>>,
     /// Nodes that may have lost their last reader in this round.
     garbage: Vec<NodeId>,
+    /// In which round the value of each input changed that stands for an object.
+    changed: Map<NodeId, Generation>,
     /// How many keys of each input have a value.
     input_counts: Map<TypeId, usize>,
     input_hooks: Map<TypeId, Vec<InputHook>>,
@@ -164,6 +166,11 @@ impl Db {
             let was = cell.is_some();
             let is = value.is_some();
             *cell = value.map(Arc::new);
+            if is && key.object().is_some() {
+                self.changed.insert(id, self.generation + 1);
+            } else {
+                self.changed.remove(&id);
+            }
             self.mark_readers(id);
             if was != is {
                 let count = self.input_counts.entry(TypeId::of::<I>()).or_insert(0);
@@ -296,9 +303,9 @@ impl Db {
         self.problems.keys()
     }
 
-    /// The objects that a resource is made of, among what a watched query has: follows what was read, so it costs
-    /// what the query has. For explanations, not for the way of a change.
-    pub fn origins(&mut self, of: Watched, name: &str, version: Version) -> BTreeSet<ObjectRef> {
+    /// The objects that a resource is made of, among what a watched query has, each with the round of its last change:
+    /// follows what was read, so it costs what the query has. For explanations, not for the way of a change.
+    pub fn origins(&mut self, of: Watched, name: &str, version: Version) -> BTreeMap<ObjectRef, Generation> {
         let is_it = |r: Arc<Resource>| *r.name == *name && r.version == version;
         let made = |db: &Self, id: NodeId| {
             let node = db.node(id);
@@ -310,11 +317,17 @@ impl Db {
         };
         // Few resources are not made by a query of their own.
         let start = self.search(of.0, name, made).or_else(|| self.search(of.0, name, assembled));
-        let Some(start) = start else { return BTreeSet::new() };
-        let (mut objects, mut seen, mut queue) = (BTreeSet::new(), BTreeSet::from([start]), vec![start]);
+        let Some(start) = start else { return BTreeMap::new() };
+        let (mut objects, mut seen, mut queue) = (BTreeMap::new(), BTreeSet::from([start]), vec![start]);
         while let Some(id) = queue.pop() {
             let node = self.node(id);
-            objects.extend((self.kinds[node.kind as usize].object)(self, node.row));
+            // Not those that were looked for and do not exist.
+            if let (Some(changed), Some(object)) =
+                (self.changed.get(&id), (self.kinds[node.kind as usize].object)(self, node.row))
+            {
+                let latest = objects.entry(object).or_insert(*changed);
+                *latest = (*latest).max(*changed);
+            }
             queue.extend(node.deps.iter().copied().filter(|dep| seen.insert(*dep)));
         }
         objects

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     model::{ObjectRef, Problem},
-    snapshot::{Name, ResourceType, Version},
+    snapshot::{Generation, Name, ResourceType, Version},
 };
 
 /// At most so many objects of a refused resource get a problem: what is made of more, such as all routes of a port,
@@ -16,6 +16,9 @@ const MOST_BLAMED: usize = 16;
 
 /// A reason is Envoy's and may repeat a whole message.
 const LONGEST_REASON: usize = 1000;
+
+/// An object that a resource is made of, and the generation of its last change.
+pub(super) type Origin = (ObjectRef, Generation);
 
 /// A refused version of a resource.
 pub(super) type RefusedVersion = (ResourceType, Name, Version);
@@ -27,6 +30,8 @@ pub(super) type Place = (Arc<str>, ResourceType, Name);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) version: Version,
+    /// The last generation in which the proxy had what its snapshot said; 0 when it is not known.
+    pub(super) since: Generation,
     /// The proxy's id.
     pub(super) proxy: Arc<str>,
     /// Envoy's reason.
@@ -47,22 +52,22 @@ pub(super) struct Changed {
 pub(super) struct Ledger {
     standing: BTreeMap<Place, Refusal>,
     /// The objects of each refused version, and how many connections refuse it.
-    versions: BTreeMap<RefusedVersion, (Arc<[ObjectRef]>, usize)>,
+    versions: BTreeMap<RefusedVersion, (Arc<[Origin]>, usize)>,
     /// Who refuses for which problem.
     problems: BTreeMap<Problem, BTreeMap<Place, Arc<str>>>,
 }
 
 impl Ledger {
     /// The objects of a version that is refused already: finding them again would give the same.
-    pub(super) fn objects(&self, version: &RefusedVersion) -> Option<Arc<[ObjectRef]>> {
+    pub(super) fn objects(&self, version: &RefusedVersion) -> Option<Arc<[Origin]>> {
         self.versions.get(version).map(|(objects, _)| objects.clone())
     }
 
     /// A connection refuses a resource that is made of these objects.
-    pub(super) fn refuse(&mut self, place: Place, refusal: Refusal, objects: Arc<[ObjectRef]>) -> Changed {
+    pub(super) fn refuse(&mut self, place: Place, refusal: Refusal, objects: Arc<[Origin]>) -> Changed {
         let mut changed = self.withdraw(&place);
         let (_, t, name) = &place;
-        for problem in problems(*t, name, &refusal.reason, &objects) {
+        for problem in problems(*t, name, &refusal, &objects) {
             match self.problems.entry(problem) {
                 Entry::Occupied(mut entry) => _ = entry.get_mut().insert(place.clone(), refusal.proxy.clone()),
                 Entry::Vacant(entry) => {
@@ -86,7 +91,7 @@ impl Ledger {
         let (_, t, name) = place;
         let mut changed = Changed::default();
         if let Entry::Occupied(mut version) = self.versions.entry((*t, name.clone(), refusal.version)) {
-            for problem in problems(*t, name, &refusal.reason, &version.get().0) {
+            for problem in problems(*t, name, &refusal, &version.get().0) {
                 let Some(by) = self.problems.get_mut(&problem) else { continue };
                 by.remove(place);
                 if by.is_empty() {
@@ -114,20 +119,23 @@ impl Ledger {
 }
 
 /// One problem per object to blame.
-fn problems(t: ResourceType, name: &str, reason: &str, objects: &[ObjectRef]) -> Vec<Problem> {
+fn problems(t: ResourceType, name: &str, refusal: &Refusal, objects: &[Origin]) -> Vec<Problem> {
+    let reason = &refusal.reason;
     let end = reason.char_indices().nth(LONGEST_REASON).map_or(reason.len(), |(at, _)| at);
     let reason = format!("Envoy refuses the {} {name:?}, which is made of it: {}", noun(t), &reason[..end]);
-    blamed(objects)
+    blamed(objects, refusal.since)
         .map(|object| Problem { object: object.clone(), field: String::new(), reason: reason.clone() })
         .collect()
 }
 
-/// What EnvoyFilters insert is configuration that Envoy alone can judge, while what other objects say is checked when
-/// it is translated: where there are any, it is them.
-fn blamed(objects: &[ObjectRef]) -> impl Iterator<Item = &ObjectRef> {
-    let is_filter = |object: &&ObjectRef| object.kind == "EnvoyFilter";
-    let any = objects.iter().any(|object| is_filter(&object));
-    objects.iter().filter(move |object| !any || is_filter(object)).take(MOST_BLAMED)
+/// What changed since the proxy had what it should have; and of that, EnvoyFilters before others: what they insert is
+/// configuration that Envoy alone can judge, while what other objects say is checked when it is translated.
+fn blamed(objects: &[Origin], since: Generation) -> impl Iterator<Item = &ObjectRef> {
+    let any_changed = objects.iter().any(|(_, changed)| *changed > since);
+    let changed = move |(_, changed): &&Origin| !any_changed || *changed > since;
+    let any_filter = objects.iter().filter(changed).any(|(object, _)| object.kind == "EnvoyFilter");
+    let suspects = objects.iter().filter(changed).map(|(object, _)| object);
+    suspects.filter(move |object| !any_filter || object.kind == "EnvoyFilter").take(MOST_BLAMED)
 }
 
 fn noun(t: ResourceType) -> &'static str {
@@ -151,11 +159,12 @@ mod tests {
     }
 
     fn refusal(version: u128, reason: &str) -> Refusal {
-        Refusal { version: Version(version), proxy: "gw.ns".into(), reason: reason.into() }
+        Refusal { version: Version(version), since: 0, proxy: "gw.ns".into(), reason: reason.into() }
     }
 
-    fn objects(list: &[(&'static str, &str)]) -> Arc<[ObjectRef]> {
-        list.iter().map(|(kind, name)| ObjectRef::new(kind, "ns", name)).collect()
+    /// All of generation 1.
+    fn objects(list: &[(&'static str, &str)]) -> Arc<[Origin]> {
+        list.iter().map(|(kind, name)| (ObjectRef::new(kind, "ns", name), 1)).collect()
     }
 
     fn lines(problems: &[Problem]) -> Vec<String> {
@@ -195,11 +204,22 @@ mod tests {
     }
 
     #[test]
-    fn envoy_filters_are_blamed_before_others_and_few_of_many() {
-        let of = objects(&[("EnvoyFilter", "f"), ("Gateway", "g")]);
-        let made = problems(ResourceType::Listener, "l", "bad", &of);
-        assert_eq!(lines(&made), ["EnvoyFilter ns/f: Envoy refuses the listener \"l\", which is made of it: bad"]);
-        let many: Vec<ObjectRef> = (0..100).map(|n| ObjectRef::new("Service", "ns", &n.to_string())).collect();
-        assert_eq!(problems(ResourceType::Route, "80", &"é".repeat(5000), &many).len(), MOST_BLAMED);
+    fn what_changed_is_blamed_and_envoy_filters_before_others() {
+        let origin = |kind, name, changed| (ObjectRef::new(kind, "ns", name), changed);
+        let all = [origin("EnvoyFilter", "e", 3), origin("EnvoyFilter", "f", 5), origin("Gateway", "g", 6)];
+        let names = |since| blamed(&all, since).map(|o| o.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(0), ["e", "f"], "nothing is known of what the proxy has");
+        assert_eq!(names(4), ["f"]);
+        assert_eq!(names(5), ["g"], "the filter was taken before the Gateway changed");
+        assert_eq!(names(6), ["e", "f"], "an object is gone, and the rest does not fit");
+        assert_eq!(blamed(&all[2..], 0).count(), 1);
+    }
+
+    #[test]
+    fn few_of_many_are_blamed_and_reasons_end() {
+        let many: Vec<Origin> = (0..100).map(|n| (ObjectRef::new("Service", "ns", &n.to_string()), 1)).collect();
+        let made = problems(ResourceType::Route, "80", &refusal(1, &"é".repeat(5000)), &many);
+        assert_eq!(made.len(), MOST_BLAMED);
+        assert!(made[0].reason.chars().count() < LONGEST_REASON + 100);
     }
 }
