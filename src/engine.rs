@@ -24,7 +24,6 @@ mod index;
 pub mod inputs;
 mod members;
 mod offline;
-mod own;
 mod proxies;
 mod scope;
 mod services;

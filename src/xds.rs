@@ -9,6 +9,8 @@ mod body;
 pub mod clients;
 pub mod debug;
 mod delta;
+mod inspect;
+mod last_good;
 pub mod listen;
 mod machine;
 pub mod node;
@@ -24,14 +26,14 @@ mod testing;
 pub mod tls;
 mod withheld;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
     model::Proxy,
-    snapshot::{Name, ResourceType, Snapshot, Version},
+    snapshot::{Generation, Name, ResourceType, Snapshot, Version},
 };
 
 pub use barriers::Settings;
@@ -67,22 +69,42 @@ pub trait Proxies: Send + Sync + 'static {
 /// What a proxy said about a resource it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The proxy's id.
-    pub proxy: Arc<str>,
+    /// The connection, `<proxy id>-<n>`.
+    pub connection: Arc<str>,
+    /// The proxy.
+    pub proxy: Arc<Proxy>,
     /// The type of the resource.
     pub resource_type: ResourceType,
     /// The resource.
     pub name: Name,
     /// Its version.
     pub version: Version,
+    /// The last generation in which the proxy had what its snapshot said; 0 when it is not known.
+    pub since: Generation,
     /// Envoy's reason when it refused; `None` withdraws an earlier refusal (fixed, or the stream ended).
     pub refused: Option<Arc<str>>,
 }
 
-/// Takes what proxies say: for status, metrics and the log. Must not block.
+/// A response that was made for a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// The type of its resources.
+    pub resource_type: ResourceType,
+    /// Its size on the wire, the gRPC prefix included.
+    pub bytes: usize,
+    /// How long it took to make.
+    pub took: Duration,
+    /// The generation of the snapshot that was replaced just before, when it is the first response of a newer one.
+    pub follows: Option<Generation>,
+}
+
+/// Takes what proxies say and what they are sent: for status, metrics and the log. Must not block.
 pub trait Feedback: Send + Sync + 'static {
     /// A single resource was refused (a NACK was isolated to it) or is accepted again.
     fn verdict(&self, verdict: Verdict);
+
+    /// A response was made.
+    fn pushed(&self, push: &Push);
 }
 
 /// Who is at the other end of a connection.

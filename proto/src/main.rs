@@ -3,7 +3,8 @@
 //! - `src/snapshot/map_fields.rs`: which messages contain protobuf maps, directly or in a sub-message
 //!   (mizzen sorts them, so that equal messages have equal bytes);
 //! - `src/translate/filters/descriptors.bin`: the descriptors themselves without comments, options and
-//!   services, deflated (mizzen reads the free-form values of EnvoyFilters with them).
+//!   services, deflated (mizzen reads the free-form values of EnvoyFilters with them);
+//! - `src/xds/discovery.bin`: those of the discovery service and of what it needs (gRPC reflection shows them).
 //!
 //! Run by `just gen`, after a new version of `envoy-types` above all.
 
@@ -22,10 +23,15 @@ use prost_types::FileDescriptorSet;
 
 const MAP_FIELDS: &str = "src/snapshot/map_fields.rs";
 const DESCRIPTORS: &str = "src/translate/filters/descriptors.bin";
+const DISCOVERY: &str = "src/xds/discovery.bin";
+
+/// The file that defines the aggregated discovery service.
+const ADS: &str = "envoy/service/discovery/v3/ads.proto";
 
 fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("proto/ has a parent folder")?;
     let mut set = read_descriptors(root)?;
+    let services = strip::services(&set, ADS);
     strip::strip(&mut set);
     set.file.extend(["udpa.type.v1", "xds.type.v3"].map(strip::typed_struct));
 
@@ -34,6 +40,7 @@ fn main() -> Result<()> {
     let formatted = Command::new("rustfmt").args(["--edition", "2024"]).arg(&map_fields).status();
     ensure!(formatted.context("running rustfmt")?.success(), "rustfmt refused {}", map_fields.display());
 
+    write(&root.join(DISCOVERY), &strip::closure(&set, ADS, &services).encode_to_vec())?;
     write(&root.join(DESCRIPTORS), &miniz_oxide::deflate::compress_to_vec(&set.encode_to_vec(), 10))
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, EnumOptions, FieldDescriptorProto, FieldOptions, FileDescriptorProto,
-    FileDescriptorSet, MessageOptions,
+    FileDescriptorSet, MessageOptions, ServiceDescriptorProto,
     field_descriptor_proto::{Label, Type},
 };
 
@@ -29,6 +29,34 @@ pub(crate) fn strip(set: &mut FileDescriptorSet) {
         file.message_type.iter_mut().for_each(strip_message);
         file.enum_type.iter_mut().for_each(strip_enum);
     }
+}
+
+/// The services that a file defines, without options.
+pub(crate) fn services(set: &FileDescriptorSet, name: &str) -> Vec<ServiceDescriptorProto> {
+    let mut services: Vec<_> =
+        set.file.iter().filter(|file| file.name() == name).flat_map(|file| file.service.clone()).collect();
+    for service in &mut services {
+        service.options = None;
+        service.method.iter_mut().for_each(|method| method.options = None);
+    }
+    services
+}
+
+/// A file, with services, and all that it imports, directly or not.
+pub(crate) fn closure(set: &FileDescriptorSet, name: &str, services: &[ServiceDescriptorProto]) -> FileDescriptorSet {
+    let (mut wanted, mut at) = (vec![name.to_owned()], 0);
+    while let Some(next) = wanted.get(at) {
+        let imports = set.file.iter().filter(|file| file.name() == next).flat_map(|file| file.dependency.clone());
+        let new: Vec<String> = imports.filter(|import| !wanted.contains(import)).collect();
+        wanted.extend(new);
+        at += 1;
+    }
+    let mut file: Vec<FileDescriptorProto> =
+        set.file.iter().filter(|file| wanted.iter().any(|name| name == file.name())).cloned().collect();
+    for file in file.iter_mut().filter(|file| file.name() == name) {
+        file.service = services.to_vec();
+    }
+    FileDescriptorSet { file }
 }
 
 fn strip_message(message: &mut DescriptorProto) {

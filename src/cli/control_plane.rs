@@ -9,7 +9,8 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use futures::future::BoxFuture;
+use axum::Router;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +54,7 @@ pub struct Addresses {
     pub http: String,
     /// `--monitoringAddr`; empty means on the HTTP address.
     pub monitoring: String,
-    /// `--grpcAddr`.
+    /// `--grpcAddr`; empty means on the HTTP address.
     pub grpc: String,
     /// `--secureGRPCAddr`.
     pub secure_grpc: String,
@@ -131,7 +132,12 @@ pub struct Core {
     pub debug: Arc<dyn DebugData>,
     /// Tasks by name, each to run until the shutdown.
     pub servers: Vec<(&'static str, BoxFuture<'static, anyhow::Result<()>>)>,
+    /// Serves the HTTP address, when gRPC has no address of its own.
+    pub serve_both: Option<ServeBoth>,
 }
+
+/// Serves plain HTTP and gRPC on one socket.
+pub type ServeBoth = Box<dyn FnOnce(TcpListener, Router) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
 
 /// Builds the core.
 pub type Build = fn(Parts) -> anyhow::Result<Core>;
@@ -202,11 +208,8 @@ impl ControlPlane {
         core.servers.into_iter().for_each(|(name, server)| this.spawn(name, server));
         this.start_source(&settings.source, cluster, core.intake)?;
         let (readiness, problems) = (this.readiness.clone(), this.problems.clone());
-        this.start_http(
-            http::Context { readiness, metrics, problems, debug: core.debug },
-            listeners.http,
-            listeners.monitoring,
-        );
+        let context = http::Context { readiness, metrics, problems, debug: core.debug };
+        this.start_http(context, listeners.http, listeners.monitoring, core.serve_both);
         Ok(this)
     }
 
@@ -278,18 +281,27 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn start_http(&mut self, context: http::Context, main: Option<TcpListener>, monitoring: Option<TcpListener>) {
-        let routers = match (main, monitoring) {
-            (Some(main), Some(monitoring)) => {
-                vec![(main, http::http_router(context.clone())), (monitoring, http::monitoring_router(context))]
-            }
-            (Some(only), None) | (None, Some(only)) => vec![(only, http::combined_router(context))],
-            (None, None) => Vec::new(),
+    fn start_http(
+        &mut self,
+        context: http::Context,
+        main: Option<TcpListener>,
+        monitoring: Option<TcpListener>,
+        serve_both: Option<ServeBoth>,
+    ) {
+        let (main_router, monitoring_router) = match (&main, &monitoring) {
+            (Some(_), Some(_)) => (http::http_router(context.clone()), http::monitoring_router(context)),
+            _ => (http::combined_router(context.clone()), http::combined_router(context)),
         };
-        for (listener, router) in routers {
+        let plain = |listener, router| {
             let shutdown = self.shutdown.clone();
-            self.spawn("HTTP server", async { Ok(http::serve(listener, router, shutdown).await?) });
-        }
+            async move { Ok(http::serve(listener, router, shutdown).await?) }.boxed()
+        };
+        let main = main.map(|listener| match serve_both {
+            Some(serve) => serve(listener, main_router),
+            None => plain(listener, main_router),
+        });
+        let monitoring = monitoring.map(|listener| plain(listener, monitoring_router));
+        main.into_iter().chain(monitoring).for_each(|server| self.spawn("HTTP server", server));
     }
 
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
@@ -315,7 +327,8 @@ impl Listeners {
         Bound {
             http: of(&self.http),
             monitoring: of(&self.monitoring),
-            grpc: of(&self.grpc),
+            // Without an address of its own it is on the HTTP address.
+            grpc: of(self.grpc.as_ref().map_or(&self.http, |_| &self.grpc)),
             secure_grpc: of(&self.secure_grpc),
         }
     }
@@ -340,3 +353,6 @@ impl Intake for WithProblems {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

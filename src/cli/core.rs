@@ -14,9 +14,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    attach::Attach, debug::Debug, feedback::Refusals, intake::ToEngine, reviews::Reviews, secrets::SecretPolicy,
+    attach::Attach,
+    debug::Debug,
+    feedback::{ChangeTimes, Refusals},
+    intake::ToEngine,
+    reviews::Reviews,
+    secrets::SecretPolicy,
 };
-use super::control_plane::{Core, Parts, Settings};
+use super::{
+    control_plane::{Core, Parts, ServeBoth, Settings},
+    http,
+};
 use crate::{
     engine::{Engine, Report},
     model::MeshConfig,
@@ -24,7 +32,7 @@ use crate::{
         intake::{MeshSource, Reconcilers},
         mesh_config,
     },
-    telemetry::problems::Problems,
+    telemetry::{metrics::Metrics, problems::Problems},
     xds::{
         self,
         auth::Access,
@@ -45,10 +53,12 @@ const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
     let Parts { settings, cluster, readiness, metrics, problems, grpc, secure_grpc, shutdown } = parts;
     let reconcilers = Arc::new(reconcilers(&settings, &problems)?);
-    let (engine, thread) = Engine::start(observer(problems))?;
+    let times = Arc::new(ChangeTimes::default());
+    let (engine, thread) = Engine::start(observer(problems.clone(), metrics.clone(), times.clone()))?;
     let initial = reconcilers.initial();
     engine.change(move |db| initial.apply(db));
-    let refusals = Arc::new(Refusals::new(metrics.clone()));
+    let (refusals, verdicts) = Refusals::new(metrics.clone(), times.clone());
+    let refusals = Arc::new(refusals);
     let reviews = cluster.map(|client| Arc::new(Reviews::new(client)));
     let shared = Arc::new(Shared {
         proxies: Arc::new(Attach { engine: engine.clone(), readiness }),
@@ -61,11 +71,15 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
         clients: Clients::default(),
     });
     let mut core = Core {
-        intake: Arc::new(ToEngine { reconcilers, engine: engine.clone(), metrics: metrics.clone() }),
-        debug: Arc::new(Debug { engine, shared: shared.clone() }),
+        intake: Arc::new(ToEngine { reconcilers, engine: engine.clone(), metrics: metrics.clone(), times }),
+        debug: Arc::new(Debug { engine: engine.clone(), shared: shared.clone(), refusals: refusals.clone() }),
         servers: Vec::new(),
+        serve_both: None,
     };
     let transport = transport(&settings);
+    if settings.addresses.grpc.is_empty() {
+        core.serve_both = Some(serve_both(shared.clone(), &transport, shutdown.clone()));
+    }
     if let Some(listener) = grpc {
         let run = run(Socket::of_listener(listener), shared.clone(), transport.clone(), shutdown.clone());
         core.servers.push(("gRPC server", Box::pin(run)));
@@ -84,7 +98,9 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
     if let Some(reviews) = reviews {
         core.servers.push(("reviews of access", Box::pin(review(reviews, shared.clone(), shutdown.clone()))));
     }
-    core.servers.push(("refusals", Box::pin(feedback::count(shared, refusals, metrics, shutdown.clone()))));
+    let refusals = feedback::follow(refusals, verdicts, engine, problems, shutdown.clone());
+    core.servers.push(("refusals", Box::pin(refusals)));
+    core.servers.push(("counts", Box::pin(feedback::count(shared, metrics, shutdown.clone()))));
     core.servers.push(("engine", Box::pin(watch_thread(thread, shutdown))));
     Ok(core)
 }
@@ -115,8 +131,11 @@ fn reconcilers(settings: &Settings, problems: &Problems) -> anyhow::Result<Recon
     Ok(Reconcilers::new(base, source))
 }
 
-fn observer(problems: Arc<Problems>) -> crate::engine::Observer {
+fn observer(problems: Arc<Problems>, metrics: Arc<Metrics>, times: Arc<ChangeTimes>) -> crate::engine::Observer {
     Box::new(move |report: &Report<'_>| {
+        times.closed(report.generation);
+        metrics.services.set(report.services as i64);
+        metrics.virtual_services.set(report.virtual_services as i64);
         report.appeared.iter().for_each(|p| problems.appeared(p));
         report.vanished.iter().for_each(|p| problems.gone(p));
         tracing::debug!(generation = report.generation, concerned = report.concerned, stats = ?report.stats, "round");
@@ -145,6 +164,18 @@ async fn run(
 async fn review(reviews: Arc<Reviews>, shared: Arc<Shared>, shutdown: CancellationToken) -> anyhow::Result<()> {
     reviews.run(&shared.clients, shutdown).await;
     Ok(())
+}
+
+/// Plain HTTP and gRPC on one socket (contract §1).
+fn serve_both(shared: Arc<Shared>, transport: &Transport, shutdown: CancellationToken) -> ServeBoth {
+    let transport = Transport { http1: true, ..transport.clone() };
+    Box::new(move |listener, http| {
+        let both = async move {
+            let grpc = services(shared).await.routes().into_axum_router();
+            Ok(serve(Socket::of_listener(listener), http::with_grpc(http, grpc).into(), &transport, shutdown).await?)
+        };
+        Box::pin(both)
+    })
 }
 
 /// Takes in certificates that were replaced; broken ones are reported and the old ones stay.

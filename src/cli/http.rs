@@ -8,8 +8,9 @@ use std::{io, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, Path, Query, State},
+    extract::{ConnectInfo, Path, Query, Request, State},
     http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -18,12 +19,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use super::version::VersionInfo;
-use crate::telemetry::{
-    metrics::{CONTENT_TYPE, Metrics},
-    problems::Problems,
-    ready::Readiness,
+use crate::{
+    telemetry::{
+        metrics::{CONTENT_TYPE, Metrics},
+        problems::Problems,
+        ready::Readiness,
+    },
+    xds::Peer,
 };
 
 /// What the debug endpoints show. Private keys are redacted by who implements it.
@@ -104,6 +109,32 @@ pub fn combined_router(context: Context) -> Router {
     let routes =
         Router::new().route("/ready", get(ready)).route("/metrics", get(metrics)).route("/version", get(version));
     routes.merge(debug_routes()).with_state(context)
+}
+
+/// gRPC beside plain HTTP, told apart by the content type (contract §1), for a server that says who the peer is by
+/// [`Peer`].
+pub fn with_grpc(http: Router, grpc: Router) -> Router {
+    let split = move |mut request: Request, next: Next| {
+        let grpc = is_grpc(&request).then(|| grpc.clone());
+        async move {
+            match grpc {
+                Some(grpc) => grpc.oneshot(request).await.into_response(),
+                None => {
+                    let address = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+                    if let Some(address) = address {
+                        request.extensions_mut().insert(ConnectInfo(address));
+                    }
+                    next.run(request).await
+                }
+            }
+        }
+    };
+    http.layer(middleware::from_fn(split))
+}
+
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|text| text.starts_with(b"application/grpc"))
 }
 
 /// Serves until cancelled; requests that have begun are finished.
@@ -203,7 +234,6 @@ mod tests {
     use axum::{body::to_bytes, extract::connect_info::MockConnectInfo, http::Request};
     use futures::{FutureExt, future::ready};
     use serde_json::json;
-    use tower::ServiceExt;
 
     use super::*;
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    graph::{Cx, Query},
-    own::OwnPart,
+    graph::{Cx, OwnPart, Query},
     services::mesh,
     stage,
 };

@@ -3,10 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    graph::{Cx, Query},
+    graph::{Cx, OwnPart, Query},
     index::{Named, RuleSecrets},
     inputs::{AuthorityMaps, NamespacedName, Secrets},
-    own::OwnPart,
     stage,
 };
 use crate::{

@@ -1,6 +1,6 @@
 //! EnvoyFilters: compiled once, chosen per proxy.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     graph::{Cx, Query},
@@ -10,7 +10,7 @@ use super::{
     stage,
 };
 use crate::{
-    model::{Labels, Proxy},
+    model::{Labels, ObjectRef, Proxy},
     translate::filters::envoy_filter::{CompiledFilter, PatchSet, compile},
 };
 
@@ -26,6 +26,13 @@ impl Query for Compiled {
         let (compiled, problems) = compile(&filter);
         problems.into_iter().for_each(|p| cx.problem(p));
         Some(Arc::new(compiled))
+    }
+}
+
+/// Notes what a listener was patched by: the patches come as an argument, which an explanation cannot follow.
+pub(super) fn note_patches<Q: Query>(cx: &mut Cx<'_, Q>, by: &BTreeSet<ObjectRef>) {
+    for object in by {
+        cx.input(&EnvoyFilters(NamespacedName::of(object)));
     }
 }
 

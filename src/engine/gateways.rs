@@ -9,12 +9,11 @@ use std::{
 
 use super::{
     credentials::{secret_state, secrets},
-    filters::patches_for,
+    filters::{note_patches, patches_for},
     gateway_routes::{GatewayRoute, tcp_routes},
-    graph::{Cx, Query},
+    graph::{Cx, OwnPart, Query},
     index::{GatewaySelectors, GatewaysBySelector, Named, PoliciesIn, RuleSecrets, ServicesIn},
     inputs::{Gateways, NamespacedName, Policies},
-    own::OwnPart,
     services::mesh,
     stage,
 };
@@ -147,6 +146,7 @@ impl Query for GatewayListenerItem {
             )
         };
         output.patch(&class.filters, PatchContext::Gateway, Some(listener.port));
+        note_patches(cx, &output.patched_by);
         output.problems.iter().for_each(|p| cx.problem(p.clone()));
         output.resource().map(Arc::new)
     }

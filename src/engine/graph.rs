@@ -22,6 +22,7 @@
 mod cx;
 mod db;
 mod node;
+mod own;
 mod part;
 mod set;
 mod table;
@@ -30,5 +31,6 @@ mod tests;
 
 pub use cx::{Cx, Input, Key, Query};
 pub use db::{Db, Round, Stats, Watched};
+pub use own::OwnPart;
 pub use part::Layer;
 pub use set::{Emission, Emit, Set};

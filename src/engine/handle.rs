@@ -1,7 +1,7 @@
 //! The engine's thread: applies changes, runs rounds, publishes snapshots.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     thread::JoinHandle,
 };
@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     departed,
     graph::{Db, Round, Stats, Watched},
-    inputs::Clients,
+    inputs::{Clients, ServiceKey, VirtualServices},
     proxies::ProxyViews,
     register,
 };
@@ -49,6 +49,10 @@ pub struct Report<'a> {
     pub stats: Stats,
     /// Proxies whose snapshot changed.
     pub concerned: usize,
+    /// Services that exist.
+    pub services: usize,
+    /// VirtualServices that exist.
+    pub virtual_services: usize,
 }
 
 /// Is told after each round, on the engine's thread: must not block.
@@ -114,7 +118,7 @@ impl Engine {
         answer.await.map_err(|_| EngineError::Stopped)
     }
 
-    /// The objects that a resource of a proxy is made of.
+    /// The objects that a resource of a proxy is made of, each with the round of its last change.
     ///
     /// # Errors
     /// [`EngineError::Stopped`].
@@ -123,7 +127,7 @@ impl Engine {
         proxy: Arc<Proxy>,
         name: Name,
         version: Version,
-    ) -> Result<BTreeSet<ObjectRef>, EngineError> {
+    ) -> Result<BTreeMap<ObjectRef, Generation>, EngineError> {
         let explain = move |db: &mut Db| {
             let (watched, _) = db.watch(&ProxyViews(proxy));
             let objects = db.origins(watched, &name, version);
@@ -202,6 +206,8 @@ impl Worker {
                 vanished: &round.vanished,
                 stats: self.db.stats(),
                 concerned,
+                services: self.db.input_count::<ServiceKey>(),
+                virtual_services: self.db.input_count::<VirtualServices>(),
             });
         }
     }

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use super::{
     destinations,
-    graph::{Cx, Db, Emission, Emit, Layer, Query, Set},
+    filters::note_patches,
+    graph::{Cx, Db, Emission, Emit, Layer, OwnPart, Query, Set},
     index::{MeshRoutesByHost, ServicesByHost},
     inputs::{Sidecars, VirtualServices},
     members::Members,
-    own::OwnPart,
     scope::{Scope, SidecarScope},
     services::{Exceptions, Outlook, mesh, visibility_of_rules},
     sidecar_routes::hides_rules,
@@ -320,6 +320,7 @@ impl Query for OutboundListener {
         let mesh = mesh(cx);
         let mut output = outbound_listener(&self.key, &contributions, &self.facts.input(&mesh));
         output.patch(&self.facts.filters, PatchContext::SidecarOutbound, Some(self.key.port));
+        note_patches(cx, &output.patched_by);
         output.problems.iter().for_each(|p| cx.problem(p.clone()));
         output.resource().map(Arc::new)
     }
@@ -386,6 +387,7 @@ impl Query for VirtualListeners {
         let inbound = virtual_inbound(&inbound).into_iter().map(|l| (l, PatchContext::SidecarInbound));
         let items = outbound.chain(inbound).map(|(mut listener, context): (ListenerOutput, _)| {
             listener.patch(&facts.filters, context, None);
+            note_patches(cx, &listener.patched_by);
             listener.problems.iter().for_each(|p| cx.problem(p.clone()));
             (Name::from(listener.name.as_str()), listener.resource().map(Arc::new))
         });

@@ -24,8 +24,8 @@ use crate::{
     model::{MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
 };
 
-/// A change of inputs.
-type Change = Box<dyn FnOnce(&mut Db) + Send>;
+/// A change of inputs; returns whether a value differs.
+type Change = Box<dyn FnOnce(&mut Db) -> bool + Send>;
 
 /// Changes to be applied together.
 #[derive(Default)]
@@ -34,11 +34,16 @@ pub struct Changes(Vec<Change>);
 impl Changes {
     /// Applies them.
     pub fn apply(self, db: &mut Db) {
-        self.0.into_iter().for_each(|change| change(db));
+        self.take_effect(db);
+    }
+
+    /// Applies them; returns whether any value differs.
+    pub fn take_effect(self, db: &mut Db) -> bool {
+        self.0.into_iter().fold(false, |differs, change| change(db) | differs)
     }
 
     fn put<I: Input>(&mut self, key: I, value: Option<I::Value>) {
-        self.0.push(Box::new(move |db| db.set_input(&key, value)));
+        self.0.push(Box::new(move |db| db.replace_input(&key, value)));
     }
 }
 
@@ -260,8 +265,7 @@ fn put_secret<I: Input<Value = TlsSecret>>(changes: &mut Changes, of: &ObjectRef
             }
             new
         });
-        db.set_input(&Departed(of), None);
-        db.set_input(&key, made);
+        db.replace_input(&Departed(of), None) | db.replace_input(&key, made)
     }));
 }
 

@@ -122,17 +122,13 @@ metrics! {
     pushes: Family<Type, Counter> = Family::default(),
         "pilot_xds_pushes", "Responses sent";
     push_triggers: Family<Type, Counter> = Family::default(),
-        "pilot_push_triggers", "Rounds by what caused them";
+        "pilot_push_triggers", "Changes that made a difference, by reason";
     push_time: Family<Type, Histogram, Buckets> = Family::new_with_constructor(Buckets(&SECONDS)),
         "pilot_xds_push_time", "Seconds to make a response";
     config_size: Family<Type, Histogram, Buckets> = Family::new_with_constructor(Buckets(&BYTES)),
         "pilot_xds_config_size_bytes", "Size of responses in bytes";
-    send_time: Histogram = Histogram::new(SECONDS),
-        "pilot_xds_send_time", "Seconds to send a response";
     convergence_time: Histogram = Histogram::new(CONVERGENCE),
         "pilot_proxy_convergence_time", "Seconds from a change until a proxy was sent it";
-    queue_time: Histogram = Histogram::new(SECONDS),
-        "pilot_proxy_queue_time", "Seconds that a proxy's change waited";
     rejects: Family<Type, Counter> = Family::default(),
         "pilot_total_xds_rejects", "Responses that proxies refused";
     denied_secrets: Counter = Counter::default(),
@@ -150,7 +146,7 @@ metrics! {
     expired_nonce: Family<Type, Counter> = Family::default(),
         "pilot_xds_expired_nonce", "Requests with an old nonce";
     inbound_updates: Family<Type, Counter> = Family::default(),
-        "pilot_inbound_updates", "Changes of objects taken in";
+        "pilot_inbound_updates", "Changes of objects that made a difference";
     registry_events: Family<KindEvent, Counter> = Family::default(),
         "pilot_k8s_reg_events", "Events of services, endpoints, pods and nodes";
     config_events: Family<KindEvent, Counter> = Family::default(),
@@ -159,25 +155,13 @@ metrics! {
         "pilot_services", "Services";
     virtual_services: Gauge = Gauge::default(),
         "pilot_virt_services", "Virtual services";
-    duplicate_domains: Gauge = Gauge::default(),
-        "pilot_vservice_dup_domain", "Virtual services with a domain that another has";
-    destination_rule_subsets: Gauge = Gauge::default(),
-        "pilot_destrule_subsets", "Subsets given twice for a host";
-    conflicting_inbound_listeners: Gauge = Gauge::default(),
-        "pilot_conflict_inbound_listener", "Inbound listeners in conflict";
-    duplicate_clusters: Gauge = Gauge::default(),
-        "pilot_duplicate_envoy_clusters", "Clusters given twice";
-    no_instances: Gauge = Gauge::default(),
-        "pilot_eds_no_instances", "Clusters without endpoints";
-    dns_without_endpoints: Gauge = Gauge::default(),
-        "pilot_dns_cluster_without_endpoints", "DNS clusters without endpoints";
-    endpoint_no_pod: Gauge = Gauge::default(),
-        "endpoint_no_pod", "Endpoints without a pod";
+    resources: Family<Type, Counter> = Family::default(),
+        "mizzen_xds_resources", "Resources sent";
     rejected_configs: Family<KindName, Counter> = Family::default(),
         "pilot_total_rejected_configs", "Times an object was found unusable";
     config_problems: Family<KindLabel, Gauge> = Family::default(),
         "mizzen_config_problems", "Problems of configuration that exist now";
-    barrier_timeouts: Family<Type, Counter> = Family::default(),
+    barrier_timeouts: Counter = Counter::default(),
         "mizzen_barrier_timeouts", "Times that something was sent without waiting any longer for an acknowledgement";
     held_removals: Family<Type, Gauge> = Family::default(),
         "mizzen_held_removals", "Removals that wait until nothing refers to the resource";

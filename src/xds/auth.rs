@@ -1,5 +1,7 @@
 //! Who may open a stream as which proxy (contract §4.6).
 
+use std::sync::Arc;
+
 use super::Peer;
 use crate::model::Proxy;
 
@@ -88,9 +90,18 @@ impl Scope {
 
 impl Access {
     fn identities<'p>(&'p self, peer: &'p Peer) -> impl Iterator<Item = Identity<'p>> {
-        let known =
-            |i: &Identity<'_>| self.trust_domains.is_empty() || self.trust_domains.iter().any(|d| d == i.trust_domain);
-        peer.identities.iter().filter_map(|uri| Identity::parse(uri)).filter(known)
+        peer.identities.iter().filter_map(|uri| Identity::parse(uri)).filter(|i| self.trusts(i))
+    }
+
+    /// The identity of the mesh that a peer has proved to have.
+    #[must_use]
+    pub fn identity(&self, peer: &Peer) -> Option<Arc<str>> {
+        let counts = |uri: &&Arc<str>| Identity::parse(uri).is_some_and(|i| self.trusts(&i));
+        peer.identities.iter().find(counts).cloned()
+    }
+
+    fn trusts(&self, identity: &Identity<'_>) -> bool {
+        self.trust_domains.is_empty() || self.trust_domains.iter().any(|d| d == identity.trust_domain)
     }
 
     /// Checks that a peer may speak as a proxy. Plaintext has no identity and is accepted.

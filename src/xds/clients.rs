@@ -9,10 +9,16 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use super::{Machine, Peer, Protocol};
-use crate::{model::Proxy, snapshot::TypeMap};
+use super::{
+    Machine, Peer, Protocol,
+    last_good::{Evidence, LastGood, Refusal},
+};
+use crate::{
+    model::Proxy,
+    snapshot::{Name, ResourceType, TypeMap, Version},
+};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -96,6 +102,7 @@ impl Client {
 pub struct Clients {
     next: AtomicU64,
     connected: RwLock<BTreeMap<u64, Arc<Client>>>,
+    last_good: watch::Sender<LastGood>,
     /// What is counted over all streams.
     pub counters: Counters,
 }
@@ -123,6 +130,43 @@ impl Clients {
 
     pub(super) fn leave(&self, number: u64) {
         self.connected.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+
+    /// What streams found out of versions that some refuse, as it changes.
+    pub(super) fn last_good(&self) -> watch::Receiver<LastGood> {
+        self.last_good.subscribe()
+    }
+
+    /// Takes what a stream found out; refusals count only if its peer has proved who it is. Call without holding a
+    /// machine.
+    pub(super) fn hear(&self, identity: Option<&Arc<str>>, evidence: Vec<Evidence>) {
+        for found in evidence {
+            match (found, identity) {
+                (Evidence::Accepted { resource_type, name, version }, _) => self.acquit(resource_type, &name, version),
+                (Evidence::Refused { resource_type: t, resource, kept }, Some(identity)) => {
+                    let mut refusal = Refusal::Known;
+                    self.last_good.send_if_modified(|all| {
+                        refusal = all.refuse(t, &resource, kept.as_ref(), identity);
+                        refusal != Refusal::Known
+                    });
+                    // Those who accept it from now on tell by themselves.
+                    let has_it = |c: &Arc<Client>| c.machine().has_accepted(t, &resource.name, resource.version);
+                    if refusal == Refusal::First && self.list().iter().any(has_it) {
+                        self.acquit(t, &resource.name, resource.version);
+                    }
+                }
+                (Evidence::Refused { .. }, None) => {}
+            }
+        }
+    }
+
+    fn acquit(&self, t: ResourceType, name: &Name, version: Version) {
+        self.last_good.send_if_modified(|all| all.accept(t, name, version));
+    }
+
+    /// Frees what was kept of resources that are gone. To be called now and then.
+    pub fn forget_gone(&self) {
+        self.last_good.send_if_modified(LastGood::forget_gone);
     }
 
     /// Those connected now, the oldest first.

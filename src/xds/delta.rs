@@ -45,7 +45,9 @@ impl Machine {
         let mut watch = Watch::new(now);
         let everything = subscribe.iter().any(|n| n == WILDCARD) || subscribe.is_empty() && t.is_wildcard();
         watch.wildcard = everything && t != ResourceType::Secret;
-        watch.answer_due = watch.wildcard;
+        // A client that has nothing waits for its first answer even when there is nothing. One that has something
+        // has been answered before, and waits for nothing (envoy-increments §4).
+        watch.answer_due = watch.wildcard && versions.is_empty();
         watch.fresh = versions.is_empty();
         // What a wildcard client has it need not have asked for by name.
         let known = versions.keys().filter(|_| !watch.wildcard);
@@ -63,16 +65,23 @@ impl Machine {
     }
 
     /// The client says that it has a resource from an earlier stream.
-    fn resume(&self, t: ResourceType, watch: &mut Watch, name: &str, version: &str) {
+    fn resume(&mut self, t: ResourceType, watch: &mut Watch, name: &str, version: &str) {
         let void = t == ResourceType::Endpoint && self.barriers.is_void(name);
         if name.is_empty() || !watch.subscribed(name) || void {
             return;
         }
         // Whether it may have a secret is asked when there is something to send.
-        match self.snapshot.views[t].get(name) {
-            Some(r) if Version::parse(version) == Some(r.version) => _ = watch.lagging.remove(name),
-            _ => _ = watch.lagging.insert(self.intern(t, name), Lag { have: Have::Unknown, forced: false }),
-        }
+        let (has, current) = (Version::parse(version), self.snapshot.views[t].get(name).cloned());
+        let stand_in = current.as_ref().and_then(|r| self.last_good.stand_in(t, r));
+        let have = match (current, stand_in) {
+            (Some(r), _) if has == Some(r.version) => {
+                watch.lagging.remove(name);
+                return self.note_has(t, &r.name, r.version);
+            }
+            (_, Some(good)) if has == Some(good.version) => Have::of(Some(good)),
+            _ => Have::Unknown,
+        };
+        watch.lagging.insert(self.intern(t, name), Lag { have, ..Lag::default() });
     }
 
     fn change_subscription(&mut self, t: ResourceType, request: &DeltaDiscoveryRequest) {
@@ -101,7 +110,7 @@ impl Machine {
         watch.names.add(names.iter().cloned());
         for name in names {
             let have = Have::of(view.get(&name));
-            let lag = watch.lagging.entry(name).or_insert(Lag { have, forced: true });
+            let lag = watch.lagging.entry(name).or_insert(Lag { have, ..Lag::default() });
             lag.forced = true;
         }
     }

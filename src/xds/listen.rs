@@ -46,6 +46,8 @@ pub struct Transport {
     pub max_connection_age: Option<Duration>,
     /// How long its streams may live on after that.
     pub max_connection_age_grace: Duration,
+    /// Whether HTTP/1.1 is taken too, for plain HTTP on the same port.
+    pub http1: bool,
 }
 
 impl Default for Transport {
@@ -56,6 +58,7 @@ impl Default for Transport {
             max_concurrent_streams: 100_000,
             max_connection_age: None,
             max_connection_age_grace: Duration::from_secs(10),
+            http1: false,
         }
     }
 }
@@ -147,7 +150,8 @@ pub async fn serve(
         .http2_keepalive_interval(Some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))
         .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_connection_age_grace(limits.max_connection_age_grace);
+        .max_connection_age_grace(limits.max_connection_age_grace)
+        .accept_http1(limits.http1);
     if let Some(age) = limits.max_connection_age {
         server = server.max_connection_age(age);
     }

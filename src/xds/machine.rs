@@ -14,10 +14,11 @@ use std::{
 use super::{
     Permission,
     barriers::{Barriers, InUse, Settings},
-    subscription::{Have, InFlight, Lag, Sent, Status, Watch},
+    last_good::{Evidence, LastGood},
+    subscription::{Have, InFlight, Lag, Sent, Watch},
     withheld::Withheld,
 };
-use crate::snapshot::{Name, Resource, ResourceType, Snapshot, TypeMap, Version};
+use crate::snapshot::{Generation, Name, Resource, ResourceType, Snapshot, TypeMap, Version};
 
 /// Decides whether the peer may have a secret of this name.
 pub type SecretGate = Box<dyn Fn(&str) -> Permission + Send + Sync>;
@@ -68,6 +69,9 @@ pub struct Judgement {
     pub name: Name,
     /// The refused version.
     pub version: Version,
+    /// The last generation in which the client had what the snapshot said, 0 when it is not known: what changed
+    /// since is the cause of a refusal.
+    pub since: Generation,
     /// The client's reason; `None` withdraws.
     pub refused: Option<Arc<str>>,
 }
@@ -84,8 +88,10 @@ pub(super) enum Nonce {
     Unknown,
 }
 
-enum Step {
+pub(super) enum Step {
     Send(Arc<Resource>),
+    /// Something else in its place, for now.
+    StandIn(Arc<Resource>),
     Remove,
     /// The client has what it should have.
     Drop,
@@ -105,6 +111,8 @@ pub struct Machine {
     nonce_prefix: String,
     seq: u64,
     pub(super) judgements: Vec<Judgement>,
+    pub(super) last_good: LastGood,
+    pub(super) evidence: Vec<Evidence>,
 }
 
 impl Machine {
@@ -128,6 +136,8 @@ impl Machine {
             nonce_prefix,
             seq: 0,
             judgements: Vec::new(),
+            last_good: LastGood::default(),
+            evidence: Vec::new(),
         }
     }
 
@@ -151,7 +161,7 @@ impl Machine {
             for name in after.changed_since(before).into_iter().filter(|n| watch.subscribed(n)).collect::<Vec<_>>() {
                 match (t == ResourceType::Secret).then(|| self.withheld.take(&name)).flatten() {
                     Some(lag) => watch.take_up(name, lag),
-                    None => watch.note_change(Arc::clone(&name), before.get(&name)),
+                    None => watch.note_change(Arc::clone(&name), before.get(&name), old.generation),
                 }
             }
         }
@@ -197,18 +207,6 @@ impl Machine {
         for t in ResourceType::ALL {
             self.drop_watch(t);
         }
-    }
-
-    /// The status of a type, `None` when the client does not watch it.
-    #[must_use]
-    pub fn status(&self, t: ResourceType) -> Option<&Status> {
-        self.watches[t].as_ref().map(|w| &w.status)
-    }
-
-    /// How many names the client asked for, and whether it asked for everything.
-    #[must_use]
-    pub fn subscription(&self, t: ResourceType) -> Option<(usize, bool)> {
-        self.watches[t].as_ref().map(|w| (w.names.len(), w.wildcard))
     }
 
     /// What the client has of a type, as far as this stream knows, by name.
@@ -284,11 +282,13 @@ impl Machine {
             resource_type: t,
             name,
             version,
+            since: 0,
             refused: None,
         }));
     }
 
     fn accepted(&mut self, t: ResourceType, response: &InFlight) {
+        self.note_accepted(t, response);
         let nonce = self.nonce(response.seq);
         let Some(watch) = &mut self.watches[t] else { return };
         watch.status.nonce_acked = nonce;
@@ -340,6 +340,10 @@ impl Machine {
         for name in names {
             let resource = match self.step(t, &watch, &name, &gone, now) {
                 Step::Wait => continue,
+                Step::StandIn(good) => {
+                    items.push(watch.stand_in(name, good));
+                    continue;
+                }
                 Step::Send(resource) => Some(resource),
                 Step::Remove => None,
                 Step::Drop => {
@@ -349,8 +353,8 @@ impl Machine {
                     continue;
                 }
             };
-            let Lag { have, forced } = watch.lagging.remove(&name).unwrap_or_default();
-            items.push(Sent { name, resource, have, forced });
+            let Lag { have, forced, since } = watch.lagging.remove(&name).unwrap_or_default();
+            items.push(Sent { name, resource, have, forced, since });
         }
         if t == ResourceType::Cluster {
             let view = &self.snapshot.views[t];
@@ -363,12 +367,15 @@ impl Machine {
     fn step(&mut self, t: ResourceType, watch: &Watch, name: &Name, gone: &Gone, now: Instant) -> Step {
         let Some(lag) = watch.lagging.get(name) else { return Step::Wait };
         let held_back = matches!(t, ResourceType::Listener | ResourceType::Route) && !watch.fresh;
-        match self.target(t, name).cloned() {
-            Some(r) if watch.refused.get(name) == Some(&r.version) => Step::Wait,
-            Some(r) if !lag.forced && lag.have.version() == Some(r.version) => Step::Drop,
-            Some(r) if held_back && self.barriers.holds(&r) => Step::Wait,
-            Some(r) => Step::Send(r),
-            None => self.step_absent(t, name, lag, gone, now),
+        let target = self.target(t, name).cloned();
+        let stand_in = target.as_ref().and_then(|r| self.last_good.stand_in(t, r)).cloned();
+        match (target, stand_in) {
+            (Some(r), _) if watch.refused.get(name) == Some(&r.version) => Step::Wait,
+            (Some(r), _) if !lag.forced && lag.have.version() == Some(r.version) => Step::Drop,
+            (Some(_), Some(good)) => self.step_stand_in(watch, lag, good, held_back),
+            (Some(r), None) if held_back && self.barriers.holds(&r) => Step::Wait,
+            (Some(r), None) => Step::Send(r),
+            (None, _) => self.step_absent(t, name, lag, gone, now),
         }
     }
 
@@ -470,7 +477,7 @@ impl Machine {
         for name in clusters.iter().filter_map(|i| i.resource.as_ref()?.refs.endpoints.clone()) {
             if watch.subscribed(&name) {
                 let have = Have::of(view.get(&name));
-                watch.lagging.entry(name).or_insert(Lag { have, forced: true }).forced = true;
+                watch.lagging.entry(name).or_insert(Lag { have, ..Lag::default() }).forced = true;
             }
         }
     }

@@ -24,7 +24,7 @@ pub enum NodeError {
     #[error("missing parts in the service node {0:?}")]
     Parts(String),
     /// The type is none that is served.
-    #[error("invalid node type {kind:?} in the service node {id:?}")]
+    #[error("node type {kind:?} of the service node {id:?} is not served: it must be sidecar or router")]
     Kind {
         /// The first part of the id.
         kind: String,

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Judgement, Machine,
-    subscription::{InFlight, Lag, Sent},
+    subscription::{InFlight, Sent},
 };
 use crate::snapshot::{Name, ResourceType};
 
@@ -29,7 +29,8 @@ impl Machine {
             .filter(|i| watch.subscribed(&i.name) && !watch.is_in_flight(&i.name))
             .partition(|i| i.resource.is_some());
         for item in removals {
-            watch.lagging.insert(item.name, Lag { have: item.have, forced: true });
+            let lag = item.not_had(true);
+            watch.lagging.insert(item.name, lag);
         }
         if let ([only], true) = (live.as_slice(), conclusive) {
             let only = only.clone();
@@ -37,26 +38,30 @@ impl Machine {
         }
         let names: BTreeSet<Name> = live.iter().map(|i| Arc::clone(&i.name)).collect();
         for item in live {
-            watch.lagging.insert(item.name, Lag { have: item.have, forced: true });
+            let lag = item.not_had(true);
+            watch.lagging.insert(item.name, lag);
         }
         watch.suspects.extend(split(&names, reason));
     }
 
     fn quarantine(&mut self, t: ResourceType, culprit: Sent, seq: u64, reason: &str) {
         let full = self.is_full_set(t);
-        let (Some(watch), Some(resource)) = (&mut self.watches[t], culprit.resource) else { return };
+        let (lag, since) = (culprit.not_had(culprit.forced), culprit.since);
+        let Some(resource) = culprit.resource else { return };
+        self.note_refused(t, &resource, &culprit.have);
+        let Some(watch) = &mut self.watches[t] else { return };
         let name = culprit.name;
         // A refused set may have left the client with less or more than the set without the culprit.
         watch.answer_due |= full;
         watch.refused.insert(Arc::clone(&name), resource.version);
-        watch.lagging.insert(Arc::clone(&name), Lag { have: culprit.have, forced: culprit.forced });
+        watch.lagging.insert(Arc::clone(&name), lag);
         match t {
             ResourceType::Cluster => self.barriers.cluster_refused(&name),
             ResourceType::Endpoint => self.barriers.endpoints_settled(std::iter::once(&name), seq),
             _ => {}
         }
         let refused = Some(reason.into());
-        self.judgements.push(Judgement { resource_type: t, name, version: resource.version, refused });
+        self.judgements.push(Judgement { resource_type: t, name, version: resource.version, since, refused });
     }
 }
 

@@ -19,11 +19,12 @@ use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
 use super::{
-    AttachError, Machine, Peer, Protocol, Received, Response, SecretGate, Shared, Verdict,
+    AttachError, Machine, Peer, Protocol, Push, Received, Response, SecretGate, Shared, Verdict,
     auth::AccessError,
     body::Message,
     clients::Client,
     debug::{self, DebugError},
+    last_good::LastGood,
     node,
 };
 use crate::{
@@ -122,25 +123,33 @@ struct Attached {
     shared: Arc<Shared>,
     number: u64,
     client: Arc<Client>,
+    /// Who the peer has proved to be.
+    identity: Option<Arc<str>>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    last_good: watch::Receiver<LastGood>,
     _guard: Box<dyn Send + Sync>,
 }
 
 impl Attached {
     fn tell(&self) {
-        let mut machine = self.client.machine();
-        let counters = &self.shared.clients.counters;
-        counters.barrier_timeouts.add(machine.take_barrier_timeouts());
-        for name in machine.take_denied() {
-            counters.denied_secrets.add(1);
+        let (judgements, evidence, denied) = {
+            let mut machine = self.client.machine();
+            self.shared.clients.counters.barrier_timeouts.add(machine.take_barrier_timeouts());
+            (machine.take_judgements(), machine.take_evidence(), machine.take_denied())
+        };
+        for name in denied {
+            self.shared.clients.counters.denied_secrets.add(1);
             warn!(connection = self.client.id, secret = %name, "withheld: the peer may not have this secret");
         }
-        for judgement in machine.take_judgements() {
+        self.shared.clients.hear(self.identity.as_ref(), evidence);
+        for judgement in judgements {
             self.shared.feedback.verdict(Verdict {
-                proxy: Arc::clone(&self.client.proxy.id),
+                connection: self.client.id.as_str().into(),
+                proxy: Arc::clone(&self.client.proxy),
                 resource_type: judgement.resource_type,
                 name: judgement.name,
                 version: judgement.version,
+                since: judgement.since,
                 refused: judgement.refused,
             });
         }
@@ -221,7 +230,10 @@ impl<R: Wire> Session<R> {
         let client = self.attached.as_ref().map(|a| Arc::clone(&a.client));
         let changed = async {
             match &mut self.attached {
-                Some(attached) => attached.snapshots.changed().await,
+                Some(attached) => tokio::select! {
+                    changed = attached.snapshots.changed() => changed,
+                    changed = attached.last_good.changed() => changed,
+                },
                 None => future::pending().await,
             }
         };
@@ -247,10 +259,14 @@ impl<R: Wire> Session<R> {
     /// The next response that the machine has, made of the newest snapshot.
     fn advance(&mut self) -> Option<Message> {
         let attached = self.attached.as_mut()?;
-        let response = {
+        let (start, response, follows) = {
             let mut machine = attached.client.machine();
+            let before = machine.generation();
+            machine.set_last_good(&attached.last_good.borrow_and_update());
             machine.set_snapshot(&attached.snapshots.borrow_and_update());
-            machine.next_response(Instant::now())
+            let start = Instant::now();
+            let response = machine.next_response(start);
+            (start, response, (machine.generation() > before).then_some(before))
         };
         attached.tell();
         let response = response?;
@@ -259,6 +275,8 @@ impl<R: Wire> Session<R> {
         counters.pushes[t].add(1);
         counters.resources[t].add(response.resources.len() as u64);
         counters.bytes[t].add(message.len() as u64);
+        let push = Push { resource_type: t, bytes: message.len(), took: start.elapsed(), follows };
+        self.shared.feedback.pushed(&push);
         debug!(
             connection = attached.client.id,
             resource_type = t.short_name(),
@@ -288,7 +306,12 @@ impl<R: Wire> Session<R> {
             self.attach(proxy).await?;
         }
         if let Some(attached) = &self.attached {
-            let received = request.give(&mut attached.client.machine(), t, Instant::now());
+            let received = {
+                let mut machine = attached.client.machine();
+                // What is acknowledged now may be what others refused a moment ago.
+                machine.set_last_good(&attached.last_good.borrow());
+                request.give(&mut machine, t, Instant::now())
+            };
             self.count(t, received, &request, &attached.client.id);
             attached.tell();
         }
@@ -332,8 +355,9 @@ impl<R: Wire> Session<R> {
         let machine = Machine::new(R::PROTOCOL, snapshot, gate, shared.settings, format!("{number:x}-"));
         let client = shared.clients.enter(number, proxy, &self.peer, machine);
         info!(connection = client.id, address = ?client.peer.address, protocol = ?R::PROTOCOL, "stream opened");
-        let _guard = attachment.guard;
-        self.attached = Some(Attached { shared, number, client, snapshots: attachment.snapshots, _guard });
+        let (identity, last_good) = (shared.access.identity(&self.peer), shared.clients.last_good());
+        let (snapshots, _guard) = (attachment.snapshots, attachment.guard);
+        self.attached = Some(Attached { shared, number, client, identity, snapshots, last_good, _guard });
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use crate::snapshot::{Name, Resource, Version, View};
+use crate::snapshot::{Generation, Name, Resource, Version, View};
 
 /// What the client has under a name.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +46,8 @@ pub(super) struct Lag {
     pub(super) have: Have,
     /// Must be answered even when nothing differs: the client asked by name, or what it has is void.
     pub(super) forced: bool,
+    /// The last generation in which the client had what the snapshot said; 0 when it is not known.
+    pub(super) since: Generation,
 }
 
 /// One resource of a response.
@@ -58,6 +60,15 @@ pub(super) struct Sent {
     pub(super) have: Have,
     /// What it had is not certain, or it asked: see [`Lag::forced`].
     pub(super) forced: bool,
+    /// As [`Lag::since`].
+    pub(super) since: Generation,
+}
+
+impl Sent {
+    /// The client does not have it: what it lags behind by again.
+    pub(super) fn not_had(&self, forced: bool) -> Lag {
+        Lag { have: self.have.clone(), forced, since: self.since }
+    }
 }
 
 /// A response that is not acknowledged yet.
@@ -195,9 +206,9 @@ impl Watch {
         });
     }
 
-    /// The snapshot changed under a name; `before` is what it said until now.
-    pub(super) fn note_change(&mut self, name: Name, before: Option<&Arc<Resource>>) {
-        self.lagging.entry(name).or_insert_with(|| Lag { have: Have::of(before), forced: false });
+    /// The snapshot changed under a name; `before` is what it said until now, in generation `since`.
+    pub(super) fn note_change(&mut self, name: Name, before: Option<&Arc<Resource>>, since: Generation) {
+        self.lagging.entry(name).or_insert_with(|| Lag { have: Have::of(before), forced: false, since });
     }
 
     /// A name lags again as it did when it was put off, unless nothing asks for it any more.

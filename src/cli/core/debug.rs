@@ -10,6 +10,7 @@ use futures::{FutureExt, future::BoxFuture};
 use prost::Message;
 use serde_json::{Value, json};
 
+use super::feedback::Refusals;
 use crate::{
     cli::{
         http::{ConfigDump, DebugData},
@@ -20,7 +21,7 @@ use crate::{
         graph::{Db, Input},
         inputs::{DestinationRules, EnvoyFilters, Gateways, ServiceKey, Sidecars, Slices, VirtualServices},
     },
-    model::ObjectRef,
+    model::{ObjectRef, Problem},
     snapshot::ResourceType,
     translate::json::{message_to_json, redact},
     xds::{
@@ -34,6 +35,7 @@ use crate::{
 pub(super) struct Debug {
     pub(super) engine: Engine,
     pub(super) shared: Arc<Shared>,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 impl DebugData for Debug {
@@ -62,8 +64,9 @@ impl DebugData for Debug {
     }
 
     fn configz(&self) -> BoxFuture<'_, Value> {
-        self.ask(|db| {
-            let problems = problems(db);
+        let refused = self.refusals.problems();
+        self.ask(move |db| {
+            let problems = problems(db, &refused);
             let mut all = objects::<Gateways>(db, &problems);
             all.extend(objects::<VirtualServices>(db, &problems));
             all.extend(objects::<DestinationRules>(db, &problems));
@@ -126,14 +129,20 @@ impl Debug {
     }
 }
 
-/// What the engine finds wrong, by object: field and reason.
-fn problems(db: &Db) -> BTreeMap<ObjectRef, Vec<Value>> {
+/// What the engine finds wrong, and what proxies refuse, by object: field and reason.
+fn problems(db: &Db, refused: &BTreeMap<Problem, Vec<String>>) -> BTreeMap<ObjectRef, Vec<Value>> {
     let mut found: BTreeMap<ObjectRef, BTreeSet<(&str, &str)>> = BTreeMap::new();
     for problem in db.problems() {
         found.entry(problem.object.clone()).or_default().insert((&problem.field, &problem.reason));
     }
     let entry = |(field, reason): (&str, &str)| json!({"field": field, "reason": reason});
-    found.into_iter().map(|(object, all)| (object, all.into_iter().map(entry).collect())).collect()
+    let mut all: BTreeMap<ObjectRef, Vec<Value>> =
+        found.into_iter().map(|(object, all)| (object, all.into_iter().map(entry).collect())).collect();
+    for (problem, by) in refused {
+        let entry = json!({"field": problem.field, "reason": problem.reason, "refusedBy": by});
+        all.entry(problem.object.clone()).or_default().push(entry);
+    }
+    all
 }
 
 /// The objects of a kind that are in use, with what is wrong with each.

@@ -1,37 +1,66 @@
-//! What proxies refuse: in the log with the objects it came from, in metrics, and for `/debug`.
+//! What proxies refuse and what they are sent: in the log, in metrics, and as problems of objects.
+//!
+//! ```text
+//!  streams ──verdict──► Refusals ──► task: origins (engine) ──► Ledger ──► log, gauges, Problems, configz
+//!          ──pushed───► histograms        streams' counters ──► task: counts ──► metrics
+//! ```
+
+mod changes;
+mod counts;
+mod ledger;
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::Instant,
 };
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::ledger::{Ledger, Origin, Refusal, RefusedVersion};
+pub(super) use self::{changes::ChangeTimes, counts::count};
 use crate::{
+    engine::Engine,
+    model::Problem,
     snapshot::ResourceType,
-    telemetry::metrics::{Metrics, Rejection, Type, Version},
-    xds::{Feedback, Verdict, server::Shared},
+    telemetry::{
+        metrics::{Metrics, Rejection, Type},
+        problems::Problems,
+    },
+    xds::{Feedback, Push, Verdict},
 };
 
-/// How often counts of streams are carried over to the metrics.
-const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+/// How many objects of a refused resource are named in the log.
+const NAMED: usize = 8;
 
-/// Proxy, type and name of a refused resource.
-type Refused = (Arc<str>, ResourceType, Arc<str>);
-
-/// The refusals that stand.
+/// The refusals that stand, and what was sent.
 pub(super) struct Refusals {
+    verdicts: mpsc::UnboundedSender<Verdict>,
+    ledger: Mutex<Ledger>,
+    changes: Arc<ChangeTimes>,
     metrics: Arc<Metrics>,
-    current: Mutex<BTreeMap<Refused, Arc<str>>>,
 }
 
+/// Verdicts that [`follow`] has not seen yet.
+pub(super) struct Verdicts(mpsc::UnboundedReceiver<Verdict>);
+
 impl Refusals {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, current: Mutex::default() }
+    pub(super) fn new(metrics: Arc<Metrics>, changes: Arc<ChangeTimes>) -> (Self, Verdicts) {
+        let (verdicts, queue) = mpsc::unbounded_channel();
+        (Self { verdicts, ledger: Mutex::default(), changes, metrics }, Verdicts(queue))
     }
 
-    fn gauge(&self, t: ResourceType, proxy: &Arc<str>, reason: &Arc<str>, by: i64) {
+    /// The problems that refusals are, each with the proxies that refuse.
+    pub(super) fn problems(&self) -> BTreeMap<Problem, Vec<String>> {
+        self.with(|ledger| ledger.problems())
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Ledger) -> T) -> T {
+        f(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn gauge(&self, refusal: &Refusal, t: ResourceType, by: i64) {
         let family = match t {
             ResourceType::Cluster => &self.metrics.cds_reject,
             ResourceType::Endpoint => &self.metrics.eds_reject,
@@ -39,76 +68,82 @@ impl Refusals {
             ResourceType::Route => &self.metrics.rds_reject,
             ResourceType::Secret | ResourceType::ExtensionConfig | ResourceType::NameTable => return,
         };
-        family.get_or_create(&Rejection { node: proxy.clone(), err: reason.clone() }).inc_by(by);
+        let labels = Rejection { node: refusal.proxy.clone(), err: refusal.reason.clone() };
+        let value = family.get_or_create(&labels).inc_by(by);
+        if value + by <= 0 {
+            // Reasons are many; those of the past are of no use.
+            family.remove(&labels);
+        }
     }
 }
 
 impl Feedback for Refusals {
     fn verdict(&self, verdict: Verdict) {
-        let Verdict { proxy, resource_type: t, name, version, refused } = verdict;
-        let key = (proxy.clone(), t, name.clone());
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = match &refused {
-            Some(reason) => current.insert(key, reason.clone()),
-            None => current.remove(&key),
-        };
-        drop(current);
-        if let Some(reason) = &before {
-            self.gauge(t, &proxy, reason, -1);
-        }
-        match &refused {
-            Some(reason) => {
-                self.gauge(t, &proxy, reason, 1);
-                tracing::warn!(%proxy, r#type = t.short_name(), resource = %name, %version, %reason, "refused by proxy");
-            }
-            None if before.is_some() => {
-                tracing::info!(%proxy, r#type = t.short_name(), resource = %name, "no longer refused");
-            }
-            None => {}
+        // After the end of the task the process is ending.
+        let _ = self.verdicts.send(verdict);
+    }
+
+    fn pushed(&self, push: &Push) {
+        let t = push.resource_type;
+        self.metrics.push_time.get_or_create(&Type::new(t.short_name())).observe(push.took.as_secs_f64());
+        self.metrics.config_size.get_or_create(&Type::new(t.type_url())).observe(push.bytes as f64);
+        if let Some(since) = push.follows.and_then(|before| self.changes.since(before)) {
+            self.metrics.convergence_time.observe(Instant::now().duration_since(since).as_secs_f64());
         }
     }
 }
 
-/// Carries what streams count over to the metrics.
+/// Finds the objects that refused resources came from, and tells.
 ///
 /// # Errors
 /// Never; it is a task among others.
-pub(super) async fn count(
-    shared: Arc<Shared>,
-    _refusals: Arc<Refusals>,
-    metrics: Arc<Metrics>,
+pub(super) async fn follow(
+    refusals: Arc<Refusals>,
+    mut verdicts: Verdicts,
+    engine: Engine,
+    problems: Arc<Problems>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut ticks = tokio::time::interval(COUNT_INTERVAL);
-    let mut versions: BTreeMap<Arc<str>, i64> = BTreeMap::new();
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        let counters = &shared.clients.counters;
-        for t in ResourceType::ALL {
-            let label = Type::new(t.short_name());
-            let families = [
-                (&metrics.pushes, &counters.pushes),
-                (&metrics.rejects, &counters.rejects),
-                (&metrics.expired_nonce, &counters.expired_nonces),
-            ];
-            for (family, counter) in families {
-                let metric = family.get_or_create(&label);
-                metric.inc_by(counter[t].get().saturating_sub(metric.get()));
+    while let Some(Some(verdict)) = shutdown.run_until_cancelled(verdicts.0.recv()).await {
+        let Verdict { connection, proxy, resource_type: t, name, version, since, refused } = verdict;
+        let place = (connection, t, name.clone());
+        let Some(reason) = refused else {
+            let gone = refusals.with(|ledger| ledger.withdraw(&place));
+            if let Some(refusal) = gone.refusal {
+                refusals.gauge(&refusal, t, -1);
+                tracing::info!(proxy = %proxy.id, r#type = t.short_name(), resource = %name, "no longer refused");
             }
+            gone.vanished.iter().for_each(|p| problems.gone(p));
+            continue;
+        };
+        let key: RefusedVersion = (t, name.clone(), version);
+        let known = refusals.with(|ledger| ledger.objects(&key));
+        let objects: Arc<[Origin]> = match known {
+            Some(objects) => objects,
+            // A stopped engine has no answer, and nobody to tell it to.
+            None => {
+                engine.origins(proxy.clone(), name.clone(), version).await.unwrap_or_default().into_iter().collect()
+            }
+        };
+        // Envoy ends some reasons with a line break.
+        let reason: Arc<str> = reason.trim().into();
+        let made_of = list(&objects);
+        tracing::warn!(proxy = %proxy.id, r#type = t.short_name(), resource = %name, %version, made_of, %reason,
+            "refused by proxy");
+        let refusal = Refusal { version, since, proxy: proxy.id.clone(), reason };
+        refusals.gauge(&refusal, t, 1);
+        let changed = refusals.with(|ledger| ledger.refuse(place, refusal, objects));
+        if let Some(before) = changed.refusal {
+            refusals.gauge(&before, t, -1);
         }
-        let errors = counters.internal_errors.get();
-        metrics.internal_errors.inc_by(errors.saturating_sub(metrics.internal_errors.get()));
-        let denied = counters.denied_secrets.get();
-        metrics.denied_secrets.inc_by(denied.saturating_sub(metrics.denied_secrets.get()));
-        let timeouts = metrics.barrier_timeouts.get_or_create(&Type::new("cds"));
-        timeouts.inc_by(counters.barrier_timeouts.get().saturating_sub(timeouts.get()));
-        let mut connected: BTreeMap<Arc<str>, i64> = versions.keys().map(|v| (v.clone(), 0)).collect();
-        for client in shared.clients.list() {
-            *connected.entry(client.proxy.istio_version.clone()).or_insert(0) += 1;
-        }
-        for (version, count) in &connected {
-            metrics.xds.get_or_create(&Version { version: version.clone() }).set(*count);
-        }
-        versions = connected;
+        changed.appeared.iter().for_each(|p| problems.appeared(p));
+        changed.vanished.iter().for_each(|p| problems.gone(p));
     }
     Ok(())
+}
+
+fn list(objects: &[Origin]) -> String {
+    let named: Vec<String> = objects.iter().take(NAMED).map(|(object, _)| object.to_string()).collect();
+    let more = objects.len() - named.len();
+    if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
 }

@@ -63,6 +63,10 @@ pub struct Db {
     buckets: Vec<Vec<NodeId>>,
     /// Nodes that may have lost their last reader in this round.
     garbage: Vec<NodeId>,
+    /// In which round the value of each input changed that stands for an object.
+    changed: Map<NodeId, Generation>,
+    /// How many keys of each input have a value.
+    input_counts: Map<TypeId, usize>,
     input_hooks: Map<TypeId, Vec<InputHook>>,
     element_hooks: Map<TypeId, Vec<ElementHook>>,
     watched: Map<NodeId, u32>,
@@ -78,6 +82,11 @@ pub struct Db {
 impl Db {
     /// Sets or removes the value of an input. Nothing is recomputed before [`Db::settle`].
     pub fn set_input<I: Input>(&mut self, key: &I, value: Option<I::Value>) {
+        self.replace_input(key, value);
+    }
+
+    /// As [`Db::set_input`]; returns whether the value differs.
+    pub fn replace_input<I: Input>(&mut self, key: &I, value: Option<I::Value>) -> bool {
         let id = self.input_node(key);
         let row = self.row(id);
         let cell = &mut self.table::<InputTable<I>>().row_mut(row).payload;
@@ -90,14 +99,28 @@ impl Db {
             let was = cell.is_some();
             let is = value.is_some();
             *cell = value.map(Arc::new);
+            if is && key.object().is_some() {
+                self.changed.insert(id, self.generation + 1);
+            } else {
+                self.changed.remove(&id);
+            }
             self.mark_readers(id);
             if was != is {
+                let count = self.input_counts.entry(TypeId::of::<I>()).or_insert(0);
+                *count = if is { *count + 1 } else { *count - 1 };
                 for hook in self.input_hooks.get(&TypeId::of::<I>()).cloned().unwrap_or_default() {
                     hook(self, key, is);
                 }
             }
         }
         self.collect_later(id);
+        !equal
+    }
+
+    /// How many keys of an input have a value.
+    #[must_use]
+    pub fn input_count<I: Input>(&self) -> usize {
+        self.input_counts.get(&TypeId::of::<I>()).copied().unwrap_or(0)
     }
 
     /// The value of an input now.

@@ -13,6 +13,9 @@ use crate::{
 struct Endpoints(u32);
 impl Input for Endpoints {
     type Value = Vec<u32>;
+    fn object(&self) -> Option<ObjectRef> {
+        Some(ObjectRef::new("Service", "", &self.0.to_string()))
+    }
 }
 
 /// service → the class that it is private to.
@@ -114,6 +117,27 @@ fn fill(db: &mut Db, services: u32) {
 
 fn bodies(map: &PartMap) -> Vec<String> {
     map.values().flatten().map(|r| String::from_utf8_lossy(&r.body_bytes()).into_owned()).collect()
+}
+
+#[test]
+fn origins_are_objects_that_exist_with_their_last_change() {
+    let mut db = db();
+    fill(&mut db, 3);
+    let (watched, _) = db.watch(&Class(7));
+    db.set_input(&Endpoints(1), Some(vec![9]));
+    let changed = db.settle().generation;
+    let all = db.peek(&Class(7)).0[1].map.clone();
+    let of = |db: &mut Db, nth: usize| {
+        let resource = all.values().flatten().nth(nth).expect("a resource").clone();
+        db.origins(watched, &resource.name, resource.version).into_iter().collect::<Vec<_>>()
+    };
+    let service = |n: u32| ObjectRef::new("Service", "", &n.to_string());
+    assert_eq!(of(&mut db, 1), [(service(1), changed)]);
+    assert_eq!(of(&mut db, 2), [(service(2), 1)]);
+    assert_eq!(db.input_count::<Endpoints>(), 3);
+    db.set_input(&Endpoints(2), None);
+    assert_eq!(of(&mut db, 2), [], "it is gone");
+    assert_eq!(db.input_count::<Endpoints>(), 2);
 }
 
 #[test]

@@ -12,9 +12,8 @@ use super::{
 };
 use crate::{
     engine::{
-        graph::{Cx, Query},
+        graph::{Cx, OwnPart, Query},
         index::LabelKeys,
-        own::OwnPart,
         scope::Scope,
         sidecar_listeners::mesh_routes,
         stage,

@@ -29,7 +29,7 @@ use envoy_types::pb::{
 
 pub use cluster::{added_clusters, patch_cluster};
 pub use compile::compile;
-pub use listener::{ListenerFacts, patch_filter_chain, patch_http_filters};
+pub use listener::{ListenerFacts, patch_filter_chain, patch_http_filters, patches_of};
 
 use super::merge::Lists;
 use crate::model::{

@@ -112,6 +112,8 @@ pub struct ListenerOutput {
     pub header_refs: RefSet,
     /// Problems of the objects that it is made of.
     pub problems: Vec<Problem>,
+    /// The EnvoyFilters whose patches are meant for it.
+    pub patched_by: BTreeSet<ObjectRef>,
 }
 
 impl ListenerOutput {

@@ -102,7 +102,7 @@ pub fn assemble(listener: &GatewayListener, parts: &[ServerChains], input: &Gate
         access_log: access_log::of_listener(input.mesh),
         ..Listener::default()
     };
-    ListenerOutput { name, header, chains, header_refs: RefSet::default(), problems }
+    ListenerOutput { name, header, chains, problems, ..ListenerOutput::default() }
 }
 
 /// Why a server has no chains at all.

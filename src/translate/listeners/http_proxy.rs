@@ -50,5 +50,5 @@ pub fn http_proxy(port: u16, input: &SidecarInput<'_>) -> Option<ListenerOutput>
         ..Listener::default()
     };
     let chains = vec![Chain::new(parts.build(), refs, None)];
-    Some(ListenerOutput { name, header, chains, header_refs: RefSet::default(), problems: Vec::new() })
+    Some(ListenerOutput { name, header, chains, ..ListenerOutput::default() })
 }

@@ -3,7 +3,7 @@
 use super::{Chain, ListenerOutput};
 use crate::{
     model::envoy_filter::PatchContext,
-    translate::filters::envoy_filter::{ListenerFacts, PatchSet, patch_filter_chain},
+    translate::filters::envoy_filter::{ListenerFacts, PatchSet, patch_filter_chain, patches_of},
 };
 
 impl ListenerOutput {
@@ -13,6 +13,8 @@ impl ListenerOutput {
             return;
         }
         let facts = ListenerFacts { context, name: &self.name, port: port.map(u32::from) };
+        let messages = self.chains.iter().map(|chain| &chain.message).chain(&self.header.default_filter_chain);
+        self.patched_by = messages.flat_map(|message| patches_of(set, facts, message)).cloned().collect();
         for chain in &mut self.chains {
             let mut message = chain.message.clone();
             self.problems.extend(patch_filter_chain(set, facts, &mut message));

@@ -76,7 +76,7 @@ pub fn virtual_inbound(input: &InboundInput<'_>) -> Option<ListenerOutput> {
         ..Listener::default()
     };
     let chains = chains.into_iter().flatten().collect();
-    Some(ListenerOutput { name, header, chains, header_refs: RefSet::default(), problems: Vec::new() })
+    Some(ListenerOutput { name, header, chains, ..ListenerOutput::default() })
 }
 
 fn http_chain(listener: &str, input: &InboundInput<'_>) -> Chain {

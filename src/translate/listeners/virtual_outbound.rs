@@ -7,7 +7,7 @@ use envoy_types::pb::envoy::config::{
 };
 
 use super::{
-    Chain, ListenerOutput, RefSet,
+    Chain, ListenerOutput,
     address::addresses,
     chain::ChainParts,
     sidecar_outbound::{SidecarInput, fallback_cluster},
@@ -43,7 +43,7 @@ pub fn virtual_outbound(input: &SidecarInput<'_>, interception: InterceptionMode
         ..Listener::default()
     };
     let chains = chains.into_iter().flatten().collect();
-    Some(ListenerOutput { name, header, chains, header_refs: RefSet::default(), problems: Vec::new() })
+    Some(ListenerOutput { name, header, chains, ..ListenerOutput::default() })
 }
 
 /// Connections to the virtual listener's own port would come back for ever.

@@ -11,17 +11,22 @@ use std::{
 
 use bytes::Bytes;
 use envoy_types::pb::{
-    envoy::service::{
-        discovery::v3::{
-            DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
-            aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+    envoy::{
+        config::core::v3::Node,
+        service::{
+            discovery::v3::{
+                DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest,
+                aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+            },
+            status::v3::ClientConfig,
         },
-        status::v3::ClientConfig,
     },
     google::{protobuf::value::Kind, rpc::Status as RpcStatus},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use prost::Message as _;
+use prost_reflect::DescriptorPool;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use tokio::{
     sync::{mpsc, watch},
@@ -32,13 +37,17 @@ use tonic::{
     Code, Streaming,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
 
 use super::*;
 use crate::{
     model::Proxy,
     snapshot::{ResourceType, Snapshot},
     xds::{
-        AttachError, Attachment, Permission, Verdict,
+        AttachError, Attachment, Permission, Push, Verdict,
         auth::Scope,
         listen::{Socket, Transport, serve},
         testing, tls,
@@ -70,6 +79,8 @@ impl Feedback for House {
     fn verdict(&self, verdict: Verdict) {
         self.verdicts.lock().expect("not poisoned").push(verdict);
     }
+
+    fn pushed(&self, _: &Push) {}
 }
 
 impl SecretAccess for House {
@@ -271,11 +282,21 @@ async fn streams_that_may_not_be_are_refused_with_a_reason() {
     nobody.send(DeltaDiscoveryRequest::default()).await;
     let status = nobody.result().await.expect_err("refused");
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "missing node information"));
+    for kind in ["waypoint", "ztunnel"] {
+        let mut other = rig.delta().await;
+        let id = format!("{kind}~10.0.0.1~pod.shop~shop.svc.cluster.local");
+        let node = Some(Node { id: id.clone(), ..Default::default() });
+        other.send(DeltaDiscoveryRequest { node, ..Default::default() }).await;
+        let status = other.result().await.expect_err("refused");
+        let reason =
+            format!("node type {kind:?} of the service node {id:?} is not served: it must be sidecar or router");
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, reason.as_str()));
+    }
     let mut early = rig.delta().await;
     early.subscribe(ResourceType::Cluster, &[]).await;
     let status = early.result().await.expect_err("refused");
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "not ready: waiting for services"));
-    assert_eq!(rig.shared.clients.counters.refused_streams.get(), 2);
+    assert_eq!(rig.shared.clients.counters.refused_streams.get(), 4);
 }
 
 #[tokio::test]
@@ -348,6 +369,89 @@ async fn health_and_a_unix_socket_are_served() {
     client.subscribe(ResourceType::Cluster, &[]).await;
     assert_eq!(client.take().await, "a@1");
     assert_eq!(rig.shared.clients.list()[0].peer.address, None);
+}
+
+#[tokio::test]
+async fn reflection_describes_what_is_served() {
+    let rig = Rig::start("").await;
+    let ask = async |request: MessageRequest| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+        let mut client = ServerReflectionClient::new(rig.channel().await);
+        let mut answers = client.server_reflection_info(futures::stream::iter([request])).await.expect("opens");
+        let answer = answers.get_mut().message().await.expect("no error").expect("an answer");
+        answer.message_response.expect("a message")
+    };
+    let MessageResponse::ListServicesResponse(list) = ask(MessageRequest::ListServices(String::new())).await else {
+        panic!("no list");
+    };
+    let names: Vec<&str> = list.service.iter().map(|s| s.name.as_str()).collect();
+    assert!(names.contains(&Ads::NAME) && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+
+    // As grpcurl does: the file of the service, then its imports.
+    let files = async |request| match ask(request).await {
+        MessageResponse::FileDescriptorResponse(found) => {
+            let decode = |bytes: &Vec<u8>| FileDescriptorProto::decode(&bytes[..]).expect("a descriptor");
+            found.file_descriptor_proto.iter().map(decode).collect::<Vec<_>>()
+        }
+        other => panic!("no file: {other:?}"),
+    };
+    let mut known = files(MessageRequest::FileContainingSymbol(Ads::NAME.to_owned())).await;
+    let methods: Vec<&str> = known[0].service[0].method.iter().map(|m| m.name()).collect();
+    assert_eq!(methods, ["StreamAggregatedResources", "DeltaAggregatedResources"]);
+    let mut wanted: Vec<String> = known[0].dependency.clone();
+    while let Some(name) = wanted.pop() {
+        if !known.iter().any(|f| f.name() == name) {
+            let found = files(MessageRequest::FileByFilename(name)).await;
+            wanted.extend(found.iter().flat_map(|f| f.dependency.clone()));
+            known.extend(found);
+        }
+    }
+    let pool = DescriptorPool::from_file_descriptor_set(FileDescriptorSet { file: known }).expect("nothing is missing");
+    let request = pool.get_message_by_name("envoy.service.discovery.v3.DeltaDiscoveryRequest").expect("a message");
+    assert!(request.get_field_by_name("initial_resource_versions").is_some());
+}
+
+#[tokio::test]
+async fn two_identities_that_refuse_spare_the_third() {
+    let pki = Pki::new();
+    let (certificate, key) = pki.sign(vec![SanType::DnsName("istiod".try_into().expect("ascii"))]);
+    let config = tls::server_config(certificate.as_bytes(), key.as_bytes(), Some(pki.authority.pem().as_bytes()));
+    let rig = Rig::with("lds l@1", true, Some(config.expect("a configuration"))).await;
+    let connect = async |account: &str| {
+        let identity = pki.identity(&[&format!("spiffe://cluster.local/ns/shop/sa/{account}")]);
+        let client = tls_client(&rig, &pki, Some(identity)).await;
+        let request = DeltaDiscoveryRequest {
+            node: Some(testing::node("shop", account)),
+            type_url: ResourceType::Listener.type_url().to_owned(),
+            ..Default::default()
+        };
+        client.send(request).await;
+        client
+    };
+    let (mut first, mut again, mut second) = (connect("a").await, connect("a").await, connect("b").await);
+    for client in [&mut first, &mut again, &mut second] {
+        assert_eq!(client.take().await, "l@1");
+    }
+    rig.publish("lds l@2");
+    let verdicts = || rig.house.verdicts.lock().expect("not poisoned").len();
+    // The same identity twice is one.
+    for (n, client) in [&mut first, &mut again].into_iter().enumerate() {
+        let response = client.next().await;
+        assert_eq!(bodies(&response), "l@2");
+        client.answer(&response, Some("no")).await;
+        until("the refusal is told", || verdicts() == n + 1).await;
+    }
+    let mut early = connect("c").await;
+    let response = early.next().await;
+    assert_eq!(bodies(&response), "l@2");
+    let refused = second.next().await;
+    second.answer(&refused, Some("no")).await;
+    until("the second identity refuses", || verdicts() == 3).await;
+    let mut third = connect("d").await;
+    assert_eq!(third.take().await, "l@1");
+    // Somebody takes it after all: everybody may have it.
+    early.answer(&response, None).await;
+    assert_eq!(third.take().await, "l@2");
 }
 
 #[tokio::test]

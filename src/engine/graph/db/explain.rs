@@ -1,24 +1,42 @@
 //! Where a resource comes from, and what exists: for explanations, not for the way of a change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{super::node::NodeId, Db, Watched};
-use crate::{model::ObjectRef, snapshot::Version};
+use crate::{
+    model::ObjectRef,
+    snapshot::{Generation, Resource, Version},
+};
 
 impl Db {
-    /// The objects that a resource is made of, among what a watched query has: follows what was read, so it costs
-    /// what the query has. For explanations, not for the way of a change.
-    pub fn origins(&mut self, of: Watched, name: &str, version: Version) -> BTreeSet<ObjectRef> {
+    /// The objects that a resource is made of, among what a watched query has, each with the round of its last change:
+    /// follows what was read, so it costs what the query has. For explanations, not for the way of a change.
+    pub fn origins(&mut self, of: Watched, name: &str, version: Version) -> BTreeMap<ObjectRef, Generation> {
+        let is_it = |r: Arc<Resource>| *r.name == *name && r.version == version;
         let made = |db: &Self, id: NodeId| {
             let node = db.node(id);
-            let resource = (db.kinds[node.kind as usize].resource)(db, node.row);
-            resource.is_some_and(|r| *r.name == *name && r.version == version)
+            (db.kinds[node.kind as usize].resource)(db, node.row).is_some_and(is_it)
         };
-        let Some(start) = self.search(of.0, name, made) else { return BTreeSet::new() };
-        let (mut objects, mut seen, mut queue) = (BTreeSet::new(), BTreeSet::from([start]), vec![start]);
+        let assembled = |db: &Self, id: NodeId| {
+            let node = db.node(id);
+            (db.kinds[node.kind as usize].assembled)(db, node.row, name).is_some_and(is_it)
+        };
+        // Few resources are not made by a query of their own.
+        let start = self.search(of.0, name, made).or_else(|| self.search(of.0, name, assembled));
+        let Some(start) = start else { return BTreeMap::new() };
+        let (mut objects, mut seen, mut queue) = (BTreeMap::new(), BTreeSet::from([start]), vec![start]);
         while let Some(id) = queue.pop() {
             let node = self.node(id);
-            objects.extend((self.kinds[node.kind as usize].object)(self, node.row));
+            // Not those that were looked for and do not exist.
+            if let (Some(changed), Some(object)) =
+                (self.changed.get(&id), (self.kinds[node.kind as usize].object)(self, node.row))
+            {
+                let latest = objects.entry(object).or_insert(*changed);
+                *latest = (*latest).max(*changed);
+            }
             queue.extend(node.deps.iter().copied().filter(|dep| seen.insert(*dep)));
         }
         objects

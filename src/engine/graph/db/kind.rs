@@ -22,6 +22,8 @@ pub(super) struct Kind {
     pub(super) object: fn(&Db, u32) -> Option<ObjectRef>,
     /// The resource that a query results in.
     pub(super) resource: fn(&Db, u32) -> Option<Arc<Resource>>,
+    /// The resource of a name in the part that a query assembles.
+    pub(super) assembled: fn(&Db, u32, &str) -> Option<Arc<Resource>>,
     /// The items of a part that have a name.
     pub(super) items: fn(&Db, u32, &str) -> Vec<NodeId>,
 }
@@ -38,6 +40,7 @@ impl Kind {
             item_changed: |_, _, _| {},
             object: |_, _| None,
             resource: |_, _| None,
+            assembled: |_, _, _| None,
             items: |_, _, _| Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::any::{Any, TypeId};
 
 use super::{
     super::{
-        Emit, Input, Query, Set,
+        Emit, Input, OwnPart, Query, Set,
         node::{Node, NodeId},
         set::{Emission, SetRow},
     },
@@ -82,6 +82,10 @@ impl Db {
             resource: |db, row| {
                 let value = db.peek_table::<QueryTable<Q>>().row(row).payload.as_ref();
                 value.and_then(|v| (v as &dyn Any).downcast_ref::<Slot>().cloned().flatten())
+            },
+            assembled: |db, row, name| {
+                let value = db.peek_table::<QueryTable<Q>>().row(row).payload.as_ref()?;
+                (value as &dyn Any).downcast_ref::<OwnPart>()?.0.map.get(name).cloned().flatten()
             },
             ..Kind::inert(std::any::type_name::<Q>(), Q::STAGE, |db, row| drop(db.table::<QueryTable<Q>>().remove(row)))
         });

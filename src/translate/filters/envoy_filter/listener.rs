@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{
-        Problem,
+        ObjectRef, Problem,
         envoy_filter::{FilterMatch, ListenerMatch, PatchContext},
     },
     snapshot::canonical_bytes,
@@ -56,6 +56,21 @@ impl ListenerFacts<'_> {
             && wanted.application_protocols.iter().all(|protocol| protocols.contains(protocol))
             && wanted.destination_port.is_none_or(|port| destination == Some(port))
     }
+}
+
+/// The objects whose patches are meant for a filter chain, or for filters in it.
+pub fn patches_of<'a>(
+    set: &'a PatchSet,
+    listener: ListenerFacts<'a>,
+    chain: &'a FilterChain,
+) -> impl Iterator<Item = &'a ObjectRef> {
+    let meant = set.of(listener.context).filter(move |patch| match &patch.target {
+        Target::Http(wanted, _) | Target::Network(wanted, _) => {
+            listener.matches(wanted) && listener.matches_chain(wanted, chain)
+        }
+        Target::Cluster(..) => false,
+    });
+    meant.map(|patch| &patch.object)
 }
 
 /// Patches a filter chain: its network filters, then the HTTP filters inside.

@@ -6,11 +6,12 @@ use crate::snapshot::{Name, PartMap, PartState, Slot};
 
 /// The result of such a query.
 #[derive(Clone, Debug)]
-pub(super) struct OwnPart(pub(super) PartState);
+pub struct OwnPart(pub PartState);
 
 impl OwnPart {
     /// Collects resources; a name without a resource is left out. The identity of the part is its query's.
-    pub(super) fn of(query: &(impl Hash + 'static), items: impl Iterator<Item = (Name, Slot)>) -> Self {
+    #[must_use]
+    pub fn of(query: &(impl Hash + 'static), items: impl Iterator<Item = (Name, Slot)>) -> Self {
         let id = foldhash::fast::FixedState::default().hash_one((std::any::type_name_of_val(query), query));
         let map: PartMap = items.filter(|(_, slot)| slot.is_some()).collect();
         Self(PartState { id, map })
