@@ -1,8 +1,9 @@
 //! Where the objects of a test are: in files, or in a real API server.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::Result;
+use serde::Deserialize as _;
 
 use crate::{
     api_server::ApiServer,
@@ -70,14 +71,24 @@ impl Objects {
         }
     }
 
-    /// Creates or replaces the objects of a text, in one step if they are in files. In an API server, an object that
-    /// the text no longer has stays.
+    /// Makes the objects of a text those of another one: in one step if they are in files; in an API server those that
+    /// are gone are deleted last.
     ///
     /// # Errors
     /// When it cannot be written, or the API server refuses an object.
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<()> {
+    pub fn write(&self, name: &str, text: impl AsRef<str>) -> Result<()> {
+        let text = text.as_ref();
+        let before = fs::read_to_string(self.files.path().join(name)).unwrap_or_default();
         let path = self.files.write(name, text)?;
-        self.cluster.as_ref().map_or(Ok(()), |server| server.apply_path(&path).map(drop))
+        let Some(server) = &self.cluster else { return Ok(()) };
+        if !text.trim().is_empty() {
+            server.apply_path(&path)?;
+        }
+        let kept = identities(text)?;
+        for [kind, namespace, name] in identities(&before)?.iter().filter(|id| !kept.contains(id)) {
+            server.kubectl(&["delete", "--wait=false", "-n", namespace, kind, name])?;
+        }
+        Ok(())
     }
 
     /// Removes the objects of a text.
@@ -91,4 +102,17 @@ impl Objects {
         }
         self.files.remove(name)
     }
+}
+
+/// Kind, namespace and name of each object of a text.
+fn identities(text: &str) -> Result<Vec<[String; 3]>> {
+    let mut all = Vec::new();
+    for document in serde_yaml_ng::Deserializer::from_str(text) {
+        let object = serde_json::Value::deserialize(document)?;
+        let word = |pointer: &str| object.pointer(pointer).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        if !object.is_null() {
+            all.push([word("/kind"), word("/metadata/namespace"), word("/metadata/name")]);
+        }
+    }
+    Ok(all)
 }

@@ -1,15 +1,23 @@
-//! What changes while requests come: none of them may fail, and only what changed may be sent.
+//! The cases, whatever the objects come from: see `SOURCE` of the test that includes them.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
-use mizzen_e2e::{Load, PATIENCE, Request, Scene, Upstream, eventually, route_all, service, virtual_service};
+use mizzen_e2e::{
+    Load, PATIENCE, Request, Scene, Upstream, XdsTransport, eventually, route_all, service, virtual_service,
+};
+
+use crate::SOURCE;
 
 fn cluster(name: &str) -> String {
     format!("outbound|80||{name}.default.svc.cluster.local")
 }
 
-fn request() -> Request {
+async fn start(objects: &str) -> Result<Scene> {
+    Scene::start_from(SOURCE, XdsTransport::Delta, objects).await
+}
+
+pub(crate) fn request() -> Request {
     Request::get("/").host("v.test")
 }
 
@@ -27,8 +35,8 @@ async fn endpoints(scene: &Scene, name: &str, upstreams: &[&Upstream]) -> Result
 
 #[tokio::test]
 async fn endpoints_come_and_go_under_load() -> Result<()> {
-    let (a, b, c) = (Upstream::http("a").await?, Upstream::http("b").await?, Upstream::http("c").await?);
-    let scene = Scene::start(&route_all("v", "v.test", "s")).await?;
+    let (a, b, c) = (SOURCE.upstream("a").await?, SOURCE.upstream("b").await?, SOURCE.upstream("c").await?);
+    let scene = start(&route_all("v", "v.test", "s")).await?;
     scene.config.write("s.yaml", service("s", "http", &[&a]))?;
     scene.answered_by("a", &request()).await?;
     let load = Load::start(&scene.client(), &request(), 3);
@@ -47,8 +55,8 @@ async fn endpoints_come_and_go_under_load() -> Result<()> {
 
 #[tokio::test]
 async fn twenty_edits_of_a_virtual_service_under_load() -> Result<()> {
-    let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
-    let scene = Scene::start(&(service("a", "http", &[&a]) + &service("b", "http", &[&b]))).await?;
+    let (a, b) = (SOURCE.upstream("a").await?, SOURCE.upstream("b").await?);
+    let scene = start(&(service("a", "http", &[&a]) + &service("b", "http", &[&b]))).await?;
     let edit = |n: usize| {
         let (one, other) = if n.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
         let spec = format!(
@@ -81,9 +89,9 @@ async fn twenty_edits_of_a_virtual_service_under_load() -> Result<()> {
 
 #[tokio::test]
 async fn a_service_is_renamed_under_load() -> Result<()> {
-    let upstream = Upstream::http("a").await?;
+    let upstream = SOURCE.upstream("a").await?;
     let named = |name: &str| service(name, "http", &[&upstream]) + &route_all("v", "v.test", name);
-    let scene = Scene::start("").await?;
+    let scene = start("").await?;
     scene.config.write("s.yaml", named("n0"))?;
     scene.answered_by("a", &request()).await?;
     let load = Load::start(&scene.client(), &request(), 3);
@@ -129,8 +137,8 @@ async fn sent(scene: &Scene, expected: &[(&str, u64)]) -> Result<()> {
 
 #[tokio::test]
 async fn a_killed_control_plane_comes_back_and_resends_nothing() -> Result<()> {
-    let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
-    let mut scene = Scene::start(&service("other", "http", &[&b])).await?;
+    let (a, b) = (SOURCE.upstream("a").await?, SOURCE.upstream("b").await?);
+    let mut scene = start(&service("other", "http", &[&b])).await?;
     scene.config.write("s.yaml", service("a", "http", &[&a]))?;
     scene.config.write("v.yaml", route_all("v", "v.test", "a"))?;
     scene.answered_by("a", &request()).await?;
@@ -167,7 +175,7 @@ async fn a_killed_control_plane_comes_back_and_resends_nothing() -> Result<()> {
 }
 
 /// A DestinationRule for service `a`.
-fn rule(connections: u64) -> String {
+pub(crate) fn rule(connections: u64) -> String {
     format!(
         "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: a, namespace: default}}\nspec:\n  \
          host: a\n  trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: {connections}}}}}}}\n"
@@ -175,7 +183,7 @@ fn rule(connections: u64) -> String {
 }
 
 /// Waits until the cluster of `a` is in service with this number, and nothing warms.
-async fn in_service(scene: &Scene, connections: u64) -> Result<()> {
+pub(crate) async fn in_service(scene: &Scene, connections: u64) -> Result<()> {
     let name = cluster("a");
     eventually(&format!("maxConnections {connections}"), PATIENCE, || async {
         let dump = scene.envoy.admin().config_of("ClustersConfigDump").await?;
@@ -191,8 +199,8 @@ async fn in_service(scene: &Scene, connections: u64) -> Result<()> {
 
 #[tokio::test]
 async fn a_changed_cluster_gets_its_endpoints_again() -> Result<()> {
-    let a = Upstream::http("a").await?;
-    let mut scene = Scene::start(&(service("a", "http", &[&a]) + &route_all("v", "v.test", "a"))).await?;
+    let a = SOURCE.upstream("a").await?;
+    let mut scene = start(&(service("a", "http", &[&a]) + &route_all("v", "v.test", "a"))).await?;
     scene.answered_by("a", &request()).await?;
     let load = Load::start(&scene.client(), &request(), 2);
     for n in 1000..1010 {
@@ -206,24 +214,6 @@ async fn a_changed_cluster_gets_its_endpoints_again() -> Result<()> {
     in_service(&scene, 2000).await?;
     scene.config.remove("rule.yaml")?;
     in_service(&scene, u64::from(u32::MAX)).await?;
-    load.stop_unharmed().await?;
-    scene.nothing_refused().await
-}
-
-#[tokio::test]
-async fn a_stream_that_ends_between_a_cluster_and_its_endpoints_is_made_good() -> Result<()> {
-    let a = Upstream::http("a").await?;
-    let scene = Scene::start(&(service("a", "http", &[&a]) + &route_all("v", "v.test", "a"))).await?;
-    scene.answered_by("a", &request()).await?;
-    let load = Load::start(&scene.client(), &request(), 1);
-    for n in 0..12 {
-        scene.config.write("rule.yaml", rule(3000 + n))?;
-        // Not a wait for anything: the cut falls at another point of the exchange each time.
-        tokio::time::sleep(Duration::from_millis(n * 7)).await;
-        scene.link.cut();
-        scene.link.mend();
-        in_service(&scene, 3000 + n).await?;
-    }
     load.stop_unharmed().await?;
     scene.nothing_refused().await
 }
