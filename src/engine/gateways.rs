@@ -21,7 +21,7 @@ use crate::{
     model::{Gateway, IpFamilies, Labels, Namespace, Proxy, envoy_filter::PatchContext, workload::selects},
     snapshot::{Name, ResourceType, Slot},
     translate::{
-        filters::{envoy_filter::PatchSet, unpatched},
+        filters::envoy_filter::PatchSet,
         listeners::{
             gateway::{GatewayInput, Merged, PortTranslation, gateway_listener, merge_servers},
             tls_context,
@@ -141,7 +141,6 @@ impl Query for GatewayListenerItem {
                     deny_all: class.deny_all,
                     secret_state: &|name| secret_state(*cx.borrow_mut(), &class.namespace, name),
                     tcp_routes: &|server| tcp_routes(*cx.borrow_mut(), class, server),
-                    patch: &unpatched,
                 },
             )
         };

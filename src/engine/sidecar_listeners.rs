@@ -24,7 +24,7 @@ use crate::{
     snapshot::{Name, Slot},
     translate::{
         clusters::cluster_name,
-        filters::{envoy_filter::PatchSet, unpatched},
+        filters::envoy_filter::PatchSet,
         l4::{self, L4Cluster, L4Site},
         listeners::{
             ListenerOutput,
@@ -279,13 +279,7 @@ pub(super) struct ListenerFacts {
 
 impl ListenerFacts {
     fn input<'a>(&self, mesh: &'a crate::model::MeshConfig) -> SidecarInput<'a> {
-        SidecarInput {
-            mesh,
-            families: self.families,
-            policy: self.policy,
-            unprivileged: self.unprivileged,
-            patch: &unpatched,
-        }
+        SidecarInput { mesh, families: self.families, policy: self.policy, unprivileged: self.unprivileged }
     }
 }
 
@@ -379,7 +373,6 @@ impl Query for VirtualListeners {
             families: facts.families,
             interception: facts.interception,
             deny_all: facts.deny_all,
-            patch: &unpatched,
         };
         let outbound = http_proxy(facts.http_proxy_port, &input).into_iter();
         let outbound = outbound.chain(virtual_outbound(&input, facts.interception));

@@ -32,27 +32,6 @@ pub struct HttpFilterNeeds {
     pub outbound: bool,
 }
 
-/// Where a chain's HTTP filters are: what a patch may look at (translation §9.1).
-#[derive(Clone, Copy, Debug)]
-pub struct HttpFilterSite<'a> {
-    /// The listener's name.
-    pub listener: &'a str,
-    /// The listener's port; for the virtual listeners the destination port of the chain.
-    pub port: u16,
-    /// The chain's name.
-    pub chain: &'a str,
-    /// The chain's SNI names.
-    pub server_names: &'a [String],
-    /// The route configuration that the chain asks for; empty when it is inline.
-    pub route: &'a str,
-}
-
-/// Changes the HTTP filters of a chain before they are packed (EnvoyFilter).
-pub type HttpFilterPatch<'a> = &'a dyn Fn(&HttpFilterSite<'_>, &mut Vec<HttpFilter>);
-
-/// Changes nothing.
-pub fn unpatched(_: &HttpFilterSite<'_>, _: &mut Vec<HttpFilter>) {}
-
 /// The HTTP filters of a chain, in Istio's order (translation §10). A filter that is not here yet has its place
 /// named, so that it is added in the right one.
 #[must_use]

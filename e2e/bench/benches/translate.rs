@@ -17,7 +17,6 @@ use mizzen::{
         client::ClientFacts,
         clusters::{ClusterInput, outbound_cluster},
         endpoints::{EndpointInput, load_assignment, resource},
-        filters,
         listeners::gateway::{GatewayInput, PortTranslation, gateway_listener, merge_servers},
     },
 };
@@ -198,7 +197,6 @@ fn gateways(c: &mut Criterion) {
         deny_all: false,
         secret_state: &|_| SecretState::Present,
         tcp_routes: &|_| Vec::new(),
-        patch: &filters::unpatched,
     };
     let mut group = c.benchmark_group("listener of Gateways with TLS");
     group.sample_size(10);

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     model::{IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, SecretState, ServerTlsMode},
     translate::filters::{
-        self, HttpFilterNeeds, HttpFilterPatch, HttpFilterSite, access_log,
+        self, HttpFilterNeeds, access_log,
         hcm::{self, HcmClass, HcmInput, RouteSource},
         rbac,
     },
@@ -40,8 +40,6 @@ pub struct GatewayInput<'a> {
     pub secret_state: &'a dyn Fn(&str) -> SecretState,
     /// The TCP or TLS routes of a server that is not HTTP.
     pub tcp_routes: &'a dyn Fn(&MergedServer) -> Vec<TcpRoute>,
-    /// EnvoyFilter's changes of HTTP filters.
-    pub patch: HttpFilterPatch<'a>,
 }
 
 /// The chains of one server (or of all that share a plaintext port's routes).
@@ -149,16 +147,7 @@ fn http_chain(listener: &GatewayListener, server: &MergedServer, input: &Gateway
         true => spec.protocol == Protocol::GrpcWeb,
         false => listener.servers.iter().any(|s| !s.server().is_tls() && s.server().protocol == Protocol::GrpcWeb),
     };
-    let mut http_filters =
-        filters::http_filters(HttpFilterNeeds { grpc_web, deny_all: input.deny_all, outbound: true });
-    let site = HttpFilterSite {
-        listener: &listener_name,
-        port: listener.port,
-        chain: &route,
-        server_names: &matching.server_names,
-        route: &route,
-    };
-    (input.patch)(&site, &mut http_filters);
+    let http_filters = filters::http_filters(HttpFilterNeeds { grpc_web, deny_all: input.deny_all, outbound: true });
     let stat_prefix = match (spec.is_tls(), &*spec.name) {
         (true, name) if !name.is_empty() => name.to_owned(),
         _ => hcm::outbound_stat_prefix(&listener_name),

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::Bind,
     translate::filters::{
-        self, HttpFilterNeeds, HttpFilterSite, access_log,
+        self, HttpFilterNeeds, access_log,
         hcm::{self, HcmClass, HcmInput, RouteSource},
     },
 };
@@ -28,10 +28,7 @@ pub fn http_proxy(port: u16, input: &SidecarInput<'_>) -> Option<ListenerOutput>
     let bind = Bind::Ip(input.families.loopback());
     let name = listener_name(Some(&bind), port, input.families);
     let needs = HttpFilterNeeds { grpc_web: false, deny_all: false, outbound: true };
-    let mut http_filters = filters::http_filters(needs);
-    let site =
-        HttpFilterSite { listener: &name, port, chain: HTTP_PROXY_ROUTE, server_names: &[], route: HTTP_PROXY_ROUTE };
-    (input.patch)(&site, &mut http_filters);
+    let http_filters = filters::http_filters(needs);
     let manager = HcmInput {
         class: HcmClass::Outbound,
         stat_prefix: hcm::outbound_stat_prefix(&name),

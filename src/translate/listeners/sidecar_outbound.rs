@@ -27,7 +27,7 @@ use super::{
 use crate::{
     model::{Bind, IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, mesh::OutboundPolicy},
     translate::filters::{
-        self, HttpFilterNeeds, HttpFilterPatch, HttpFilterSite, access_log,
+        self, HttpFilterNeeds, access_log,
         hcm::{self, HcmClass, HcmInput, RouteSource},
     },
 };
@@ -95,8 +95,6 @@ pub struct SidecarInput<'a> {
     pub policy: OutboundPolicy,
     /// Whether the proxy may not bind ports below 1024.
     pub unprivileged: bool,
-    /// EnvoyFilter's changes of HTTP filters.
-    pub patch: HttpFilterPatch<'a>,
 }
 
 /// The cluster of unknown destinations.
@@ -208,9 +206,7 @@ fn http_chain(key: &ListenerKey, route: &str, merged: &MergedPort<'_>, input: &S
     let sniffed = key.place == Place::Wildcard || merged.sniffs();
     let matching = if sniffed { plaintext_http() } else { FilterChainMatch::default() };
     let needs = HttpFilterNeeds { grpc_web: merged.grpc_web, deny_all: false, outbound: true };
-    let mut http_filters = filters::http_filters(needs);
-    let site = HttpFilterSite { listener: &listener, port: key.port, chain: route, server_names: &[], route };
-    (input.patch)(&site, &mut http_filters);
+    let http_filters = filters::http_filters(needs);
     let manager = HcmInput {
         class: HcmClass::Outbound,
         stat_prefix: hcm::outbound_stat_prefix(&listener),

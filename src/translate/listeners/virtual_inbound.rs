@@ -23,7 +23,7 @@ use crate::{
     translate::{
         clusters::INBOUND_PASSTHROUGH as CLUSTER,
         filters::{
-            self, HttpFilterNeeds, HttpFilterPatch, HttpFilterSite, access_log,
+            self, HttpFilterNeeds, access_log,
             hcm::{self, HcmClass, HcmInput, RouteSource},
             rbac,
         },
@@ -41,8 +41,6 @@ pub struct InboundInput<'a> {
     pub interception: InterceptionMode,
     /// A policy that cannot be enforced yet selects the workload.
     pub deny_all: bool,
-    /// EnvoyFilter's changes of HTTP filters.
-    pub patch: HttpFilterPatch<'a>,
 }
 
 /// The listener; `None` when nothing is redirected.
@@ -60,7 +58,7 @@ pub fn virtual_inbound(input: &InboundInput<'_>) -> Option<ListenerOutput> {
     listener_filters.push(inspectors::http());
     let chains = [
         blackhole_chain("virtualInbound-blackhole", port, input.mesh),
-        Some(http_chain(&name, input)),
+        Some(http_chain(input)),
         tcp_chain(input),
     ];
     let header = Listener {
@@ -79,12 +77,10 @@ pub fn virtual_inbound(input: &InboundInput<'_>) -> Option<ListenerOutput> {
     Some(ListenerOutput { name, header, chains, ..ListenerOutput::default() })
 }
 
-fn http_chain(listener: &str, input: &InboundInput<'_>) -> Chain {
+fn http_chain(input: &InboundInput<'_>) -> Chain {
     let name = "virtualInbound-catchall-http".to_owned();
     let needs = HttpFilterNeeds { grpc_web: false, deny_all: input.deny_all, outbound: false };
-    let mut http_filters = filters::http_filters(needs);
-    let site = HttpFilterSite { listener, port: 0, chain: &name, server_names: &[], route: "" };
-    (input.patch)(&site, &mut http_filters);
+    let http_filters = filters::http_filters(needs);
     let manager = HcmInput {
         class: HcmClass::Inbound,
         stat_prefix: format!("{CLUSTER};"),

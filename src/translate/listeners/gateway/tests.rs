@@ -73,14 +73,7 @@ pub(super) fn build_with(
         let server_names = server.server().dns_names();
         vec![TcpRoute { server_names, ..TcpRoute::to_cluster("to") }]
     };
-    let input = GatewayInput {
-        mesh: &mesh,
-        families: IpFamilies::V4,
-        deny_all,
-        secret_state,
-        tcp_routes: &tcp_routes,
-        patch: &filters::unpatched,
-    };
+    let input = GatewayInput { mesh: &mesh, families: IpFamilies::V4, deny_all, secret_state, tcp_routes: &tcp_routes };
     gateway_listener(listener, &input)
 }
 
@@ -177,28 +170,6 @@ fn a_policy_that_cannot_be_enforced_refuses_everything() {
 }
 
 #[test]
-fn patches_see_the_chain_and_change_its_filters() {
-    let merged = merged(&[gateway("gw", vec![server(443, Protocol::Https, &["a.com"], simple("x"))])]);
-    let patch = |site: &HttpFilterSite<'_>, filters: &mut Vec<_>| {
-        assert_eq!((site.listener, site.port, site.route), ("0.0.0.0_443", 443, "https.443.p443.gw.ns"));
-        assert_eq!(site.server_names, ["a.com"]);
-        filters.truncate(1);
-    };
-    let mesh = MeshConfig::default();
-    let input = GatewayInput {
-        mesh: &mesh,
-        families: IpFamilies::V4,
-        deny_all: false,
-        secret_state: &|_| SecretState::Present,
-        tcp_routes: &|_| Vec::new(),
-        patch: &patch,
-    };
-    let output = gateway_listener(&merged.listeners[0], &input);
-    assert_eq!(manager(&output.chains[0].message).http_filters.len(), 1);
-    assert_eq!(output.chains[0].refs.routes.len(), 1);
-}
-
-#[test]
 fn weightless_routes_are_told_and_left_out() {
     let merged = merged(&[gateway("gw", vec![server(90, Protocol::Tcp, &["*"], None)])]);
     let mut route = TcpRoute::to_cluster("a");
@@ -211,7 +182,6 @@ fn weightless_routes_are_told_and_left_out() {
         deny_all: false,
         secret_state: &|_| SecretState::Present,
         tcp_routes: &|_| vec![route.clone()],
-        patch: &filters::unpatched,
     };
     let output = gateway_listener(&merged.listeners[0], &input);
     assert!(output.is_empty() && output.resource().is_none());

@@ -60,8 +60,7 @@ pub(super) fn wildcard(host: &str, number: u16, protocol: Protocol) -> Arc<Contr
 
 pub(super) fn build(place: Place, contributions: &[Arc<Contribution>], policy: OutboundPolicy) -> ListenerOutput {
     let mesh = MeshConfig::default();
-    let input =
-        SidecarInput { mesh: &mesh, families: IpFamilies::V4, policy, unprivileged: true, patch: &filters::unpatched };
+    let input = SidecarInput { mesh: &mesh, families: IpFamilies::V4, policy, unprivileged: true };
     outbound_listener(&ListenerKey { place, port: 99 }, contributions, &input)
 }
 
@@ -91,13 +90,8 @@ fn a_bound_listener_has_no_original_destination() {
     assert!(refused.is_empty());
     assert!(refused.problems[0].reason.contains("port 99 cannot be opened"));
     let mesh = MeshConfig::default();
-    let input = SidecarInput {
-        mesh: &mesh,
-        families: IpFamilies::V4,
-        policy: OutboundPolicy::AllowAny,
-        unprivileged: false,
-        patch: &filters::unpatched,
-    };
+    let input =
+        SidecarInput { mesh: &mesh, families: IpFamilies::V4, policy: OutboundPolicy::AllowAny, unprivileged: false };
     let output = outbound_listener(&ListenerKey { place: bound(1), port: 9080 }, &[http], &input).message();
     assert_eq!((output.filter_chains.len(), output.default_filter_chain.is_none()), (1, true));
     assert!(output.filter_chains[0].filter_chain_match.is_none());
@@ -129,15 +123,8 @@ fn the_virtual_listeners_are_absent_without_interception() {
     };
     let mesh = MeshConfig::default();
     let families = IpFamilies::V4V6;
-    let input = SidecarInput {
-        mesh: &mesh,
-        families,
-        policy: OutboundPolicy::AllowAny,
-        unprivileged: false,
-        patch: &filters::unpatched,
-    };
-    let inbound =
-        |interception| InboundInput { mesh: &mesh, families, interception, deny_all: true, patch: &filters::unpatched };
+    let input = SidecarInput { mesh: &mesh, families, policy: OutboundPolicy::AllowAny, unprivileged: false };
+    let inbound = |interception| InboundInput { mesh: &mesh, families, interception, deny_all: true };
     assert!(virtual_outbound(&input, InterceptionMode::None).is_none());
     assert!(virtual_inbound(&inbound(InterceptionMode::None)).is_none());
     assert!(http_proxy(0, &input).is_none());
