@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ffi::OsStr,
     fs::{self, Metadata},
     io::{self, ErrorKind},
     os::unix::fs::MetadataExt,
@@ -22,6 +23,8 @@ pub(super) struct Scanner {
     read: BTreeMap<Arc<str>, Stamp>,
     /// Directories that could not be read.
     unreadable: BTreeSet<PathBuf>,
+    /// Directories by canonical path, as the user writes them. Empty when links make the tree ambiguous.
+    plain: HashMap<PathBuf, PathBuf>,
 }
 
 /// What must differ when a file's content does. Edits too quick for the clock are covered by their events.
@@ -54,12 +57,16 @@ struct Found {
 
 impl Scanner {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, read: BTreeMap::new(), unreadable: BTreeSet::new() }
+        Self { root, read: BTreeMap::new(), unreadable: BTreeSet::new(), plain: HashMap::new() }
     }
 
     /// Reads what has, or may have, changed. Everything is watched before it is read, so nothing is missed.
     pub(super) fn scan(&mut self, dirty: &Dirty, watches: &mut Watches) -> io::Result<Vec<Change>> {
-        let Tree { found, unreadable } = self.walk(watches)?;
+        if let Some(changes) = self.scan_files(dirty) {
+            return Ok(changes);
+        }
+        let Tree { found, unreadable, plain } = self.walk(watches)?;
+        self.plain = plain;
         let mut round = Round { changes: Vec::new(), read: BTreeMap::new() };
         for (name, file) in found {
             let is_dirty = dirty.all || file.aliases.iter().any(|alias| dirty.paths.contains(alias));
@@ -83,12 +90,55 @@ impl Scanner {
         Ok(round.changes)
     }
 
+    /// The common case costs what changed, not what there is: only plain files were touched, in directories that are
+    /// known and reached without links. `None` asks for a walk.
+    fn scan_files(&mut self, dirty: &Dirty) -> Option<Vec<Change>> {
+        if dirty.all || !self.unreadable.is_empty() {
+            return None;
+        }
+        let mut round = Round { changes: Vec::new(), read: BTreeMap::new() };
+        let mut gone = Vec::new();
+        for path in &dirty.paths {
+            let (directory, file) = (self.plain.get(path.parent()?)?, path.file_name()?);
+            if is_hidden(file) {
+                continue;
+            }
+            let as_written = directory.join(file);
+            let name = name_of(&as_written);
+            match fs::symlink_metadata(path) {
+                Ok(meta) if meta.is_file() && is_config(path) => round.read(name.clone(), &as_written, None),
+                Ok(meta) if meta.is_file() => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound && self.read.contains_key(&name) => {}
+                // A directory, a link, or something that was never a file of ours.
+                _ => return None,
+            }
+            if !round.read.contains_key(&name) && self.read.contains_key(&name) {
+                gone.push(name);
+            }
+        }
+        for name in gone {
+            self.read.remove(&name);
+            round.change(name, Content::Gone);
+        }
+        self.read.append(&mut round.read);
+        Some(round.changes)
+    }
+
     fn walk(&self, watches: &mut Watches) -> io::Result<Tree> {
-        let mut walk = Walk { tree: Tree::default(), visited: HashSet::new(), watched: HashMap::new(), watches };
+        let mut walk = Walk {
+            tree: Tree::default(),
+            visited: HashSet::new(),
+            watched: HashMap::new(),
+            has_links: fs::canonicalize(&self.root)? != std::path::absolute(&self.root)?,
+            watches,
+        };
         walk.links(&self.root);
         let result = walk.directory(&self.root);
-        let Walk { tree, watched, watches, .. } = walk;
+        let Walk { mut tree, watched, watches, has_links, .. } = walk;
         watches.keep_only(watched);
+        if has_links {
+            tree.plain.clear();
+        }
         result.map(|()| tree)
     }
 }
@@ -126,12 +176,21 @@ fn name_of(path: &Path) -> Arc<str> {
     path.to_string_lossy().as_ref().into()
 }
 
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn is_config(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
+}
+
 /// One walk through the tree.
 struct Walk<'a> {
     tree: Tree,
     /// Directories by canonical path: each is read once, however many links lead there.
     visited: HashSet<PathBuf>,
     watched: HashMap<PathBuf, Watched>,
+    has_links: bool,
     watches: &'a mut Watches,
 }
 
@@ -141,6 +200,8 @@ struct Tree {
     found: BTreeMap<Arc<str>, Found>,
     /// Directories that could not be read, and why: what was known of them stays.
     unreadable: BTreeMap<PathBuf, String>,
+    /// See [`Scanner::plain`].
+    plain: HashMap<PathBuf, PathBuf>,
 }
 
 impl Walk<'_> {
@@ -150,6 +211,7 @@ impl Walk<'_> {
         if !self.visited.insert(canonical.clone()) {
             return Ok(());
         }
+        self.tree.plain.insert(canonical.clone(), directory.to_owned());
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
@@ -157,7 +219,7 @@ impl Walk<'_> {
         }
         for (name, is_link) in names {
             // Hidden entries hold the versions of a ConfigMap mount (`..data`) and editors' copies.
-            if !name.as_encoded_bytes().starts_with(b".") {
+            if !is_hidden(&name) {
                 self.entry(directory.join(&name), canonical.join(&name), is_link);
             }
         }
@@ -166,6 +228,7 @@ impl Walk<'_> {
 
     fn entry(&mut self, path: PathBuf, canonical: PathBuf, is_link: bool) {
         if is_link {
+            self.has_links = true;
             self.links(&path);
         }
         // An entry that is gone meanwhile, or a link to nothing, is not there.
@@ -177,7 +240,7 @@ impl Walk<'_> {
                 }
                 _ => {}
             }
-        } else if meta.is_file() && path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+        } else if meta.is_file() && is_config(&path) {
             let mut aliases = vec![canonical];
             if is_link {
                 aliases.extend(fs::canonicalize(&path));
@@ -210,5 +273,39 @@ impl Walk<'_> {
                 self.watched.insert(directory.to_owned(), what);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Changes `a` and `b`, tells of `a` only, and returns what was found.
+    fn found_of_two(link: bool) -> Vec<String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (a, b) = (dir.path().join("a.yaml"), dir.path().join("b.yaml"));
+        let write = |text: &str| [&a, &b].map(|path| fs::write(path, text).expect("written"));
+        write("1");
+        if link {
+            std::os::unix::fs::symlink(&b, dir.path().join("c.yaml")).expect("linked");
+        }
+        let (sender, _events) = mpsc::unbounded_channel();
+        let mut watches = Watches::new(sender).expect("watches");
+        let mut scanner = Scanner::new(dir.path().to_owned());
+        scanner.scan(&Dirty { all: true, ..Dirty::default() }, &mut watches).expect("scanned");
+        write("22");
+        let dirty = Dirty { paths: [a.clone()].into(), all: false };
+        let changes = scanner.scan(&dirty, &mut watches).expect("scanned");
+        let mut names: Vec<_> = changes.iter().filter_map(|c| Some(c.path.rsplit_once('/')?.1.to_owned())).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn one_file_costs_one_look_unless_links_lead_elsewhere() {
+        assert_eq!(found_of_two(false), ["a.yaml"]);
+        assert_eq!(found_of_two(true), ["a.yaml", "b.yaml", "c.yaml"]);
     }
 }
