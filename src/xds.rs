@@ -3,6 +3,7 @@
 //! It knows neither Kubernetes nor translation. What it needs of the rest of the house it asks for by the traits
 //! of this module; what it serves are [`Snapshot`]s.
 
+mod acknowledge;
 pub mod auth;
 mod barriers;
 mod body;

@@ -163,13 +163,19 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<(T, Vec<String>), (String, 
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-    let object = serde_ignored::deserialize(tracked, |path| {
+    let mut note = |path: Path<'_>| {
         let path = FieldPath(&path).to_string();
         // The type is known already, and what controllers say about an object is theirs.
         if !matches!(path.as_str(), "apiVersion" | "kind") && !path.starts_with("status.") {
             unknown.push(path);
         }
-    });
+    };
+    // Erased, or the compiler makes a copy of both wrappers for every type of Kubernetes' and Istio's APIs: that was
+    // most of the time that a release build took.
+    let object = {
+        let noting = serde_ignored::Deserializer::new(tracked, &mut note);
+        erased_serde::deserialize(&mut <dyn erased_serde::Deserializer<'_>>::erase(noting))
+    };
     match object {
         Ok(object) => Ok((object, unknown)),
         Err(error) => {

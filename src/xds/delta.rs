@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::{
-    machine::{Machine, Nonce, Received},
+    acknowledge::Nonce,
+    machine::{Machine, Received},
     subscription::{Have, Lag, Watch},
 };
 use crate::snapshot::{Name, ResourceType, Version};

@@ -76,18 +76,6 @@ pub struct Judgement {
     pub refused: Option<Arc<str>>,
 }
 
-/// What an acknowledgement's nonce was found to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Nonce {
-    /// An awaited response, the last one sent of its type.
-    Newest,
-    /// An awaited response, though a newer one was sent.
-    Older,
-    /// The last response sent; it was acknowledged before.
-    Repeated,
-    Unknown,
-}
-
 pub(super) enum Step {
     Send(Arc<Resource>),
     /// Something else in its place, for now.
@@ -108,7 +96,7 @@ pub struct Machine {
     /// Secrets that the client asked for and may not have, as far as is known.
     withheld: Withheld,
     settings: Settings,
-    nonce_prefix: String,
+    pub(super) nonce_prefix: String,
     seq: u64,
     pub(super) judgements: Vec<Judgement>,
     pub(super) last_good: LastGood,
@@ -239,29 +227,6 @@ impl Machine {
         self.snapshot.views[t].get(name).map_or_else(|| name.into(), |r| Arc::clone(&r.name))
     }
 
-    /// Takes an acknowledgement, or a refusal when there is a reason.
-    pub(super) fn acknowledge(&mut self, t: ResourceType, nonce: &str, refused: Option<&str>) -> Nonce {
-        let Some(seq) = nonce.strip_prefix(&self.nonce_prefix).and_then(|s| s.parse::<u64>().ok()) else {
-            return Nonce::Unknown;
-        };
-        let Some(watch) = &mut self.watches[t] else { return Nonce::Unknown };
-        let Some(at) = watch.in_flight.iter().position(|f| f.seq == seq) else {
-            return if nonce == watch.status.nonce_sent { Nonce::Repeated } else { Nonce::Unknown };
-        };
-        // A client answers in order, so what was sent before is settled too.
-        let mut settled: Vec<InFlight> = watch.in_flight.drain(..=at).collect();
-        let newest = watch.in_flight.is_empty();
-        let last = settled.pop();
-        settled.into_iter().for_each(|f| self.accepted(t, &f));
-        if let Some(last) = last {
-            match refused {
-                None => self.accepted(t, &last),
-                Some(reason) => self.refused(t, last, reason),
-            }
-        }
-        if newest { Nonce::Newest } else { Nonce::Older }
-    }
-
     /// Forgets a type: the client no longer watches it.
     pub(super) fn drop_watch(&mut self, t: ResourceType) {
         if let Some(watch) = self.watches[t].take() {
@@ -277,7 +242,7 @@ impl Machine {
         }
     }
 
-    fn withdraw(&mut self, t: ResourceType, names: impl IntoIterator<Item = (Name, Version)>) {
+    pub(super) fn withdraw(&mut self, t: ResourceType, names: impl IntoIterator<Item = (Name, Version)>) {
         self.judgements.extend(names.into_iter().map(|(name, version)| Judgement {
             resource_type: t,
             name,
@@ -285,22 +250,6 @@ impl Machine {
             since: 0,
             refused: None,
         }));
-    }
-
-    fn accepted(&mut self, t: ResourceType, response: &InFlight) {
-        self.note_accepted(t, response);
-        let nonce = self.nonce(response.seq);
-        let Some(watch) = &mut self.watches[t] else { return };
-        watch.status.nonce_acked = nonce;
-        watch.status.last_error = None;
-        let fixed: Vec<_> = match watch.refused.is_empty() {
-            true => Vec::new(),
-            false => response.items.iter().filter_map(|i| watch.refused.remove_entry(&i.name)).collect(),
-        };
-        if t == ResourceType::Endpoint {
-            self.barriers.endpoints_settled(response.items.iter().map(|i| &i.name), response.seq);
-        }
-        self.withdraw(t, fixed);
     }
 
     fn next_of(&mut self, t: ResourceType, now: Instant) -> Option<Response> {
@@ -482,7 +431,7 @@ impl Machine {
         }
     }
 
-    fn nonce(&self, seq: u64) -> String {
+    pub(super) fn nonce(&self, seq: u64) -> String {
         format!("{}{seq}", self.nonce_prefix)
     }
 }

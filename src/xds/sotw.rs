@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, time::Instant};
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 
 use super::{
-    machine::{Machine, Nonce, Received},
+    acknowledge::Nonce,
+    machine::{Machine, Received},
     subscription::Watch,
 };
 use crate::snapshot::{Name, ResourceType};

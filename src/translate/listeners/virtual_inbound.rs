@@ -56,11 +56,8 @@ pub fn virtual_inbound(input: &InboundInput<'_>) -> Option<ListenerOutput> {
     let mut listener_filters = vec![inspectors::original_dst()];
     listener_filters.extend(tproxy.then(inspectors::original_src));
     listener_filters.push(inspectors::http());
-    let chains = [
-        blackhole_chain("virtualInbound-blackhole", port, input.mesh),
-        Some(http_chain(input)),
-        tcp_chain(input),
-    ];
+    let chains =
+        [blackhole_chain("virtualInbound-blackhole", port, input.mesh), Some(http_chain(input)), tcp_chain(input)];
     let header = Listener {
         name: name.clone(),
         address: Some(address),

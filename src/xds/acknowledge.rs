@@ -1,0 +1,57 @@
+//! What a client says to a response: it takes it, or refuses it.
+
+use super::{machine::Machine, subscription::InFlight};
+use crate::snapshot::ResourceType;
+
+/// What an acknowledgement's nonce was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nonce {
+    /// An awaited response, the last one sent of its type.
+    Newest,
+    /// An awaited response, though a newer one was sent.
+    Older,
+    /// The last response sent; it was acknowledged before.
+    Repeated,
+    Unknown,
+}
+
+impl Machine {
+    /// Takes an acknowledgement, or a refusal when there is a reason.
+    pub(super) fn acknowledge(&mut self, t: ResourceType, nonce: &str, refused: Option<&str>) -> Nonce {
+        let Some(seq) = nonce.strip_prefix(&self.nonce_prefix).and_then(|s| s.parse::<u64>().ok()) else {
+            return Nonce::Unknown;
+        };
+        let Some(watch) = &mut self.watches[t] else { return Nonce::Unknown };
+        let Some(at) = watch.in_flight.iter().position(|f| f.seq == seq) else {
+            return if nonce == watch.status.nonce_sent { Nonce::Repeated } else { Nonce::Unknown };
+        };
+        // A client answers in order, so what was sent before is settled too.
+        let mut settled: Vec<InFlight> = watch.in_flight.drain(..=at).collect();
+        let newest = watch.in_flight.is_empty();
+        let last = settled.pop();
+        settled.into_iter().for_each(|f| self.accepted(t, &f));
+        if let Some(last) = last {
+            match refused {
+                None => self.accepted(t, &last),
+                Some(reason) => self.refused(t, last, reason),
+            }
+        }
+        if newest { Nonce::Newest } else { Nonce::Older }
+    }
+
+    fn accepted(&mut self, t: ResourceType, response: &InFlight) {
+        self.note_accepted(t, response);
+        let nonce = self.nonce(response.seq);
+        let Some(watch) = &mut self.watches[t] else { return };
+        watch.status.nonce_acked = nonce;
+        watch.status.last_error = None;
+        let fixed: Vec<_> = match watch.refused.is_empty() {
+            true => Vec::new(),
+            false => response.items.iter().filter_map(|i| watch.refused.remove_entry(&i.name)).collect(),
+        };
+        if t == ResourceType::Endpoint {
+            self.barriers.endpoints_settled(response.items.iter().map(|i| &i.name), response.seq);
+        }
+        self.withdraw(t, fixed);
+    }
+}
