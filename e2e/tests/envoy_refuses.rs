@@ -94,6 +94,8 @@ async fn a_refusal_is_a_problem_of_its_object_until_it_is_fixed() -> Result<()> 
     metric(&scene, "mizzen_config_problems{kind=\"EnvoyFilter\"}", 1.0).await?;
     metric(&scene, "mizzen_quarantined_resources{type=\"lds\"}", 1.0).await?;
     metric(&scene, "pilot_total_rejected_configs{type=\"EnvoyFilter\",name=\"default/limit\"}", 1.0).await?;
+    let text = scene.mizzen.metrics().await?;
+    assert!(text.contains("pilot_xds_lds_reject{node=\"gw.default\",err=\""), "{text}");
     let told = configz(&scene, "EnvoyFilter", "limit").await?;
     ensure!(told[0]["refusedBy"] == serde_json::json!(["gw.default"]), "{told}");
     ensure!(configz(&scene, "Gateway", "gateway").await? == serde_json::json!([]), "the Gateway is blamed");

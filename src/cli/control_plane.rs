@@ -69,6 +69,10 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// `--caCertFile`: client certificates are verified against it.
     pub client_ca: Option<PathBuf>,
+    /// `--tls-min-version`.
+    pub min_version: String,
+    /// `--tls-cipher-suites`; none means all.
+    pub cipher_suites: Vec<String>,
 }
 
 /// Everything that the command line decides.
@@ -100,6 +104,10 @@ pub struct Settings {
     pub max_connection_age: Option<Duration>,
     /// How long open requests may take to end after SIGTERM.
     pub shutdown: Duration,
+    /// How long a route or listener waits for the endpoints of a new cluster (design §2 truth 2).
+    pub barrier_timeout: Duration,
+    /// How long a cluster stays after its last use (design §2 truth 2).
+    pub removal_linger: Duration,
     /// Whether policies that are not enforced yet are let through (design §2 truth 5).
     pub allow_unenforced_policy: bool,
 }

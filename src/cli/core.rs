@@ -35,11 +35,11 @@ use crate::{
     telemetry::{metrics::Metrics, problems::Problems},
     xds::{
         self,
-        auth::Access,
+        auth::{Access, TrustDomain},
         clients::Clients,
         listen::{Socket, Transport, serve},
         server::{Shared, services},
-        tls,
+        tls::{self, Demands},
     },
 };
 
@@ -54,7 +54,9 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
     let Parts { settings, cluster, readiness, metrics, problems, grpc, secure_grpc, shutdown } = parts;
     let reconcilers = Arc::new(reconcilers(&settings, &problems)?);
     let times = Arc::new(ChangeTimes::default());
-    let (engine, thread) = Engine::start(observer(problems.clone(), metrics.clone(), times.clone()))?;
+    let trust_domain = Arc::new(TrustDomain::default());
+    let observer = observer(problems.clone(), metrics.clone(), times.clone(), trust_domain.clone());
+    let (engine, thread) = Engine::start(observer)?;
     let initial = reconcilers.initial();
     engine.change(move |db| initial.apply(db));
     let (refusals, verdicts) = Refusals::new(metrics.clone(), times.clone());
@@ -65,8 +67,8 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
         feedback: refusals.clone(),
         secrets: Arc::new(SecretPolicy { reviews: reviews.clone() }),
         debug: Arc::new(debug::Pages { engine: engine.clone(), id: settings.pod_name.clone() }),
-        access: Access { system_namespace: settings.system_namespace.clone(), ..Access::default() },
-        settings: xds::Settings::default(),
+        access: Access { system_namespace: settings.system_namespace.clone(), trust_domain, ..Access::default() },
+        settings: xds::Settings { barrier_timeout: settings.barrier_timeout, removal_linger: settings.removal_linger },
         shutdown: shutdown.clone(),
         clients: Clients::default(),
     });
@@ -89,6 +91,7 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
             certificate: files.certificate.clone(),
             key: files.key.clone(),
             client_authority: files.client_ca.clone(),
+            demands: Demands::new(&files.min_version, &files.cipher_suites).context("--secureGRPCAddr")?,
         };
         let (newest, config) = watch::channel(files.load().context("load the certificates of --secureGRPCAddr")?);
         core.servers.push(("certificate reload", Box::pin(reload(files, newest, shutdown.clone()))));
@@ -131,8 +134,14 @@ fn reconcilers(settings: &Settings, problems: &Problems) -> anyhow::Result<Recon
     Ok(Reconcilers::new(base, source))
 }
 
-fn observer(problems: Arc<Problems>, metrics: Arc<Metrics>, times: Arc<ChangeTimes>) -> crate::engine::Observer {
+fn observer(
+    problems: Arc<Problems>,
+    metrics: Arc<Metrics>,
+    times: Arc<ChangeTimes>,
+    trust_domain: Arc<TrustDomain>,
+) -> crate::engine::Observer {
     Box::new(move |report: &Report<'_>| {
+        report.trust_domain.iter().for_each(|now| trust_domain.set(now));
         times.closed(report.generation);
         metrics.services.set(report.services as i64);
         metrics.virtual_services.set(report.virtual_services as i64);

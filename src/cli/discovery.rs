@@ -65,8 +65,14 @@ pub(super) struct DiscoveryArgs {
     #[arg(long = "tlsKeyFile", value_name = "FILE", requires = "tls_cert_file")]
     tls_key_file: Option<PathBuf>,
     /// Certificates that client certificates are verified against
-    #[arg(long = "caCertFile", value_name = "FILE")]
+    #[arg(long = "caCertFile", value_name = "FILE", requires = "tls_cert_file")]
     ca_cert_file: Option<PathBuf>,
+    /// Oldest version of TLS that is served, 1.2 or 1.3
+    #[arg(long = "tls-min-version", value_name = "VERSION", default_value = "1.2")]
+    tls_min_version: String,
+    /// Cipher suites of TLS 1.2 that are served, by their IANA names; the default is all
+    #[arg(long = "tls-cipher-suites", value_name = "NAME,…", value_delimiter = ',')]
+    tls_cipher_suites: Vec<String>,
     /// How long to wait for open connections at the end
     #[arg(long = "shutdownDuration", default_value = "10s", value_parser = duration)]
     shutdown_duration: Duration,
@@ -79,6 +85,12 @@ pub(super) struct DiscoveryArgs {
     /// How long a gRPC connection may live; the default is for ever
     #[arg(long = "keepaliveMaxServerConnectionAge", value_parser = duration)]
     max_connection_age: Option<Duration>,
+    /// How long a route or listener waits for the endpoints of a new cluster that it leads to
+    #[arg(long = "barrier-timeout", default_value = "10s", value_parser = duration)]
+    barrier_timeout: Duration,
+    /// How long a cluster stays after nothing leads to it any more, for requests that are under way
+    #[arg(long = "removal-linger", default_value = "5s", value_parser = duration)]
+    removal_linger: Duration,
     /// Serve workloads although a policy that selects them is not enforced yet
     #[arg(long = "allow-unenforced-policy")]
     allow_unenforced_policy: bool,
@@ -91,33 +103,50 @@ pub(super) struct DiscoveryArgs {
 /// What istiod has a flag for and this control plane has no use for, or not yet.
 #[derive(Args, Clone, Debug)]
 struct CompatibilityArgs {
-    #[arg(long, default_value = "Kubernetes", hide_short_help = true)]
+    #[arg(long, hide_short_help = true)]
     registries: Vec<String>,
     #[arg(long = "clusterRegistriesNamespace", hide_short_help = true)]
     cluster_registries_namespace: Option<String>,
     #[arg(long = "clusterAliases", hide_short_help = true)]
     cluster_aliases: Vec<String>,
-    #[arg(long = "kubernetesApiQPS", default_value_t = 80.0, hide_short_help = true)]
-    kubernetes_api_qps: f32,
-    #[arg(long = "kubernetesApiBurst", default_value_t = 160, hide_short_help = true)]
-    kubernetes_api_burst: u32,
-    #[arg(long = "networksConfig", default_value = "./etc/istio/config/meshNetworks", hide_short_help = true)]
-    networks_config: PathBuf,
+    #[arg(long = "kubernetesApiQPS", hide_short_help = true)]
+    kubernetes_api_qps: Option<f32>,
+    #[arg(long = "kubernetesApiBurst", hide_short_help = true)]
+    kubernetes_api_burst: Option<u32>,
+    #[arg(long = "networksConfig", hide_short_help = true)]
+    networks_config: Option<PathBuf>,
     #[arg(long = "cniNamespace", hide_short_help = true)]
     cni_namespace: Option<String>,
-    #[arg(long = "httpsAddr", default_value = ":15017", hide_short_help = true)]
-    https_addr: String,
-    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+    #[arg(long = "httpsAddr", hide_short_help = true)]
+    https_addr: Option<String>,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           action = ArgAction::Set, hide_short_help = true)]
-    profile: bool,
-    #[arg(long = "tls-cipher-suites", hide_short_help = true)]
-    tls_cipher_suites: Vec<String>,
-    #[arg(long = "tls-min-version", default_value = "1.2", hide_short_help = true)]
-    tls_min_version: String,
-    #[arg(long = "ctrlz_address", default_value = "localhost", hide_short_help = true)]
-    ctrlz_address: String,
-    #[arg(long = "ctrlz_port", default_value_t = 9876, hide_short_help = true)]
-    ctrlz_port: u16,
+    profile: Option<bool>,
+    #[arg(long = "ctrlz_address", hide_short_help = true)]
+    ctrlz_address: Option<String>,
+    #[arg(long = "ctrlz_port", hide_short_help = true)]
+    ctrlz_port: Option<u16>,
+}
+
+impl CompatibilityArgs {
+    /// Those that were given.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            // Kubernetes is the only registry that there is.
+            ("registries", self.registries.iter().any(|r| r != "Kubernetes")),
+            ("clusterRegistriesNamespace", self.cluster_registries_namespace.is_some()),
+            ("clusterAliases", !self.cluster_aliases.is_empty()),
+            ("kubernetesApiQPS", self.kubernetes_api_qps.is_some()),
+            ("kubernetesApiBurst", self.kubernetes_api_burst.is_some()),
+            ("networksConfig", self.networks_config.is_some()),
+            ("cniNamespace", self.cni_namespace.is_some()),
+            ("httpsAddr", self.https_addr.is_some()),
+            ("profile", self.profile.is_some()),
+            ("ctrlz_address", self.ctrlz_address.is_some()),
+            ("ctrlz_port", self.ctrlz_port.is_some()),
+        ];
+        flags.into_iter().filter_map(|(flag, given)| given.then_some(flag))
+    }
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -128,6 +157,9 @@ pub(super) async fn run(args: DiscoveryArgs, unknown_flags: &[String]) -> anyhow
     args.log.start()?;
     for flag in unknown_flags {
         tracing::warn!(flag, "unknown flag is ignored");
+    }
+    for flag in args.compatibility.given() {
+        tracing::warn!(flag = format!("--{flag}"), "the flag has no effect");
     }
     let control_plane = ControlPlane::start(args.settings(), core::build).await?;
     let bound = control_plane.bound();
@@ -178,7 +210,13 @@ impl DiscoveryArgs {
                 grpc: self.grpc_addr,
                 secure_grpc: self.secure_grpc_addr,
             },
-            tls: tls.map(|(certificate, key)| TlsFiles { certificate, key, client_ca: self.ca_cert_file }),
+            tls: tls.map(|(certificate, key)| TlsFiles {
+                certificate,
+                key,
+                client_ca: self.ca_cert_file,
+                min_version: self.tls_min_version,
+                cipher_suites: self.tls_cipher_suites,
+            }),
             system_namespace: self.namespace,
             mesh_config_map,
             mesh_config_file: self.mesh_config,
@@ -189,6 +227,8 @@ impl DiscoveryArgs {
             keepalive_timeout: self.keepalive_timeout,
             max_connection_age: self.max_connection_age,
             shutdown: self.shutdown_duration,
+            barrier_timeout: self.barrier_timeout,
+            removal_linger: self.removal_linger,
             allow_unenforced_policy: self.allow_unenforced_policy,
         }
     }

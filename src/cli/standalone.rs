@@ -28,6 +28,7 @@ use super::{
 use crate::{
     agent::sds::{self, PrivateSocket},
     telemetry::log::{self, Target},
+    xds,
 };
 
 /// Shown with `--help`.
@@ -113,6 +114,7 @@ pub(super) async fn run(args: StandaloneArgs) -> anyhow::Result<()> {
 impl StandaloneArgs {
     fn settings(&self, http: u16, https: u16) -> Settings {
         let local = |port: u16| format!("127.0.0.1:{port}");
+        let waits = xds::Settings::default();
         Settings {
             source: Source::Files {
                 directory: self.config_dir.clone(),
@@ -135,6 +137,8 @@ impl StandaloneArgs {
             keepalive_timeout: Duration::from_secs(10),
             max_connection_age: None,
             shutdown: SHUTDOWN,
+            barrier_timeout: waits.barrier_timeout,
+            removal_linger: waits.removal_linger,
             allow_unenforced_policy: self.allow_unenforced_policy,
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     departed,
     graph::{Db, Round, Stats, Watched},
-    inputs::{Clients, ServiceKey, VirtualServices},
+    inputs::{Clients, Mesh, ServiceKey, VirtualServices},
     proxies::ProxyViews,
     register,
 };
@@ -53,6 +53,8 @@ pub struct Report<'a> {
     pub services: usize,
     /// VirtualServices that exist.
     pub virtual_services: usize,
+    /// The trust domain of the mesh; `None` before there is any configuration of the mesh.
+    pub trust_domain: Option<Arc<str>>,
 }
 
 /// Is told after each round, on the engine's thread: must not block.
@@ -208,6 +210,7 @@ impl Worker {
                 concerned,
                 services: self.db.input_count::<ServiceKey>(),
                 virtual_services: self.db.input_count::<VirtualServices>(),
+                trust_domain: self.db.input_value(&Mesh(())).map(|mesh| mesh.trust_domain.clone()),
             });
         }
     }

@@ -29,7 +29,13 @@ type Change = Box<dyn FnOnce(&mut Db) -> bool + Send>;
 
 /// Changes to be applied together.
 #[derive(Default)]
-pub struct Changes(Vec<Change>);
+pub struct Changes {
+    inputs: Vec<Change>,
+    /// Objects that were not known before.
+    pub added: u64,
+    /// Objects that are gone.
+    pub deleted: u64,
+}
 
 impl Changes {
     /// Applies them.
@@ -39,11 +45,11 @@ impl Changes {
 
     /// Applies them; returns whether any value differs.
     pub fn take_effect(self, db: &mut Db) -> bool {
-        self.0.into_iter().fold(false, |differs, change| change(db) | differs)
+        self.inputs.into_iter().fold(false, |differs, change| change(db) | differs)
     }
 
     fn put<I: Input>(&mut self, key: I, value: Option<I::Value>) {
-        self.0.push(Box::new(move |db| db.replace_input(&key, value)));
+        self.inputs.push(Box::new(move |db| db.replace_input(&key, value)));
     }
 }
 
@@ -122,7 +128,7 @@ impl Reconcilers {
     fn convert(&self, state: &mut State, object: &Object, changes: &mut Changes) {
         let of = object_ref(object);
         let key = NamespacedName::of(&of);
-        state.known.entry(object.kind()).or_default().insert(of.clone());
+        changes.added += u64::from(state.known.entry(object.kind()).or_default().insert(of.clone()));
         let context = ConvertContext { domain_suffix: &self.base.domain_suffix, ipv6: false };
         let problems = match object {
             Object::Service(o) => {
@@ -188,6 +194,7 @@ impl Reconcilers {
         if !state.known.get_mut(&kind).is_some_and(|known| known.remove(of)) {
             return;
         }
+        changes.deleted += 1;
         let key = NamespacedName::of(of);
         match kind {
             Kind::Service => put_services(state, of, Vec::new(), changes),
@@ -257,7 +264,7 @@ fn put_services(state: &mut State, of: &ObjectRef, services: Vec<crate::model::S
 /// truth 3). The problem is reported all the same.
 fn put_secret<I: Input<Value = TlsSecret>>(changes: &mut Changes, of: &ObjectRef, key: I, made: Option<TlsSecret>) {
     let of = of.clone();
-    changes.0.push(Box::new(move |db| {
+    changes.inputs.push(Box::new(move |db| {
         let made = made.map(|mut new| {
             if let Some(old) = db.input_value(&key) {
                 keep_good(&mut new.certificate, &old.certificate);

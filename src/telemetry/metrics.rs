@@ -80,6 +80,21 @@ pub struct KindName {
     pub name: Arc<str>,
 }
 
+/// Labels of a problem.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProblemLabels {
+    /// The kind of the object; empty for what is no object.
+    pub kind: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The field.
+    pub field: Arc<str>,
+    /// What is wrong with it.
+    pub reason: Arc<str>,
+}
+
 /// Label `kind`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabel {
@@ -161,6 +176,8 @@ metrics! {
         "pilot_total_rejected_configs", "Times an object was found unusable";
     config_problems: Family<KindLabel, Gauge> = Family::default(),
         "mizzen_config_problems", "Problems of configuration that exist now";
+    config_problem: Family<ProblemLabels, Gauge> = Family::default(),
+        "mizzen_config_problem", "1 for each problem of configuration that exists now";
     barrier_timeouts: Counter = Counter::default(),
         "mizzen_barrier_timeouts", "Times that something was sent without waiting any longer for an acknowledgement";
     held_removals: Family<Type, Gauge> = Family::default(),

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::metrics::{KindLabel, KindName, Metrics};
+use super::metrics::{KindLabel, KindName, Metrics, ProblemLabels};
 use crate::model::{ObjectRef, Problem, ProblemKey, SourceProblem};
 
 /// What is wrong, by who found it.
@@ -20,6 +20,9 @@ pub enum Finding {
     /// The engine.
     Engine(Problem),
 }
+
+/// How much of a reason is shown as a label, in bytes: it may quote what a user wrote.
+const REASON_LABEL: usize = 256;
 
 /// The problems that exist now. Whoever finds one adds it and removes it.
 pub struct Problems {
@@ -33,6 +36,24 @@ impl Finding {
         match self {
             Self::Source(key) => key.object.as_ref(),
             Self::Engine(problem) => Some(&problem.object),
+        }
+    }
+
+    fn field_and_reason(&self) -> (&str, &str) {
+        match self {
+            Self::Source(key) => (&key.field, &key.reason),
+            Self::Engine(problem) => (&problem.field, &problem.reason),
+        }
+    }
+
+    fn labels(&self) -> ProblemLabels {
+        let ((field, reason), object) = (self.field_and_reason(), self.object());
+        ProblemLabels {
+            kind: object.map_or("", |o| o.kind).into(),
+            namespace: object.map_or_else(Arc::default, |o| o.namespace.clone()),
+            name: object.map_or_else(Arc::default, |o| o.name.clone()),
+            field: field.into(),
+            reason: reason[..reason.floor_char_boundary(REASON_LABEL)].into(),
         }
     }
 }
@@ -74,10 +95,7 @@ impl Problems {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let entry = |(finding, line): (&Finding, &String)| {
-            let (field, reason) = match finding {
-                Finding::Source(key) => (&key.field, &key.reason),
-                Finding::Engine(problem) => (&problem.field, &problem.reason),
-            };
+            let (field, reason) = finding.field_and_reason();
             json!({
                 "object": finding.object().map(ToString::to_string),
                 "field": field,
@@ -121,6 +139,11 @@ impl Problems {
     fn gauge(&self, finding: &Finding, by: i64) {
         let kind = finding.object().map_or("", |object| object.kind).into();
         self.metrics.config_problems.get_or_create(&KindLabel { kind }).inc_by(by);
+        let labels = finding.labels();
+        let before = self.metrics.config_problem.get_or_create(&labels).inc_by(by);
+        if before + by <= 0 {
+            self.metrics.config_problem.remove(&labels);
+        }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<Finding, String>) -> T) -> T {
@@ -147,9 +170,13 @@ mod tests {
         assert_eq!(problems.to_json()[0]["field"], "spec.hosts");
         let gauge = |n: i32| format!("mizzen_config_problems{{kind=\"VirtualService\"}} {n}");
         assert!(metrics.text().contains(&gauge(1)));
+        let one = "mizzen_config_problem{kind=\"VirtualService\",namespace=\"ns\",name=\"v\",field=\"spec.hosts\",\
+                   reason=\"is empty\"} 1";
+        assert!(metrics.text().contains(one), "{}", metrics.text());
         problems.gone(&problem);
         assert!(problems.lines().is_empty());
         assert!(metrics.text().contains(&gauge(0)));
+        assert!(!metrics.text().contains("reason="), "{}", metrics.text());
         assert!(metrics.text().contains("pilot_total_rejected_configs{type=\"VirtualService\",name=\"ns/v\"} 1"));
     }
 }

@@ -1,6 +1,6 @@
 //! Who may open a stream as which proxy (contract §4.6).
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Peer;
 use crate::model::Proxy;
@@ -33,20 +33,44 @@ impl<'a> Identity<'a> {
     }
 }
 
+/// The trust domain whose identities count: the mesh's, as it is now. Nobody is of the mesh before it is known.
+#[derive(Debug, Default)]
+pub struct TrustDomain(RwLock<Arc<str>>);
+
+impl TrustDomain {
+    /// One to start with.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(RwLock::new(name.into()))
+    }
+
+    /// From now on it is this one. Streams that are open stay.
+    pub fn set(&self, name: &Arc<str>) {
+        if *self.get() != **name {
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(name);
+        }
+    }
+
+    fn get(&self) -> Arc<str> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What is asked of peers.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// Whether a TLS peer must have an identity.
     pub require_identity: bool,
-    /// Trust domains whose identities count; empty means any that the certificate authority vouches for.
-    pub trust_domains: Vec<String>,
+    /// Identities of other trust domains do not count, whoever vouches for them (contract §4.6).
+    pub trust_domain: Arc<TrustDomain>,
     /// Where the control plane lives: identities of this namespace may see all proxies on debug surfaces.
     pub system_namespace: String,
 }
 
 impl Default for Access {
     fn default() -> Self {
-        Self { require_identity: true, trust_domains: Vec::new(), system_namespace: "istio-system".to_owned() }
+        let trust_domain = Arc::new(TrustDomain::new("cluster.local"));
+        Self { require_identity: true, trust_domain, system_namespace: "istio-system".to_owned() }
     }
 }
 
@@ -101,7 +125,7 @@ impl Access {
     }
 
     fn trusts(&self, identity: &Identity<'_>) -> bool {
-        self.trust_domains.is_empty() || self.trust_domains.iter().any(|d| d == identity.trust_domain)
+        *self.trust_domain.get() == *identity.trust_domain
     }
 
     /// Checks that a peer may speak as a proxy. Plaintext has no identity and is accepted.
@@ -172,7 +196,7 @@ mod tests {
     #[test]
     fn an_identity_must_match_the_proxy() {
         let proxy = node::parse(Some(&testing::node("shop", "web"))).expect("a proxy");
-        let access = Access { trust_domains: vec!["td".to_owned()], ..Access::default() };
+        let access = Access { trust_domain: Arc::new(TrustDomain::new("td")), ..Access::default() };
         let check = |tls, ids: &[&str]| access.check(&peer(tls, ids), &proxy);
         assert_eq!(check(false, &[]), Ok(()));
         assert_eq!(check(true, &[]), Err(AccessError::NoIdentity));
@@ -184,11 +208,14 @@ mod tests {
         }
         let lax = Access { require_identity: false, ..access.clone() };
         assert_eq!(lax.check(&peer(true, &[]), &proxy), Ok(()));
+        access.trust_domain.set(&"other".into());
+        assert_eq!(check(true, &["spiffe://other/ns/shop/sa/web"]), Ok(()));
+        assert_eq!(check(true, &["spiffe://td/ns/shop/sa/web"]), Err(AccessError::NoIdentity));
     }
 
     #[test]
     fn debug_surfaces_show_the_own_namespace() {
-        let access = Access::default();
+        let access = Access { trust_domain: Arc::new(TrustDomain::new("td")), ..Access::default() };
         assert_eq!(access.scope(&peer(false, &[])), Err(AccessError::NoIdentity));
         let own = access.scope(&peer(true, &["spiffe://td/ns/shop/sa/web"])).expect("a scope");
         assert!(own.covers("shop") && !own.covers("other"));

@@ -7,8 +7,8 @@ use std::{
 };
 
 use rustls::{
-    RootCertStore, ServerConfig,
-    crypto::ring,
+    RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+    crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
     server::{VerifierBuilderError, WebPkiClientVerifier},
     version::{TLS12, TLS13},
@@ -48,6 +48,63 @@ pub enum TlsError {
     /// Certificate and key do not fit, or a certificate is not usable.
     #[error("the certificate cannot be used")]
     Certificate(#[source] rustls::Error),
+    /// No such version of TLS.
+    #[error("TLS version {0:?} is not served: the minimum is 1.2 or 1.3")]
+    Version(String),
+    /// No such cipher suite.
+    #[error("cipher suite {name:?} is not served: there are {known}")]
+    CipherSuite {
+        /// What was asked for.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+}
+
+/// What clients must speak.
+#[derive(Clone, Debug)]
+pub struct Demands {
+    versions: Vec<&'static SupportedProtocolVersion>,
+    cipher_suites: Vec<SupportedCipherSuite>,
+}
+
+impl Default for Demands {
+    fn default() -> Self {
+        Self { versions: vec![&TLS13, &TLS12], cipher_suites: ring::DEFAULT_CIPHER_SUITES.to_vec() }
+    }
+}
+
+impl Demands {
+    /// The oldest version that is taken, `1.2` or `1.3`, and the cipher suites of TLS 1.2 by their IANA names; none
+    /// means all. As in Go, those of TLS 1.3 are not chosen (`--tls-min-version`, `--tls-cipher-suites`).
+    ///
+    /// # Errors
+    /// There is no such version or suite.
+    pub fn new(min_version: &str, cipher_suites: &[String]) -> Result<Self, TlsError> {
+        let versions = match min_version {
+            "1.2" | "TLSv1_2" => vec![&TLS13, &TLS12],
+            "1.3" | "TLSv1_3" => vec![&TLS13],
+            other => return Err(TlsError::Version(other.to_owned())),
+        };
+        let all = ring::DEFAULT_CIPHER_SUITES;
+        let mut chosen: Vec<_> = all.iter().copied().filter(|s| s.version() == &TLS13).collect();
+        let older = || all.iter().copied().filter(|s| s.version() == &TLS12);
+        for name in cipher_suites {
+            let found = older().find(|s| suite_name(*s) == name);
+            chosen.push(found.ok_or_else(|| TlsError::CipherSuite {
+                name: name.clone(),
+                known: older().map(suite_name).collect::<Vec<_>>().join(", "),
+            })?);
+        }
+        if cipher_suites.is_empty() {
+            chosen.extend(older());
+        }
+        Ok(Self { versions, cipher_suites: chosen })
+    }
+}
+
+fn suite_name(suite: SupportedCipherSuite) -> &'static str {
+    suite.suite().as_str().unwrap_or_default()
 }
 
 /// Where the parts are.
@@ -59,6 +116,8 @@ pub struct Files {
     pub key: PathBuf,
     /// Authorities of client certificates, PEM (`--caCertFile`); without it none is asked for.
     pub client_authority: Option<PathBuf>,
+    /// What clients must speak.
+    pub demands: Demands,
 }
 
 impl Files {
@@ -66,7 +125,7 @@ impl Files {
     pub fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let (certificate, key) = (read(&self.certificate)?, read(&self.key)?);
         let authority = self.client_authority.as_deref().map(read).transpose()?;
-        server_config(&certificate, &key, authority.as_deref())
+        server_config(&certificate, &key, authority.as_deref(), &self.demands)
     }
 }
 
@@ -74,18 +133,20 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
-/// A server's side of TLS 1.2 and newer for HTTP/2. A client certificate is optional; one that is presented must
+/// A server's side of TLS for HTTP/2. A client certificate is optional; one that is presented must
 /// come from `client_authority`.
 pub fn server_config(
     certificate: &[u8],
     key: &[u8],
     client_authority: Option<&[u8]>,
+    demands: &Demands,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(ring::default_provider());
+    let cipher_suites = demands.cipher_suites.clone();
+    let provider = Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() });
     let chain = certificates(certificate, "certificate")?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|source| TlsError::Pem { what: "private key", source })?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&TLS13, &TLS12])
+        .with_protocol_versions(&demands.versions)
         .map_err(TlsError::Certificate)?;
     let builder = match client_authority {
         None => builder.with_no_client_auth(),
@@ -128,3 +189,6 @@ fn uris(leaf: &CertificateDer<'_>) -> Vec<Arc<str>> {
     };
     names.value.general_names.iter().filter_map(uri).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,8 @@ fn settings(directory: PathBuf) -> Settings {
         keepalive_timeout: Duration::from_secs(10),
         max_connection_age: None,
         shutdown: Duration::from_secs(1),
+        barrier_timeout: Duration::from_secs(10),
+        removal_linger: Duration::from_secs(5),
         allow_unenforced_policy: false,
     }
 }

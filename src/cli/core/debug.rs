@@ -19,9 +19,12 @@ use crate::{
     engine::{
         Engine,
         graph::{Db, Input},
-        inputs::{DestinationRules, EnvoyFilters, Gateways, ServiceKey, Sidecars, Slices, VirtualServices},
+        inputs::{
+            DestinationRules, EnvoyFilters, External, Gateways, Policies, ServiceKey, Sidecars, Slices,
+            VirtualServices, Workloads,
+        },
     },
-    model::{ObjectRef, Problem},
+    model::{ObjectRef, Problem, service::EndpointAddress, workload::WorkloadFacts},
     snapshot::ResourceType,
     translate::json::{message_to_json, redact},
     xds::{
@@ -67,13 +70,21 @@ impl DebugData for Debug {
         let refused = self.refusals.problems();
         self.ask(move |db| {
             let problems = problems(db, &refused);
-            let mut all = objects::<Gateways>(db, &problems);
-            all.extend(objects::<VirtualServices>(db, &problems));
-            all.extend(objects::<DestinationRules>(db, &problems));
-            all.extend(objects::<Sidecars>(db, &problems));
-            all.extend(objects::<EnvoyFilters>(db, &problems));
-            all.sort_by_key(ToString::to_string);
-            Value::Array(all)
+            // Services and their like have pages of their own; here they stand when something is wrong with them.
+            let mut all: BTreeSet<ObjectRef> = problems.keys().cloned().collect();
+            all.extend(objects::<Gateways>(db));
+            all.extend(objects::<VirtualServices>(db));
+            all.extend(objects::<DestinationRules>(db));
+            all.extend(objects::<External>(db));
+            all.extend(objects::<Workloads>(db));
+            all.extend(objects::<Sidecars>(db));
+            all.extend(objects::<EnvoyFilters>(db));
+            all.extend(db.input_keys::<Policies>().into_iter().map(|key| key.0));
+            let entry = |o: ObjectRef| {
+                let found = problems.get(&o).cloned().unwrap_or_default();
+                json!({"kind": o.kind, "namespace": o.namespace, "name": o.name, "problems": found})
+            };
+            all.into_iter().map(entry).collect()
         })
     }
 
@@ -117,9 +128,44 @@ impl DebugData for Debug {
                     "endpoints": entries.collect::<Vec<_>>(),
                 }))
             });
-            slices.collect()
+            let mut all: Vec<Value> = slices.collect();
+            all.extend(external(db));
+            Value::Array(all)
         })
     }
+}
+
+/// The endpoints that ServiceEntries list, and WorkloadEntries.
+fn external(db: &mut Db) -> Vec<Value> {
+    let (mut entries, mut workloads) = (db.input_keys::<External>(), db.input_keys::<Workloads>());
+    entries.sort();
+    workloads.sort();
+    let endpoint = |w: &WorkloadFacts| {
+        let address = w.address.as_ref().map(|a| match a {
+            EndpointAddress::Ip(ip) => ip.to_string(),
+            EndpointAddress::Hostname(name) => name.to_string(),
+            EndpointAddress::Pipe(path) => format!("unix://{path}"),
+        });
+        json!({"address": address, "ports": w.ports, "labels": w.labels, "weight": w.weight})
+    };
+    let listed = entries.into_iter().filter_map(|key| {
+        let members = db.input_value(&key)?;
+        let endpoints: Vec<Value> = members.endpoints.iter().map(endpoint).collect();
+        Some(json!({
+            "namespace": members.object.namespace,
+            "serviceEntry": members.object.name,
+            "selector": members.selector,
+            "endpoints": endpoints,
+        }))
+    });
+    let mut all: Vec<Value> = listed.collect();
+    all.extend(workloads.into_iter().filter_map(|key| {
+        let workload = db.input_value(&key)?;
+        let object = &workload.object;
+        let endpoints = [endpoint(&workload)];
+        Some(json!({"namespace": object.namespace, "workloadEntry": object.name, "endpoints": endpoints}))
+    }));
+    all
 }
 
 impl Debug {
@@ -145,15 +191,9 @@ fn problems(db: &Db, refused: &BTreeMap<Problem, Vec<String>>) -> BTreeMap<Objec
     all
 }
 
-/// The objects of a kind that are in use, with what is wrong with each.
-fn objects<I: Input>(db: &mut Db, problems: &BTreeMap<ObjectRef, Vec<Value>>) -> Vec<Value> {
-    let keys = db.input_keys::<I>();
-    let named = keys.iter().filter_map(Input::object);
-    let entry = |o: ObjectRef| {
-        let found = problems.get(&o).cloned().unwrap_or_default();
-        json!({"kind": o.kind, "namespace": o.namespace, "name": o.name, "problems": found})
-    };
-    named.map(entry).collect()
+/// The objects of a kind that are in use.
+fn objects<I: Input>(db: &mut Db) -> Vec<ObjectRef> {
+    db.input_keys::<I>().iter().filter_map(Input::object).collect()
 }
 
 /// `cds`, `clusters`-like short names or whole type URLs.

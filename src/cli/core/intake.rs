@@ -22,30 +22,38 @@ pub(super) struct ToEngine {
 impl Intake for ToEngine {
     fn deliver(&self, delivery: Delivery) {
         let delivered = Instant::now();
-        let (kind, event, changes) = match &delivery {
-            Delivery::Apply(object) => (Some(object.kind()), "update", self.reconcilers.apply(object)),
-            Delivery::Delete(object) => (kind_of(object.kind), "delete", self.reconcilers.delete(object)),
-            Delivery::Reset { kind, live, kept } => (Some(*kind), "reset", self.reconcilers.reset(*kind, live, kept)),
+        // How many of what is delivered may be updates.
+        let (kind, objects, changes) = match &delivery {
+            Delivery::Apply(object) => (Some(object.kind()), 1, self.reconcilers.apply(object)),
+            Delivery::Delete(object) => (kind_of(object.kind), 0, self.reconcilers.delete(object)),
+            // A full list tells of what is new or gone; most of the others are as they were.
+            Delivery::Reset { kind, live, kept } => (Some(*kind), 0, self.reconcilers.reset(*kind, live, kept)),
             // Taken care of before they get here.
             Delivery::Problem(_) | Delivery::ProblemGone(_) => return,
         };
         let Some(kind) = kind else { return };
-        self.count(kind, event);
+        let (added, deleted) = (changes.added, changes.deleted);
+        for (event, count) in [("add", added), ("update", u64::saturating_sub(objects, added)), ("delete", deleted)] {
+            self.count(kind, event, count);
+        }
         let (metrics, times) = (self.metrics.clone(), self.times.clone());
         self.engine.change(move |db| {
             if changes.take_effect(db) {
                 times.taken(delivered);
-                count_change(&metrics, kind, event);
+                count_change(&metrics, kind, deleted > 0);
             }
         });
     }
 }
 
 impl ToEngine {
-    fn count(&self, kind: Kind, event: &str) {
+    fn count(&self, kind: Kind, event: &str, count: u64) {
+        if count == 0 {
+            return;
+        }
         let label = KindEvent { r#type: kind.kind().into(), event: event.into() };
         let family = if kind.is_custom() { &self.metrics.config_events } else { &self.metrics.registry_events };
-        family.get_or_create(&label).inc();
+        family.get_or_create(&label).inc_by(count);
     }
 }
 
@@ -54,10 +62,10 @@ fn kind_of(name: &str) -> Option<Kind> {
 }
 
 /// Counts a change that made a difference, under the reasons and types of contract §2.6 and §8.
-fn count_change(metrics: &Metrics, kind: Kind, event: &str) {
+fn count_change(metrics: &Metrics, kind: Kind, deleted: bool) {
     let (trigger, update) = match kind {
         Kind::EndpointSlice | Kind::Pod | Kind::WorkloadEntry => ("endpoint", Some("eds")),
-        Kind::Service | Kind::ServiceEntry if event == "delete" => ("service", Some("svcdelete")),
+        Kind::Service | Kind::ServiceEntry if deleted => ("service", Some("svcdelete")),
         Kind::Service | Kind::ServiceEntry => ("service", Some("svc")),
         Kind::Secret => ("secret", None),
         Kind::ConfigMap => ("global", None),

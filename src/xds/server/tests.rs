@@ -50,7 +50,8 @@ use crate::{
         AttachError, Attachment, Permission, Push, Verdict,
         auth::Scope,
         listen::{Socket, Transport, serve},
-        testing, tls,
+        testing,
+        tls::{self, Demands},
     },
 };
 
@@ -415,7 +416,12 @@ async fn reflection_describes_what_is_served() {
 async fn two_identities_that_refuse_spare_the_third() {
     let pki = Pki::new();
     let (certificate, key) = pki.sign(vec![SanType::DnsName("istiod".try_into().expect("ascii"))]);
-    let config = tls::server_config(certificate.as_bytes(), key.as_bytes(), Some(pki.authority.pem().as_bytes()));
+    let config = tls::server_config(
+        certificate.as_bytes(),
+        key.as_bytes(),
+        Some(pki.authority.pem().as_bytes()),
+        &Demands::default(),
+    );
     let rig = Rig::with("lds l@1", true, Some(config.expect("a configuration"))).await;
     let connect = async |account: &str| {
         let identity = pki.identity(&[&format!("spiffe://cluster.local/ns/shop/sa/{account}")]);
@@ -537,7 +543,12 @@ async fn tls_client(rig: &Rig, pki: &Pki, identity: Option<Identity>) -> Delta {
 async fn identities_decide_over_tls() {
     let pki = Pki::new();
     let (certificate, key) = pki.sign(vec![SanType::DnsName("istiod".try_into().expect("ascii"))]);
-    let config = tls::server_config(certificate.as_bytes(), key.as_bytes(), Some(pki.authority.pem().as_bytes()));
+    let config = tls::server_config(
+        certificate.as_bytes(),
+        key.as_bytes(),
+        Some(pki.authority.pem().as_bytes()),
+        &Demands::default(),
+    );
     let snapshot = "cds a@1 | sds shop-cert@1 | sds other-cert@1 | eds late@1";
     let rig = Rig::with(snapshot, true, Some(config.expect("a configuration"))).await;
 
@@ -570,7 +581,8 @@ fn broken_tls_files_are_named() {
     let (certificate, key) = pki.sign(Vec::new());
     let (_, other_key) = pki.sign(Vec::new());
     let make = |c: &str, k: &str, a: Option<&str>| {
-        tls::server_config(c.as_bytes(), k.as_bytes(), a.map(str::as_bytes)).map_err(|e| e.to_string())
+        tls::server_config(c.as_bytes(), k.as_bytes(), a.map(str::as_bytes), &Demands::default())
+            .map_err(|e| e.to_string())
     };
     assert!(make(&certificate, &key, None).is_ok());
     assert_eq!(make("", &key, None).expect_err("empty"), "the certificate holds no certificate");
@@ -580,6 +592,11 @@ fn broken_tls_files_are_named() {
         make(&certificate, &key, Some("x")).expect_err("no authority"),
         "the client certificate authority holds no certificate"
     );
-    let missing = tls::Files { certificate: "/nowhere/c".into(), key: "/nowhere/k".into(), client_authority: None };
+    let missing = tls::Files {
+        certificate: "/nowhere/c".into(),
+        key: "/nowhere/k".into(),
+        client_authority: None,
+        demands: Demands::default(),
+    };
     assert_eq!(missing.load().expect_err("missing").to_string(), "cannot read /nowhere/c");
 }
