@@ -1,6 +1,6 @@
 //! The cases, whatever the objects come from: see `SOURCE` of the test that includes them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use mizzen_e2e::{
@@ -22,7 +22,7 @@ pub(crate) fn request() -> Request {
 }
 
 /// Waits until Envoy has exactly these endpoints of a service.
-async fn endpoints(scene: &Scene, name: &str, upstreams: &[&Upstream]) -> Result<()> {
+pub(crate) async fn endpoints(scene: &Scene, name: &str, upstreams: &[&Upstream]) -> Result<()> {
     let mut expected: Vec<_> = upstreams.iter().map(|u| u.address().to_string()).collect();
     expected.sort();
     eventually(&format!("the endpoints of {name} to be {expected:?}"), PATIENCE, || async {
@@ -122,35 +122,39 @@ async fn by_type(scene: &Scene, counter: &str) -> Result<BTreeMap<String, u64>> 
     Ok(text.lines().filter_map(counted).filter(|(_, count)| *count > 0).collect())
 }
 
-/// Waits until mizzen tells that it has sent, since its start, exactly these numbers of resources, each in a response of
-/// its own.
-async fn sent(scene: &Scene, expected: &[(&str, u64)]) -> Result<()> {
-    let expected: BTreeMap<_, _> = expected.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
-    eventually(&format!("resources {expected:?}"), Duration::from_secs(10), || async {
-        let resources = by_type(scene, "mizzen_xds_resources").await?;
-        let responses = by_type(scene, "pilot_xds_pushes").await?;
-        ensure!(resources == expected && responses == expected, "resources {resources:?}, responses {responses:?}");
-        anyhow::Ok(())
-    })
-    .await
+/// Makes Envoy aware of one more change, after which nothing else can be on its way. Then demands that mizzen has sent
+/// exactly so many resources, and responses, since its start: the endpoints of that change are among them.
+async fn sent_in_all(scene: &Scene, mark: &Upstream, expected: &[(&str, u64, u64)]) -> Result<()> {
+    scene.config.write("marker.yaml", service("marker", "http", &[mark]))?;
+    endpoints(scene, "marker", &[mark]).await?;
+    let counted = |of: fn(&(&str, u64, u64)) -> u64| {
+        let all = expected.iter().map(|e| (e.0.to_owned(), of(e))).filter(|(_, count)| *count > 0);
+        all.collect::<BTreeMap<_, _>>()
+    };
+    let (resources, responses) = (by_type(scene, "mizzen_xds_resources"), by_type(scene, "pilot_xds_pushes"));
+    assert_eq!((resources.await?, responses.await?), (counted(|e| e.1), counted(|e| e.2)), "resources, responses");
+    Ok(())
 }
 
 #[tokio::test]
 async fn a_killed_control_plane_comes_back_and_resends_nothing() -> Result<()> {
     let (a, b) = (SOURCE.upstream("a").await?, SOURCE.upstream("b").await?);
-    let mut scene = start(&service("other", "http", &[&b])).await?;
-    scene.config.write("s.yaml", service("a", "http", &[&a]))?;
+    let mut scene = start(&(service("other", "http", &[&b]) + &service("a", "http", &[&a]))).await?;
+    scene.config.write("marker.yaml", service("marker", "http", &[&a]))?;
+    scene.config.write("s.yaml", service("s", "http", &[&a]))?;
     scene.config.write("v.yaml", route_all("v", "v.test", "a"))?;
     scene.answered_by("a", &request()).await?;
+    endpoints(&scene, "s", &[&a]).await?;
+    endpoints(&scene, "marker", &[&a]).await?;
     let load = Load::start(&scene.client(), &request(), 3);
     load.more(20).await?;
     scene.mizzen.kill();
     load.more(50).await?;
     scene.mizzen.restart().await?;
     // A change is the proof that the stream is back and was served in full: nothing else comes before it.
-    scene.config.write("s.yaml", service("a", "http", &[&a, &b]))?;
-    endpoints(&scene, "a", &[&a, &b]).await?;
-    sent(&scene, &[("eds", 1)]).await?;
+    scene.config.write("s.yaml", service("s", "http", &[&a, &b]))?;
+    endpoints(&scene, "s", &[&a, &b]).await?;
+    sent_in_all(&scene, &b, &[("eds", 2, 2)]).await?;
 
     // What changes meanwhile, and only that, comes at the reconnect.
     scene.mizzen.kill();
@@ -158,20 +162,27 @@ async fn a_killed_control_plane_comes_back_and_resends_nothing() -> Result<()> {
     load.more(50).await?;
     scene.mizzen.restart().await?;
     scene.answered_by("b", &request()).await?;
-    sent(&scene, &[("rds", 1)]).await?;
+    sent_in_all(&scene, &a, &[("eds", 1, 1), ("rds", 1, 1)]).await?;
 
     // So does what is gone.
     scene.mizzen.kill();
     scene.config.remove("s.yaml")?;
     scene.mizzen.restart().await?;
-    eventually("the cluster to be gone", PATIENCE, || async {
+    gone(&scene, "s").await?;
+    sent_in_all(&scene, &b, &[("eds", 1, 1), ("cds", 0, 1)]).await?;
+    let tally = load.stop_unharmed().await?;
+    assert_eq!(tally.connections, 3, "{tally}");
+    scene.nothing_refused().await
+}
+
+/// Waits until Envoy has no cluster of a service.
+async fn gone(scene: &Scene, name: &str) -> Result<()> {
+    eventually(&format!("the cluster of {name} to be gone"), PATIENCE, || async {
         let page = scene.envoy.admin().get("/clusters").await?;
-        ensure!(!page.contains(&cluster("a")), "it is there");
+        ensure!(!page.contains(&cluster(name)), "it is there");
         anyhow::Ok(())
     })
-    .await?;
-    load.stop_unharmed().await?;
-    scene.nothing_refused().await
+    .await
 }
 
 /// A DestinationRule for service `a`.
