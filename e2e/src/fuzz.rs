@@ -59,7 +59,10 @@ pub fn crd_yaml(bytes: &[u8]) {
 #[must_use]
 pub fn kinds(bytes: &[u8]) -> BTreeSet<Kind> {
     let deliveries = read_once(vec![("fuzz.yaml".into(), bytes.to_vec())]);
-    let kind = |delivery| if let Delivery::Apply(object) = delivery { Some(object.kind()) } else { None };
+    let kind = |delivery| match delivery {
+        Delivery::Reset { kind, live, .. } if !live.is_empty() => Some(kind),
+        _ => None,
+    };
     deliveries.into_iter().filter_map(kind).collect()
 }
 

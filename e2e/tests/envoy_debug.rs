@@ -58,18 +58,21 @@ async fn syncz_tells_what_the_proxy_has_acknowledged() -> Result<()> {
     let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
     let mut scene = start(&a).await?;
     let before = synced(&scene).await?;
-    let page = scene.mizzen.json("/debug/syncz").await?;
-    let resources = page[0]["resources"].as_object().context("no resources")?;
-    let mut types: Vec<_> = resources.keys().filter_map(|url| url.rsplit('.').next()).collect();
-    types.sort_unstable();
-    assert_eq!(types, ["Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration", "Secret"]);
-    for (url, state) in resources {
-        assert!(
-            state["sent"] == state["acked"] && state["lastError"] == "" && state["sentTime"] != "",
-            "{url} {state}"
-        );
-    }
-    assert_eq!(scene.mizzen.json("/debug/syncz?namespace=default").await?, page);
+    let page = eventually("every type to be acknowledged", PATIENCE, || async {
+        let page = scene.mizzen.json("/debug/syncz").await?;
+        let resources = page[0]["resources"].as_object().context("no resources")?;
+        let types: BTreeSet<_> = resources.keys().filter_map(|url| url.rsplit('.').next()).collect();
+        let all = BTreeSet::from(["Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration", "Secret"]);
+        ensure!(types == all, "{types:?}");
+        for (url, state) in resources {
+            ensure!(state["sent"] == state["acked"] && state["sent"] != "", "{url} {state}");
+            ensure!(state["lastError"] == "" && state["sentTime"] != "", "{url} {state}");
+        }
+        Ok(page)
+    })
+    .await?;
+    let own = scene.mizzen.json("/debug/syncz?namespace=default").await?;
+    assert_eq!((items(&own).len(), &own[0]["proxy"]), (1, &page[0]["proxy"]));
     assert_eq!(scene.mizzen.json("/debug/syncz?namespace=other").await?, json!([]));
 
     // A proxy that does not answer is behind in what changed, and in nothing else.
@@ -112,8 +115,8 @@ async fn adsz_tells_who_is_connected_and_what_it_asks_for() -> Result<()> {
     assert_eq!(of(".Cluster").context("clusters")?["wildcard"], true);
     assert_eq!(of(".Listener").context("listeners")?["wildcard"], true);
     let endpoints = of(".ClusterLoadAssignment").context("endpoints")?;
-    assert_eq!(*endpoints, json!({"names": [format!("outbound|80||{A}")], "wildcard": false}));
-    assert_eq!(of(".Secret").context("secrets")?["names"], json!(["kubernetes://cert"]));
+    assert_eq!(*endpoints, json!({"names": 1, "wildcard": false}));
+    assert_eq!(*of(".Secret").context("secrets")?, json!({"names": 1, "wildcard": false}));
     Ok(())
 }
 

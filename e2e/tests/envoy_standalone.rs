@@ -145,7 +145,7 @@ async fn it_prints_where_it_listens_what_is_programmed_and_what_is_wrong() -> Re
     let mut standalone = Standalone::start(&config, &[])?;
     let Standalone { http, https, admin, monitoring, .. } = &standalone;
     let (port, listener) = (http.port(), format!("listener 0.0.0.0_{0} on 0.0.0.0:{0}", http.port()));
-    let routes = |host: &str| format!("routes http.80 {host}.test {host}.test:*: 1");
+    let routes = |host: &str| format!("routes http.{port} {host}.test: 1");
     let start = [
         format!("reading      {}", config.path().display()),
         format!("gateway      port 80 on {port}, port 443 on {}, labels istio=ingressgateway", https.port()),

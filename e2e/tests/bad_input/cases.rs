@@ -51,7 +51,7 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {{name: good, namespace: default}}
-spec: {{clusterIP: 10.0.0.1, ports: [{{name: http, port: 80}}]}}
+spec: {{clusterIP: 10.96.0.77, ports: [{{name: http, port: 80}}]}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -236,7 +236,7 @@ pub(crate) fn not_honoured() -> Vec<Case> {
         ("ProxyConfig", "networking.istio.io/v1beta1", "{}"),
         ("WasmPlugin", "extensions.istio.io/v1alpha1", "{url: \"oci://a.test/b\"}"),
         ("WorkloadGroup", "networking.istio.io/v1", "{template: {}}"),
-        ("TrafficExtension", "extensions.istio.io/v1alpha1", "{lua: {inlineCode: \"\"}}"),
+        ("TrafficExtension", "extensions.istio.io/v1alpha1", "{lua: {inlineCode: \"--\"}}"),
     ];
     let case = |(kind, version, spec): (&'static str, &str, &str)| {
         let content =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{
     Load, PATIENCE, Request, Scene, Upstream, XdsTransport, eventually, route_all, service, virtual_service,
 };
@@ -113,13 +113,20 @@ async fn a_service_is_renamed_under_load() -> Result<()> {
 }
 
 /// The numbers that are not zero of a counter with the label `type`.
-async fn by_type(scene: &Scene, counter: &str) -> Result<BTreeMap<String, u64>> {
-    let text = scene.mizzen.metrics().await?;
+fn by_type(metrics: &str, counter: &str) -> BTreeMap<String, u64> {
     let counted = |line: &str| {
         let (kind, count) = line.strip_prefix(counter)?.strip_prefix("{type=\"")?.split_once("\"} ")?;
         Some((kind.to_owned(), count.parse().ok()?))
     };
-    Ok(text.lines().filter_map(counted).filter(|(_, count)| *count > 0).collect())
+    metrics.lines().filter_map(counted).filter(|(_, count)| *count > 0).collect()
+}
+
+/// How many responses were made for the stream of the only proxy: their nonces are numbered.
+async fn responses(scene: &Scene) -> Result<u64> {
+    let page = scene.mizzen.json("/debug/syncz").await?;
+    let all = page[0]["resources"].as_object().context("no resources")?;
+    let number = |state: &serde_json::Value| state["sent"].as_str()?.rsplit('-').next()?.parse().ok();
+    all.values().filter_map(number).max().with_context(|| page.to_string())
 }
 
 /// Makes Envoy aware of one more change, after which nothing else can be on its way. Then demands that mizzen has sent
@@ -127,13 +134,21 @@ async fn by_type(scene: &Scene, counter: &str) -> Result<BTreeMap<String, u64>> 
 async fn sent_in_all(scene: &Scene, mark: &Upstream, expected: &[(&str, u64, u64)]) -> Result<()> {
     scene.config.write("marker.yaml", service("marker", "http", &[mark]))?;
     endpoints(scene, "marker", &[mark]).await?;
-    let counted = |of: fn(&(&str, u64, u64)) -> u64| {
+    let made = responses(scene).await?;
+    assert_eq!(made, expected.iter().map(|e| e.2).sum::<u64>(), "responses; {expected:?} are expected");
+    let expected = |of: fn(&(&str, u64, u64)) -> u64| {
         let all = expected.iter().map(|e| (e.0.to_owned(), of(e))).filter(|(_, count)| *count > 0);
         all.collect::<BTreeMap<_, _>>()
     };
-    let (resources, responses) = (by_type(scene, "mizzen_xds_resources"), by_type(scene, "pilot_xds_pushes"));
-    assert_eq!((resources.await?, responses.await?), (counted(|e| e.1), counted(|e| e.2)), "resources, responses");
-    Ok(())
+    // Metrics are a moment behind.
+    eventually("what was sent", PATIENCE, || async {
+        let text = scene.mizzen.metrics().await?;
+        let (resources, responses) = (by_type(&text, "mizzen_xds_resources"), by_type(&text, "pilot_xds_pushes"));
+        let exact = resources == expected(|e| e.1) && responses == expected(|e| e.2);
+        ensure!(exact, "resources {resources:?}, responses {responses:?}");
+        anyhow::Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -164,12 +179,12 @@ async fn a_killed_control_plane_comes_back_and_resends_nothing() -> Result<()> {
     scene.answered_by("b", &request()).await?;
     sent_in_all(&scene, &a, &[("eds", 1, 1), ("rds", 1, 1)]).await?;
 
-    // So does what is gone.
+    // So does what is gone: the cluster and its endpoints.
     scene.mizzen.kill();
     scene.config.remove("s.yaml")?;
     scene.mizzen.restart().await?;
     gone(&scene, "s").await?;
-    sent_in_all(&scene, &b, &[("eds", 1, 1), ("cds", 0, 1)]).await?;
+    sent_in_all(&scene, &b, &[("eds", 1, 2), ("cds", 0, 1)]).await?;
     let tally = load.stop_unharmed().await?;
     assert_eq!(tally.connections, 3, "{tally}");
     scene.nothing_refused().await

@@ -43,7 +43,7 @@ pub(crate) fn client(port: u16, name: &str, authority: &Authority, identity: Opt
 }
 
 /// Waits until a client is answered by an upstream.
-async fn answered(client: &Client, host: &str, upstream: &str) -> Result<()> {
+pub(crate) async fn answered(client: &Client, host: &str, upstream: &str) -> Result<()> {
     eventually(&format!("an answer of {upstream} for {host}"), PATIENCE, || async {
         let reply = client.send(&Request::get("/").host(host)).await?;
         ensure!((reply.status, reply.upstream()) == (200, upstream), "{} {}", reply.status, reply.upstream());
@@ -59,7 +59,7 @@ async fn certificate(client: &Client) -> Result<Vec<u8>> {
 }
 
 /// Route to service `a` at Gateway `tls`.
-fn to_a(name: &str, host: &str) -> String {
+pub(crate) fn to_a(name: &str, host: &str) -> String {
     route_all(name, host, "a").replace("[gateway]", "[tls]")
 }
 
