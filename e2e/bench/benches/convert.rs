@@ -23,7 +23,8 @@ fn objects(index: u32) -> [Value; 3] {
     let [_, a, b, c] = (index + 1).to_be_bytes();
     let name = format!("svc-{index}");
     let metadata = json!({"name": name, "namespace": "ns"});
-    let endpoint = |n: u32| json!({"addresses": [format!("10.{}.{b}.{c}", a + n)], "conditions": {"ready": true}});
+    let endpoint =
+        |n: u32| json!({"addresses": [format!("10.{}.{b}.{c}", u32::from(a) + n)], "conditions": {"ready": true}});
     let host = format!("{name}.ns.svc.cluster.local");
     [
         json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {
