@@ -27,6 +27,12 @@ pub struct Authority {
     pem: String,
 }
 
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("pem", &self.pem).finish_non_exhaustive()
+    }
+}
+
 impl Authority {
     /// A new authority with its own key.
     ///

@@ -13,6 +13,7 @@ use envoy_types::pb::envoy::{
     service::discovery::v3::DeltaDiscoveryRequest,
 };
 use mizzen::{
+    api::Kind,
     engine::Offline,
     model::{MeshConfig, Proxy},
     reconcilers::intake::{MeshSource, Reconcilers},
@@ -52,6 +53,17 @@ pub fn crd_yaml(bytes: &[u8]) {
         reconcilers.reset(kind, &[], &[]).apply(offline.db());
     }
     look(&mut offline);
+}
+
+/// The kinds of the objects of a file that can be read.
+#[must_use]
+pub fn kinds(bytes: &[u8]) -> BTreeSet<Kind> {
+    let deliveries = read_once(vec![("fuzz.yaml".into(), bytes.to_vec())]);
+    let kind = |delivery| match delivery {
+        Delivery::Reset { kind, live, .. } if !live.is_empty() => Some(kind),
+        _ => None,
+    };
+    deliveries.into_iter().filter_map(kind).collect()
 }
 
 /// What proxies would be sent.

@@ -22,6 +22,7 @@ pub mod fuzz;
 mod golden;
 mod link;
 mod load;
+mod mesh_tls;
 mod mizzen;
 mod ports;
 mod process;
@@ -40,6 +41,7 @@ pub use envoy::{Admin, Envoy, EnvoyOptions, Node, Warming, XdsServer, XdsTls, Xd
 pub use golden::GoldenCase;
 pub use link::Link;
 pub use load::{Load, Tally};
+pub use mesh_tls::MeshTls;
 pub use mizzen::{Mizzen, MizzenOptions};
 pub use ports::free_port;
 pub use process::{Process, Signal};

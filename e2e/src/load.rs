@@ -28,6 +28,8 @@ pub struct Tally {
     pub statuses: BTreeMap<u16, u64>,
     /// Replies by the upstream that gave them; `-` for those of the proxy itself.
     pub upstreams: BTreeMap<String, u64>,
+    /// Connections that were opened.
+    pub connections: u64,
     /// Requests and connections without a whole reply, by reason.
     pub errors: BTreeMap<String, u64>,
 }
@@ -144,6 +146,7 @@ impl Worker {
     /// Sends requests until the server announces the end of the connection, which is no failure, or the load stops.
     async fn one_connection(&self) -> Result<()> {
         let mut connection = self.client.connect().await?;
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).connections += 1;
         while !self.stop.load(Ordering::Relaxed) && connection.ready().await {
             let reply = connection.send(&self.request).await.context("request")?;
             {

@@ -194,6 +194,12 @@ impl Mizzen {
         self.http
     }
 
+    /// Where `/metrics`, `/version` and `/debug` are.
+    #[must_use]
+    pub fn monitoring(&self) -> SocketAddr {
+        self.monitoring
+    }
+
     /// What it has logged, to standard output and standard error, over all its starts.
     #[must_use]
     pub fn log(&self) -> String {

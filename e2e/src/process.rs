@@ -130,7 +130,9 @@ impl Process {
     /// When the process is gone.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         self.check_running()?;
-        let done = Command::new("kill").arg(signal.flag()).arg(self.id().to_string()).status()?;
+        // That of the shell: the program is not on every machine.
+        let done =
+            Command::new("bash").args(["-c", "kill $0 $1", signal.flag()]).arg(self.id().to_string()).status()?;
         if done.success() { Ok(()) } else { Err(anyhow!("cannot send {signal:?} to {}", self.name)) }
     }
 

@@ -3,11 +3,13 @@
 use std::{fmt::Write, net::SocketAddr};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::{
     client::{Client, Reply, Request},
     envoy::{Envoy, EnvoyOptions, Node, XdsServer, XdsTransport},
     link::Link,
+    mesh_tls::MeshTls,
     mizzen::Mizzen,
     ports::free_port,
     source::{Objects, Source},
@@ -28,7 +30,12 @@ pub struct Scene {
     pub link: Link,
     /// The port of the gateway that [`http_gateway`] opens; other tests take more from [`free_port`].
     pub port: u16,
+    /// The files of the control plane's TLS, if the gateway speaks it.
+    _tls: Option<MeshTls>,
 }
+
+/// The name of the gateway's service account: see [`Node`].
+const ACCOUNT: &str = "gw-sa";
 
 impl Scene {
     /// Starts both with [`http_gateway`] and these objects, over incremental xDS, and waits until all of it serves.
@@ -52,18 +59,44 @@ impl Scene {
     /// # Errors
     /// As [`Scene::start`].
     pub async fn start_from(source: Source, transport: XdsTransport, objects: &str) -> Result<Self> {
+        let (config, port) = Self::objects(source, objects).await?;
+        let mizzen = Mizzen::start(config.options()).await?;
+        let link = Link::open(mizzen.grpc()).await?;
+        let xds = XdsServer { transport, ..XdsServer::plaintext(link.address()) };
+        let envoy = Self::gateway(xds, &mizzen).await?;
+        Ok(Self { config, mizzen, envoy, link, port, _tls: None })
+    }
+
+    /// The same over incremental xDS with TLS both ways: the gateway has the certificate of its service account, which
+    /// may list Secrets in its namespace.
+    ///
+    /// # Errors
+    /// As [`Scene::start`].
+    pub async fn start_secure(source: Source, objects: &str) -> Result<Self> {
+        let (config, port) = Self::objects(source, objects).await?;
+        config.let_list_secrets("default", ACCOUNT)?;
+        let tls = MeshTls::new()?;
+        let mizzen = Mizzen::start(tls.options(config.options())).await?;
+        let link = Link::open(mizzen.secure_grpc()).await?;
+        let envoy = Self::gateway(tls.xds(link.address(), "default", ACCOUNT)?, &mizzen).await?;
+        Ok(Self { config, mizzen, envoy, link, port, _tls: Some(tls) })
+    }
+
+    async fn objects(source: Source, objects: &str) -> Result<(Objects, u16)> {
         let (config, port) = (Objects::new(source).await?, free_port()?);
         config.write("gateway.yaml", http_gateway(port))?;
         config.write("objects.yaml", objects)?;
-        let mizzen = Mizzen::start(config.options()).await?;
-        let link = Link::open(mizzen.grpc()).await?;
-        let mut options = EnvoyOptions::dynamic(Node::router("gw", "default"), link.address());
-        options.xds = Some(XdsServer { transport, ..XdsServer::plaintext(link.address()) });
+        Ok((config, port))
+    }
+
+    async fn gateway(xds: XdsServer, mizzen: &Mizzen) -> Result<Envoy> {
+        let options =
+            EnvoyOptions { xds: Some(xds), ..EnvoyOptions::fixed(Node::router("gw", "default"), Value::Null) };
         let mut envoy = Envoy::start(&options).await?;
         let ready = envoy.wait_ready(PATIENCE).await;
         ready.with_context(|| format!("log of Envoy:\n{}\nlog of mizzen:\n{}", envoy.log(), mizzen.log()))?;
         envoy.wait_warm(PATIENCE).await?;
-        Ok(Self { config, mizzen, envoy, link, port })
+        Ok(envoy)
     }
 
     /// A client of the gateway's HTTP port.

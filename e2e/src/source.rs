@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Result;
 use serde::Deserialize as _;
+use serde_json::json;
 
 use crate::{
     api_server::ApiServer,
@@ -27,13 +28,18 @@ impl Source {
     /// # Errors
     /// When it cannot listen.
     pub async fn upstream(self, name: &str) -> Result<Upstream> {
-        match self {
-            Self::Files => Upstream::http(name).await,
-            Self::Cluster => {
-                let ip = Upstream::pod_address()?;
-                Upstream::start(name, UpstreamOptions { ip, ..UpstreamOptions::default() }).await
-            }
+        self.upstream_with(name, UpstreamOptions::default()).await
+    }
+
+    /// An upstream with these options, but for the address.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn upstream_with(self, name: &str, mut options: UpstreamOptions) -> Result<Upstream> {
+        if self == Self::Cluster {
+            options.ip = Upstream::pod_address()?;
         }
+        Upstream::start(name, options).await
     }
 }
 
@@ -62,6 +68,12 @@ impl Objects {
         Ok(Self { files: ConfigDir::new()?, cluster })
     }
 
+    /// The folder of the texts. With an API server they are copies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.files.path()
+    }
+
     /// How mizzen is told where they are.
     #[must_use]
     pub fn options(&self) -> MizzenOptions {
@@ -71,16 +83,36 @@ impl Objects {
         }
     }
 
+    /// Lets a service account list the Secrets of its namespace. In files there is nobody who would ask.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub fn let_list_secrets(&self, namespace: &str, account: &str) -> Result<()> {
+        let Some(server) = &self.cluster else { return Ok(()) };
+        let rbac = "rbac.authorization.k8s.io";
+        let metadata = json!({"name": account, "namespace": namespace});
+        let role = json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": metadata,
+            "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}],
+        });
+        let binding = json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": account},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        });
+        server.apply(&format!("{role}\n---\n{binding}")).map(drop)
+    }
+
     /// Makes the objects of a text those of another one: in one step if they are in files; in an API server those that
     /// are gone are deleted last.
     ///
     /// # Errors
     /// When it cannot be written, or the API server refuses an object.
-    pub fn write(&self, name: &str, text: impl AsRef<str>) -> Result<()> {
-        let text = text.as_ref();
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<()> {
         let before = fs::read_to_string(self.files.path().join(name)).unwrap_or_default();
-        let path = self.files.write(name, text)?;
+        let path = self.files.write(name, &text)?;
         let Some(server) = &self.cluster else { return Ok(()) };
+        let text = str::from_utf8(text.as_ref())?;
         if !text.trim().is_empty() {
             server.apply_path(&path)?;
         }

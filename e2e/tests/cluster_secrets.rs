@@ -20,7 +20,7 @@ use envoy_types::pb::{
     },
     google::protobuf::{Struct, Value, value::Kind},
 };
-use mizzen_e2e::{ApiServer, Authority, KeyPairPem, Mizzen, MizzenOptions, PATIENCE, eventually};
+use mizzen_e2e::{ApiServer, Authority, KeyPairPem, MeshTls, Mizzen, MizzenOptions, PATIENCE, eventually};
 use prost::Message;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -29,7 +29,6 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-const SERVER: &str = "istiod.test";
 const CREDENTIAL: &str = "kubernetes://cert";
 const AUTHORITIES: &str = "kubernetes://cert-cacert";
 const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
@@ -42,9 +41,8 @@ const REVIEW_PATIENCE: Duration = Duration::from_secs(90);
 struct World {
     server: ApiServer,
     mizzen: Mizzen,
-    authority: Authority,
+    tls: MeshTls,
     issuer: Authority,
-    _files: tempfile::TempDir,
 }
 
 impl World {
@@ -61,19 +59,9 @@ impl World {
              spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 443, name: https, protocol: HTTPS}, \
              hosts: ['*'], tls: {mode: MUTUAL, credentialName: cert}}]}}",
         )?;
-        let (authority, issuer) = (Authority::new("mesh")?, Authority::new("servers")?);
-        let files = tempfile::tempdir()?;
-        let own = authority.issue(&[SERVER])?;
-        let mut options = MizzenOptions::cluster(&server.kubeconfig());
-        for (flag, text) in
-            [("tlsCertFile", own.cert.as_str()), ("tlsKeyFile", own.key.as_str()), ("caCertFile", authority.pem())]
-        {
-            let path = files.path().join(flag);
-            std::fs::write(&path, text)?;
-            options = options.arg(format!("--{flag}={}", path.display()));
-        }
-        let mizzen = Mizzen::start(options).await?;
-        let world = Self { server, mizzen, authority, issuer, _files: files };
+        let (tls, issuer) = (MeshTls::new()?, Authority::new("servers")?);
+        let mizzen = Mizzen::start(tls.options(MizzenOptions::cluster(&server.kubeconfig()))).await?;
+        let world = Self { server, mizzen, tls, issuer };
         world.rotate()?;
         Ok(world)
     }
@@ -117,10 +105,10 @@ impl World {
 
     /// The gateway of namespace `web` and a service account, over TLS with the identity of another or the same.
     async fn gateway(&self, account: &str, identity: &str) -> Result<Proxy> {
-        let pair = self.authority.issue(&[&format!("spiffe://cluster.local/{identity}")])?;
+        let pair = self.tls.authority().issue(&[&format!("spiffe://cluster.local/{identity}")])?;
         let tls = ClientTlsConfig::new()
-            .domain_name(SERVER)
-            .ca_certificate(Certificate::from_pem(self.authority.pem()))
+            .domain_name(MeshTls::SERVER)
+            .ca_certificate(Certificate::from_pem(self.tls.authority().pem()))
             .identity(Identity::from_pem(pair.cert, pair.key));
         let endpoint = Endpoint::from_shared(format!("https://{}", self.mizzen.secure_grpc()))?.tls_config(tls)?;
         Proxy::open(endpoint, account).await

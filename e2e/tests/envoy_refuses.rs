@@ -81,6 +81,13 @@ async fn configz(scene: &Scene, kind: &str, name: &str) -> Result<serde_json::Va
     Ok(found.context("the object is there")?["problems"].clone())
 }
 
+/// What `/debug/syncz` tells of the proxy's last answer about listeners.
+async fn last_error(scene: &Scene) -> Result<String> {
+    let page = scene.mizzen.json("/debug/syncz").await?;
+    let state = &page[0]["resources"]["type.googleapis.com/envoy.config.listener.v3.Listener"];
+    Ok(state["lastError"].as_str().with_context(|| page.to_string())?.to_owned())
+}
+
 #[tokio::test]
 async fn a_refusal_is_a_problem_of_its_object_until_it_is_fixed() -> Result<()> {
     let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
@@ -99,6 +106,7 @@ async fn a_refusal_is_a_problem_of_its_object_until_it_is_fixed() -> Result<()> 
     let told = configz(&scene, "EnvoyFilter", "limit").await?;
     ensure!(told[0]["refusedBy"] == serde_json::json!(["gw.default"]), "{told}");
     ensure!(configz(&scene, "Gateway", "gateway").await? == serde_json::json!([]), "the Gateway is blamed");
+    ensure!(last_error(&scene).await?.contains("50ms"), "{}", last_error(&scene).await?);
     let log = scene.mizzen.log();
     let line = log.lines().find(|l| l.contains("refused by proxy")).context("a line of the log")?;
     for part in ["EnvoyFilter default/limit", "EnvoyFilter default/fine", "Gateway default/gateway", "gw.default"] {
@@ -117,6 +125,7 @@ async fn a_refusal_is_a_problem_of_its_object_until_it_is_fixed() -> Result<()> 
     scene.answered_by("a", &request("v.test")).await?;
     let dump = scene.envoy.admin().config_of("ListenersConfigDump").await?;
     ensure!(dump.to_string().contains("limit-limit"), "the fixed filter is not there: {dump}");
+    ensure!(last_error(&scene).await?.is_empty(), "{}", last_error(&scene).await?);
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! The entry points of the fuzzer without it: its corpora, and what random edits make of them.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
+use mizzen::api::Kind;
 use mizzen_e2e::fuzz;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::FileFailurePersistence};
 
@@ -117,6 +118,13 @@ fn replay(target: &str, run: fn(&[u8])) {
         edits.iter().for_each(|edit| apply(&mut bytes, edit, &corpus));
         run(&bytes);
     });
+}
+
+/// Edits do not invent kinds.
+#[test]
+fn every_kind_is_in_the_corpus() {
+    let kinds = corpus("crd_yaml").iter().flat_map(|bytes| fuzz::kinds(bytes)).collect::<BTreeSet<_>>();
+    assert_eq!(kinds, BTreeSet::from(Kind::ALL));
 }
 
 #[test]

@@ -16,14 +16,15 @@ use serde_json::{Value, json};
 const SIZES: [u32; 3] = [100, 1_000, 10_000];
 
 /// Members of each service.
-const ENDPOINTS: u8 = 5;
+const ENDPOINTS: u32 = 5;
 
 /// A Service, its EndpointSlice, and a VirtualService that leads to it.
 fn objects(index: u32) -> [Value; 3] {
     let [_, a, b, c] = (index + 1).to_be_bytes();
     let name = format!("svc-{index}");
     let metadata = json!({"name": name, "namespace": "ns"});
-    let endpoint = |n: u8| json!({"addresses": [format!("10.{}.{b}.{c}", a + n)], "conditions": {"ready": true}});
+    let endpoint =
+        |n: u32| json!({"addresses": [format!("10.{}.{b}.{c}", u32::from(a) + n)], "conditions": {"ready": true}});
     let host = format!("{name}.ns.svc.cluster.local");
     [
         json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {

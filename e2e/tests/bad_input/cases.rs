@@ -1,5 +1,7 @@
 //! What is wrong, and exactly what is told of it.
 
+use std::net::SocketAddr;
+
 use anyhow::Result;
 use mizzen_e2e::Authority;
 use serde_json::json;
@@ -34,7 +36,7 @@ impl Case {
 }
 
 /// All that works.
-pub(crate) fn good(gateway: u16, upstream: u16) -> String {
+pub(crate) fn good(gateway: u16, upstream: SocketAddr) -> String {
     format!(
         r#"
 apiVersion: networking.istio.io/v1
@@ -49,16 +51,18 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {{name: good, namespace: default}}
-spec: {{clusterIP: 10.0.0.1, ports: [{{name: http, port: 80}}]}}
+spec: {{clusterIP: 10.96.0.77, ports: [{{name: http, port: 80}}]}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {{name: good-1, namespace: default, labels: {{kubernetes.io/service-name: good}}}}
 addressType: IPv4
-ports: [{{name: http, port: {upstream}}}]
-endpoints: [{{addresses: [127.0.0.1]}}]
+ports: [{{name: http, port: {}}}]
+endpoints: [{{addresses: ["{}"]}}]
 "#,
-        virtual_service("good", "hosts: [good.test], gateways: [gateway]", "route: [{destination: {host: good}}]")
+        virtual_service("good", "hosts: [good.test], gateways: [gateway]", "route: [{destination: {host: good}}]"),
+        upstream.port(),
+        upstream.ip(),
     )
 }
 
@@ -161,7 +165,7 @@ pub(crate) fn wrong_others(gateway: u16) -> Result<Vec<Case>> {
     let authority = Authority::new("test")?;
     let (pair, other) = (authority.issue(&["a.test"])?, authority.issue(&["b.test"])?);
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bad"}, "type": "kubernetes.io/tls",
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bad", "namespace": "default"}, "type": "kubernetes.io/tls",
         "stringData": {"tls.crt": pair.cert, "tls.key": other.key},
     });
     let claim = format!(
@@ -232,7 +236,7 @@ pub(crate) fn not_honoured() -> Vec<Case> {
         ("ProxyConfig", "networking.istio.io/v1beta1", "{}"),
         ("WasmPlugin", "extensions.istio.io/v1alpha1", "{url: \"oci://a.test/b\"}"),
         ("WorkloadGroup", "networking.istio.io/v1", "{template: {}}"),
-        ("TrafficExtension", "extensions.istio.io/v1alpha1", "{lua: {inlineCode: \"\"}}"),
+        ("TrafficExtension", "extensions.istio.io/v1alpha1", "{lua: {inlineCode: \"--\"}}"),
     ];
     let case = |(kind, version, spec): (&'static str, &str, &str)| {
         let content =

@@ -1,12 +1,10 @@
-//! What is wrong with an object is told exactly, once and as long as it is so, and hurts nothing else.
+//! What is wrong with an object is told exactly, once and as long as it is so, and hurts nothing else. Objects are
+//! files; `cluster_bad_input` is the same with what an API server lets pass.
 
 mod cases;
+mod rig;
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use envoy_types::pb::envoy::{
@@ -16,122 +14,18 @@ use envoy_types::pb::envoy::{
         aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
     },
 };
-use mizzen_e2e::{
-    Client, ConfigDir, Envoy, EnvoyOptions, Mizzen, MizzenOptions, Node, PATIENCE, Request, Upstream, eventually,
-    free_port,
-};
+use mizzen_e2e::{PATIENCE, Source, eventually};
 use prost::Message;
 use serde_json::{Value, json};
 
-use self::cases::{
-    Case, TO_GOOD, bad_route, good, not_honoured, virtual_service, wrong_in_the_mesh, wrong_others, wrong_routes,
-    wrong_texts,
+use self::{
+    cases::{
+        TO_GOOD, bad_route, not_honoured, virtual_service, wrong_in_the_mesh, wrong_others, wrong_routes, wrong_texts,
+    },
+    rig::{NONE, Rig, check_all},
 };
 
-const NONE: &[&str] = &[];
-
-/// A mesh that works: a gateway that sends `good.test` to an upstream, and a sidecar.
-struct Rig {
-    config: ConfigDir,
-    mizzen: Mizzen,
-    envoy: Envoy,
-    gateway: u16,
-    _upstream: Upstream,
-}
-
-impl Rig {
-    async fn start(arguments: &[&str]) -> Result<Self> {
-        let upstream = Upstream::http("good").await?;
-        let gateway = free_port()?;
-        let config = ConfigDir::new()?;
-        config.write("good.yaml", good(gateway, upstream.port()))?;
-        let options = MizzenOptions::files(config.path());
-        let mizzen = Mizzen::start(arguments.iter().fold(options, |all, a| all.arg(*a))).await?;
-        let node = Node::router("gw", "default");
-        let envoy = Envoy::start_ready(&EnvoyOptions::dynamic(node, mizzen.grpc())).await?;
-        Ok(Self { config, mizzen, envoy, gateway, _upstream: upstream })
-    }
-
-    /// The status of a request through the gateway, and who answered.
-    async fn ask(&self, host: &str) -> Result<(u16, String)> {
-        let client = Client::http(SocketAddr::from(([127, 0, 0, 1], self.gateway)));
-        let reply = client.send(&Request::get("/").host(host)).await?;
-        Ok((reply.status, reply.upstream().to_owned()))
-    }
-
-    async fn until_status(&self, host: &str, status: u16) -> Result<()> {
-        eventually(&format!("{status} from {host}"), PATIENCE, || async {
-            let got = self.ask(host).await?;
-            ensure!(got.0 == status, "{got:?}");
-            Ok::<_, anyhow::Error>(())
-        })
-        .await
-    }
-
-    /// The problems that exist now, files without their folder.
-    async fn problems(&self) -> Result<Vec<String>> {
-        let folder = format!("{}/", self.config.path().display());
-        let page = self.mizzen.json("/debug/problems").await?;
-        let all = page.as_array().context("a list")?.iter();
-        let mut lines: Vec<String> =
-            all.map(|p| p["message"].as_str().unwrap_or_default().replace(&folder, "")).collect();
-        lines.sort();
-        Ok(lines)
-    }
-
-    async fn until_problems(&self, expected: &[impl AsRef<str>]) -> Result<()> {
-        let expected: BTreeSet<&str> = expected.iter().map(AsRef::as_ref).collect();
-        let expected: Vec<&str> = expected.into_iter().collect();
-        eventually("the problems", PATIENCE, || async {
-            let found = self.problems().await?;
-            ensure!(found == expected, "expected {expected:#?}, found {found:#?}");
-            Ok::<_, anyhow::Error>(())
-        })
-        .await
-    }
-
-    /// Puts something bad beside the good: told, counted, without harm; gone with its cause.
-    async fn check(&self, case: &Case) -> Result<()> {
-        self.config.write(case.file, &case.content)?;
-        self.until_problems(&case.problems).await?;
-        let series = format!("mizzen_config_problems{{kind=\"{}\"}}", case.kind);
-        let counted = self.mizzen.metric(&series).await?;
-        ensure!(counted == Some(case.problems.len() as f64), "{series}: {counted:?}");
-        for (host, status) in &case.requests {
-            self.until_status(host, *status).await?;
-        }
-        let good = self.ask("good.test").await?;
-        ensure!(good == (200, "good".to_owned()), "good.test: {good:?}");
-
-        self.config.remove(case.file)?;
-        self.until_problems(NONE).await?;
-        ensure!(self.mizzen.metric(&series).await? == Some(0.0), "{series} stays");
-        let log = self.mizzen.log().replace(&format!("{}/", self.config.path().display()), "");
-        for problem in &case.problems {
-            // The log is JSON or text: quotes may be escaped.
-            let log = log.replace("\\\"", "\"").replace("\\\\", "\\");
-            let told = log.matches(&format!("problem: {problem}")).count();
-            ensure!(told == 1, "told {told} times in the log: {problem}\n{log}");
-        }
-        Ok(())
-    }
-}
-
-async fn check_all(rig: &Rig, cases: &[Case]) -> Result<()> {
-    rig.until_status("good.test", 200).await?;
-    let mut failed = Vec::new();
-    for case in cases {
-        if let Err(error) = rig.check(case).await {
-            failed.push(format!("{error:#}"));
-            drop(rig.config.remove(case.file));
-            rig.until_problems(NONE).await?;
-        }
-    }
-    ensure!(failed.is_empty(), "{} cases failed:\n{}", failed.len(), failed.join("\n\n"));
-    let refused = rig.envoy.admin().stats("update_rejected$").await?;
-    ensure!(refused.values().all(|n| *n == 0), "{refused:?}");
-    Ok(())
-}
+const SOURCE: Source = Source::Files;
 
 #[tokio::test]
 async fn bad_objects_are_told_exactly_and_hurt_nothing_else() -> Result<()> {
@@ -165,12 +59,10 @@ async fn ten_thousand_hosts_in_one_object_are_served() -> Result<()> {
     rig.until_status("good.test", 200).await?;
     let hosts: Vec<String> = (0..10_000).map(|n| format!("h{n}.test")).collect();
     let content = |to: &str| virtual_service("many", &format!("hosts: [{}], gateways: [gateway]", hosts.join(",")), to);
-    let start = Instant::now();
     rig.config.write("many.yaml", content(TO_GOOD))?;
     rig.until_status("h9999.test", 200).await?;
     rig.config.write("many.yaml", content("directResponse: {status: 418}"))?;
     rig.until_status("h9999.test", 418).await?;
-    ensure!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
     // The same of the mesh.
     let of_mesh = format!("hosts: [{}], gateways: [gateway, mesh]", hosts.join(","));
     rig.config.write("many.yaml", virtual_service("many", &of_mesh, TO_GOOD))?;

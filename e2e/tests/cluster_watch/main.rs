@@ -127,15 +127,19 @@ async fn an_absent_crd_is_an_empty_kind_and_a_broken_object_hurts_only_itself() 
             .join("---\n"),
     )?;
     world.answers("/good", "one").await?;
-    eventually("the problem to be told", PATIENCE, || async {
-        let log = world.mizzen.log();
-        ensure!(log.contains("broken"), "{log}");
-        Ok::<_, anyhow::Error>(())
-    })
-    .await?;
+    let told = "VirtualService default/broken: spec.hosts: invalid type: integer `5`, expected a sequence";
+    world.problems(&[told]).await?;
+    let series = "mizzen_config_problems{kind=\"VirtualService\"}";
+    assert_eq!(world.mizzen.metric(series).await?, Some(1.0));
     // Its watch goes on.
     server.apply(&virtual_service("broken", "/broken", "a"))?;
     world.answers("/broken", "one").await?;
+    world.problems(&[]).await?;
+    assert_eq!(world.mizzen.metric(series).await?, Some(0.0));
+    let log = world.mizzen.log();
+    for line in [format!("problem: {told}"), format!("problem gone: {told}")] {
+        assert_eq!(log.matches(&line).count(), 1, "{line}\n{log}");
+    }
     server.kubectl(&["delete", "crd", "virtualservices.networking.istio.io"])?;
     world.status("/good", 404).await
 }

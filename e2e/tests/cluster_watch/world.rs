@@ -42,6 +42,17 @@ impl World {
         waited.with_context(|| format!("mizzen:\n{}\nEnvoy:\n{}", self.mizzen.log(), self.envoy.log()))
     }
 
+    /// Waits until exactly these problems exist.
+    pub(crate) async fn problems(&self, expected: &[&str]) -> Result<()> {
+        eventually(&format!("the problems {expected:?}"), PATIENCE, || async {
+            let page = self.mizzen.json("/debug/problems").await?;
+            let found: Vec<_> = page.as_array().context("a list")?.iter().map(|p| p["message"].clone()).collect();
+            ensure!(found == expected, "{found:#?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    }
+
     pub(crate) async fn status(&self, path: &str, status: u16) -> Result<()> {
         eventually(&format!("{status} for {path}"), PATIENCE, || async {
             let reply = Client::http(self.address()).send(&Request::get(path)).await?;

@@ -1,8 +1,8 @@
 //! The cases, whatever the objects come from: see `SOURCE` of the test that includes them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{
     Load, PATIENCE, Request, Scene, Upstream, XdsTransport, eventually, route_all, service, virtual_service,
 };
@@ -22,7 +22,7 @@ pub(crate) fn request() -> Request {
 }
 
 /// Waits until Envoy has exactly these endpoints of a service.
-async fn endpoints(scene: &Scene, name: &str, upstreams: &[&Upstream]) -> Result<()> {
+pub(crate) async fn endpoints(scene: &Scene, name: &str, upstreams: &[&Upstream]) -> Result<()> {
     let mut expected: Vec<_> = upstreams.iter().map(|u| u.address().to_string()).collect();
     expected.sort();
     eventually(&format!("the endpoints of {name} to be {expected:?}"), PATIENCE, || async {
@@ -113,23 +113,39 @@ async fn a_service_is_renamed_under_load() -> Result<()> {
 }
 
 /// The numbers that are not zero of a counter with the label `type`.
-async fn by_type(scene: &Scene, counter: &str) -> Result<BTreeMap<String, u64>> {
-    let text = scene.mizzen.metrics().await?;
+fn by_type(metrics: &str, counter: &str) -> BTreeMap<String, u64> {
     let counted = |line: &str| {
         let (kind, count) = line.strip_prefix(counter)?.strip_prefix("{type=\"")?.split_once("\"} ")?;
         Some((kind.to_owned(), count.parse().ok()?))
     };
-    Ok(text.lines().filter_map(counted).filter(|(_, count)| *count > 0).collect())
+    metrics.lines().filter_map(counted).filter(|(_, count)| *count > 0).collect()
 }
 
-/// Waits until mizzen tells that it has sent, since its start, exactly these numbers of resources, each in a response of
-/// its own.
-async fn sent(scene: &Scene, expected: &[(&str, u64)]) -> Result<()> {
-    let expected: BTreeMap<_, _> = expected.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
-    eventually(&format!("resources {expected:?}"), Duration::from_secs(10), || async {
-        let resources = by_type(scene, "mizzen_xds_resources").await?;
-        let responses = by_type(scene, "pilot_xds_pushes").await?;
-        ensure!(resources == expected && responses == expected, "resources {resources:?}, responses {responses:?}");
+/// How many responses were made for the stream of the only proxy: their nonces are numbered.
+async fn responses(scene: &Scene) -> Result<u64> {
+    let page = scene.mizzen.json("/debug/syncz").await?;
+    let all = page[0]["resources"].as_object().context("no resources")?;
+    let number = |state: &serde_json::Value| state["sent"].as_str()?.rsplit('-').next()?.parse().ok();
+    all.values().filter_map(number).max().with_context(|| page.to_string())
+}
+
+/// Makes Envoy aware of one more change, after which nothing else can be on its way. Then demands that mizzen has sent
+/// exactly so many resources, and responses, since its start: the endpoints of that change are among them.
+async fn sent_in_all(scene: &Scene, mark: &Upstream, expected: &[(&str, u64, u64)]) -> Result<()> {
+    scene.config.write("marker.yaml", service("marker", "http", &[mark]))?;
+    endpoints(scene, "marker", &[mark]).await?;
+    let made = responses(scene).await?;
+    assert_eq!(made, expected.iter().map(|e| e.2).sum::<u64>(), "responses; {expected:?} are expected");
+    let expected = |of: fn(&(&str, u64, u64)) -> u64| {
+        let all = expected.iter().map(|e| (e.0.to_owned(), of(e))).filter(|(_, count)| *count > 0);
+        all.collect::<BTreeMap<_, _>>()
+    };
+    // Metrics are a moment behind.
+    eventually("what was sent", PATIENCE, || async {
+        let text = scene.mizzen.metrics().await?;
+        let (resources, responses) = (by_type(&text, "mizzen_xds_resources"), by_type(&text, "pilot_xds_pushes"));
+        let exact = resources == expected(|e| e.1) && responses == expected(|e| e.2);
+        ensure!(exact, "resources {resources:?}, responses {responses:?}");
         anyhow::Ok(())
     })
     .await
@@ -138,19 +154,22 @@ async fn sent(scene: &Scene, expected: &[(&str, u64)]) -> Result<()> {
 #[tokio::test]
 async fn a_killed_control_plane_comes_back_and_resends_nothing() -> Result<()> {
     let (a, b) = (SOURCE.upstream("a").await?, SOURCE.upstream("b").await?);
-    let mut scene = start(&service("other", "http", &[&b])).await?;
-    scene.config.write("s.yaml", service("a", "http", &[&a]))?;
+    let mut scene = start(&(service("other", "http", &[&b]) + &service("a", "http", &[&a]))).await?;
+    scene.config.write("marker.yaml", service("marker", "http", &[&a]))?;
+    scene.config.write("s.yaml", service("s", "http", &[&a]))?;
     scene.config.write("v.yaml", route_all("v", "v.test", "a"))?;
     scene.answered_by("a", &request()).await?;
+    endpoints(&scene, "s", &[&a]).await?;
+    endpoints(&scene, "marker", &[&a]).await?;
     let load = Load::start(&scene.client(), &request(), 3);
     load.more(20).await?;
     scene.mizzen.kill();
     load.more(50).await?;
     scene.mizzen.restart().await?;
     // A change is the proof that the stream is back and was served in full: nothing else comes before it.
-    scene.config.write("s.yaml", service("a", "http", &[&a, &b]))?;
-    endpoints(&scene, "a", &[&a, &b]).await?;
-    sent(&scene, &[("eds", 1)]).await?;
+    scene.config.write("s.yaml", service("s", "http", &[&a, &b]))?;
+    endpoints(&scene, "s", &[&a, &b]).await?;
+    sent_in_all(&scene, &b, &[("eds", 2, 2)]).await?;
 
     // What changes meanwhile, and only that, comes at the reconnect.
     scene.mizzen.kill();
@@ -158,20 +177,27 @@ async fn a_killed_control_plane_comes_back_and_resends_nothing() -> Result<()> {
     load.more(50).await?;
     scene.mizzen.restart().await?;
     scene.answered_by("b", &request()).await?;
-    sent(&scene, &[("rds", 1)]).await?;
+    sent_in_all(&scene, &a, &[("eds", 1, 1), ("rds", 1, 1)]).await?;
 
-    // So does what is gone.
+    // So does what is gone: the cluster and its endpoints.
     scene.mizzen.kill();
     scene.config.remove("s.yaml")?;
     scene.mizzen.restart().await?;
-    eventually("the cluster to be gone", PATIENCE, || async {
+    gone(&scene, "s").await?;
+    sent_in_all(&scene, &b, &[("eds", 1, 2), ("cds", 0, 1)]).await?;
+    let tally = load.stop_unharmed().await?;
+    assert_eq!(tally.connections, 3, "{tally}");
+    scene.nothing_refused().await
+}
+
+/// Waits until Envoy has no cluster of a service.
+async fn gone(scene: &Scene, name: &str) -> Result<()> {
+    eventually(&format!("the cluster of {name} to be gone"), PATIENCE, || async {
         let page = scene.envoy.admin().get("/clusters").await?;
-        ensure!(!page.contains(&cluster("a")), "it is there");
+        ensure!(!page.contains(&cluster(name)), "it is there");
         anyhow::Ok(())
     })
-    .await?;
-    load.stop_unharmed().await?;
-    scene.nothing_refused().await
+    .await
 }
 
 /// A DestinationRule for service `a`.

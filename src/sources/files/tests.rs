@@ -76,6 +76,9 @@ impl Intake for Recorder {
     }
 }
 
+/// How long is waited for what takes milliseconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A running source. Paths in problems have the directory replaced by `DIR`.
 struct Rig {
     directory: TempDir,
@@ -100,7 +103,7 @@ impl Rig {
             tokio::spawn(source.run(intake, guard));
         });
         let rig = Self { directory, root, recorder, _runtime: runtime };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while !readiness.is_ready() {
             assert!(Instant::now() < deadline, "never ready");
             std::thread::yield_now();
@@ -116,8 +119,7 @@ impl Rig {
     fn until(&self, what: &str, condition: impl Fn(&World) -> bool) -> Duration {
         let start = Instant::now();
         let world = self.recorder.world.lock().unwrap();
-        let limit = Duration::from_secs(10);
-        let (world, timeout) = self.recorder.changed.wait_timeout_while(world, limit, |w| !condition(w)).unwrap();
+        let (world, timeout) = self.recorder.changed.wait_timeout_while(world, PATIENCE, |w| !condition(w)).unwrap();
         assert!(!timeout.timed_out(), "not {what}: {:?} {:?}", world.objects, world.problems);
         start.elapsed()
     }
@@ -184,12 +186,12 @@ fn files_are_created_edited_renamed_and_deleted() {
 #[test]
 fn an_edit_is_delivered_within_100_ms() {
     let rig = Rig::start(|root| fs::write(root.join("a.yaml"), service("a", "0")).unwrap());
-    let fastest = (1..=5).map(|n| {
+    // On a machine that is busy with other things one of many has to be.
+    let mut tries = (1..=20).map(|n| {
         rig.write("a.yaml", service("a", &n.to_string()));
         rig.until_object("default/a", Some(&n.to_string()))
     });
-    let fastest = fastest.min().unwrap();
-    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+    assert!(tries.any(|took| took < Duration::from_millis(100)), "none of 20 edits");
 }
 
 #[test]

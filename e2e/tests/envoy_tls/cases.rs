@@ -1,13 +1,15 @@
-//! TLS at a real gateway: certificates from Secrets, client certificates, what is passed through.
+//! The cases, whatever the objects come from: see `SOURCE` and `start` of the test that includes them.
 
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{
-    Authority, Client, KeyPairPem, PATIENCE, Request, Scene, Tls, Upstream, UpstreamOptions, Wire, eventually,
-    free_port, gateway, route_all, service, virtual_service,
+    Authority, Client, KeyPairPem, Load, PATIENCE, Request, Scene, Tls, UpstreamOptions, Wire, eventually, free_port,
+    gateway, route_all, service, virtual_service,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{SOURCE, start};
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -24,24 +26,24 @@ fn secret(name: &str, data: &[(&str, &str)]) -> String {
     yaml
 }
 
-fn tls_secret(name: &str, pair: &KeyPairPem) -> String {
+pub(crate) fn tls_secret(name: &str, pair: &KeyPairPem) -> String {
     secret(name, &[("tls.crt", &pair.cert), ("tls.key", &pair.key)])
 }
 
 /// A server of a Gateway: its name, port, host, protocol and TLS settings.
-fn server(name: &str, port: u16, host: &str, protocol: &str, tls: &str) -> String {
+pub(crate) fn server(name: &str, port: u16, host: &str, protocol: &str, tls: &str) -> String {
     let tls = if tls.is_empty() { String::new() } else { format!(", tls: {{{tls}}}") };
     format!("  - {{port: {{number: {port}, name: {name}, protocol: {protocol}}}, hosts: ['{host}']{tls}}}\n")
 }
 
 /// A client that asks for a name and trusts an authority.
-fn client(port: u16, name: &str, authority: &Authority, identity: Option<KeyPairPem>) -> Result<Client> {
+pub(crate) fn client(port: u16, name: &str, authority: &Authority, identity: Option<KeyPairPem>) -> Result<Client> {
     let tls = Tls { server_name: name.to_owned(), ca: authority.pem().to_owned(), identity };
     Client::https(local(port), &tls)
 }
 
 /// Waits until a client is answered by an upstream.
-async fn answered(client: &Client, host: &str, upstream: &str) -> Result<()> {
+pub(crate) async fn answered(client: &Client, host: &str, upstream: &str) -> Result<()> {
     eventually(&format!("an answer of {upstream} for {host}"), PATIENCE, || async {
         let reply = client.send(&Request::get("/").host(host)).await?;
         ensure!((reply.status, reply.upstream()) == (200, upstream), "{} {}", reply.status, reply.upstream());
@@ -57,13 +59,13 @@ async fn certificate(client: &Client) -> Result<Vec<u8>> {
 }
 
 /// Route to service `a` at Gateway `tls`.
-fn to_a(name: &str, host: &str) -> String {
+pub(crate) fn to_a(name: &str, host: &str) -> String {
     route_all(name, host, "a").replace("[gateway]", "[tls]")
 }
 
 #[tokio::test]
 async fn simple_and_mutual_by_name_while_what_has_no_secret_is_withheld() -> Result<()> {
-    let upstream = Upstream::http("a").await?;
+    let upstream = SOURCE.upstream("a").await?;
     let (servers, clients) = (Authority::new("servers")?, Authority::new("clients")?);
     let port = free_port()?;
     let tls = server("one", port, "one.test", "HTTPS", "mode: SIMPLE, credentialName: one")
@@ -75,7 +77,7 @@ async fn simple_and_mutual_by_name_while_what_has_no_secret_is_withheld() -> Res
         + &tls_secret("one", &servers.issue(&["one.test"])?)
         + &tls_secret("two", &servers.issue(&["two.test"])?)
         + &secret("two-cacert", &[("ca.crt", clients.pem())]);
-    let scene = Scene::start(&objects).await?;
+    let scene = start(&objects).await?;
     answered(&client(port, "one.test", &servers, None)?, "one.test", "a").await?;
 
     let identity = clients.issue(&["spiffe://cluster.local/ns/default/sa/client"])?;
@@ -104,15 +106,18 @@ async fn problem(scene: &Scene, text: &str) -> Result<()> {
     .await
 }
 
+/// Connections that are kept over all that happens.
+const CONNECTIONS: u64 = 2;
+
 #[tokio::test]
 async fn a_secret_is_rotated_without_dropping_a_request_and_a_broken_one_is_not_used() -> Result<()> {
-    let upstream = Upstream::http("a").await?;
+    let upstream = SOURCE.upstream("a").await?;
     let authority = Authority::new("servers")?;
     let port = free_port()?;
     let objects = gateway("tls", &server("one", port, "*", "HTTPS", "mode: SIMPLE, credentialName: one"))
         + &service("a", "http", &[&upstream])
         + &to_a("v", "*");
-    let scene = Scene::start(&objects).await?;
+    let mut scene = start(&objects).await?;
     let first = authority.issue(&["one.test"])?;
     scene.config.write("secret.yaml", tls_secret("one", &first))?;
     let client = client(port, "one.test", &authority, None)?;
@@ -121,7 +126,7 @@ async fn a_secret_is_rotated_without_dropping_a_request_and_a_broken_one_is_not_
     let request = Request::get("/").host("one.test");
     let mut kept = client.connect().await?;
     assert_eq!(kept.send(&request).await?.status, 200);
-    let load = mizzen_e2e::Load::start(&client, &request, 2);
+    let load = Load::start(&client, &request, CONNECTIONS.try_into()?);
     load.more(20).await?;
     let old = certificate(&client).await?;
     let second = authority.issue(&["one.test"])?;
@@ -139,7 +144,12 @@ async fn a_secret_is_rotated_without_dropping_a_request_and_a_broken_one_is_not_
     problem(&scene, "tls.key").await?;
     assert_eq!(certificate(&client).await?, new);
     scene.config.remove("secret.yaml")?;
-    problem(&scene, "one").await?;
+    eventually("nothing to be told of it any more", PATIENCE, || async {
+        let problems = scene.mizzen.json("/debug/problems").await?;
+        ensure!(problems == serde_json::json!([]), "{problems}");
+        anyhow::Ok(())
+    })
+    .await?;
     assert_eq!(certificate(&client).await?, new, "a deleted secret keeps its last good bytes");
     assert_eq!(kept.send(&request).await?.status, 200);
 
@@ -150,7 +160,23 @@ async fn a_secret_is_rotated_without_dropping_a_request_and_a_broken_one_is_not_
         anyhow::Ok(())
     })
     .await?;
-    load.stop_unharmed().await?;
+
+    // What was served stays while nobody can be asked, and after it comes back the next one arrives.
+    let (third, fourth) = (certificate(&client).await?, authority.issue(&["one.test"])?);
+    scene.mizzen.kill();
+    load.more(20).await?;
+    assert_eq!(certificate(&client).await?, third);
+    scene.config.write("secret.yaml", tls_secret("one", &fourth))?;
+    scene.mizzen.restart().await?;
+    eventually("the fourth certificate", PATIENCE, || async {
+        ensure!(certificate(&client).await? != third, "still the third one");
+        anyhow::Ok(())
+    })
+    .await?;
+    assert_eq!(kept.send(&request).await?.status, 200);
+    load.more(20).await?;
+    let tally = load.stop_unharmed().await?;
+    assert_eq!(tally.connections, CONNECTIONS, "connections were dropped: {tally}");
     scene.nothing_refused().await
 }
 
@@ -159,10 +185,11 @@ async fn connections_are_passed_through_by_name_and_bytes_by_port() -> Result<()
     let authority = Authority::new("upstreams")?;
     let secure = async |name: &str| {
         let identity = Some(authority.issue(&[&format!("{name}.test")])?);
-        Upstream::start(name, UpstreamOptions { identity, ..UpstreamOptions::default() }).await
+        SOURCE.upstream_with(name, UpstreamOptions { identity, ..UpstreamOptions::default() }).await
     };
     let (one, two) = (secure("one").await?, secure("two").await?);
-    let bytes = Upstream::start("bytes", UpstreamOptions { wire: Wire::Tcp, ..UpstreamOptions::default() }).await?;
+    let bytes =
+        SOURCE.upstream_with("bytes", UpstreamOptions { wire: Wire::Tcp, ..UpstreamOptions::default() }).await?;
     let (pass, tcp) = (free_port()?, free_port()?);
     let servers = server("pass", pass, "*.test", "TLS", "mode: PASSTHROUGH") + &server("tcp", tcp, "*", "TCP", "");
     let by_name = |name: &str| {
@@ -179,7 +206,7 @@ async fn connections_are_passed_through_by_name_and_bytes_by_port() -> Result<()
         + &by_name("one")
         + &by_name("two")
         + &virtual_service("bytes", "*", &by_port).replace("[gateway]", "[tls]");
-    let scene = Scene::start(&objects).await?;
+    let scene = start(&objects).await?;
     for name in ["one", "two"] {
         let host = format!("{name}.test");
         answered(&client(pass, &host, &authority, None)?, &host, name).await?;
@@ -198,7 +225,7 @@ async fn connections_are_passed_through_by_name_and_bytes_by_port() -> Result<()
 async fn the_gateway_redirects_to_https_and_speaks_tls_to_an_upstream() -> Result<()> {
     let authority = Authority::new("upstreams")?;
     let identity = Some(authority.issue(&["up.test"])?);
-    let secure = Upstream::start("secure", UpstreamOptions { identity, ..UpstreamOptions::default() }).await?;
+    let secure = SOURCE.upstream_with("secure", UpstreamOptions { identity, ..UpstreamOptions::default() }).await?;
     let port = free_port()?;
     let rule = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
                 metadata: {name: secure, namespace: default}\nspec:\n  host: secure\n  \
@@ -207,7 +234,7 @@ async fn the_gateway_redirects_to_https_and_speaks_tls_to_an_upstream() -> Resul
         + &service("secure", "http", &[&secure])
         + rule
         + &route_all("v", "v.test", "secure").replace("[gateway]", "[gateway, tls]");
-    let scene = Scene::start(&objects).await?;
+    let scene = start(&objects).await?;
     scene.answered_by("secure", &Request::get("/").host("v.test")).await?;
     let reply = Client::http(local(port)).send(&Request::get("/x").host("v.test")).await?;
     assert_eq!((reply.status, reply.header("location")), (301, Some("https://v.test/x")));
