@@ -10,11 +10,12 @@ use std::{
 
 use super::{
     ConvertContext, Problems, age, fqdn, host, namespace,
-    traffic_policy::{Reader, policy},
+    selector::check_labels,
+    traffic_policy::{Reader, is_for_gateways_only, policy},
     visibility,
 };
 use crate::{
-    api::{self, destination_rule as spec},
+    api::{self, destination_rule as spec, traffic_policy::TrafficPolicy},
     model::{DestinationRule, Labels, Problem, Visibility, destination_rule::Subset},
 };
 
@@ -31,6 +32,13 @@ pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Op
         return (None, problems.into_vec());
     }
     let selector = rule.spec.workload_selector.as_ref().map(|s| s.match_labels.clone());
+    match &rule.spec.workload_selector {
+        Some(given) => {
+            check_labels("spec.workloadSelector.matchLabels", &given.match_labels, &mut problems);
+            check_tunnels(&rule.spec, &mut problems);
+        }
+        None => check_credentials(&rule.spec, &mut problems),
+    }
     let made = DestinationRule {
         object: problems.object().clone(),
         age: age(&rule.metadata),
@@ -45,6 +53,36 @@ pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Op
         namespace,
     };
     (Some(made), problems.into_vec())
+}
+
+/// The policies of a rule and of its subsets, with their fields.
+fn policies(rule: &spec::DestinationRuleSpec) -> impl Iterator<Item = (String, &TrafficPolicy)> {
+    let of_subsets = rule.subsets.iter().enumerate();
+    let of_subsets = of_subsets.map(|(i, s)| (format!("spec.subsets[{i}].trafficPolicy"), s.traffic_policy.as_ref()));
+    let all = std::iter::once(("spec.trafficPolicy".to_owned(), rule.traffic_policy.as_ref())).chain(of_subsets);
+    all.filter_map(|(path, policy)| Some((path, policy?)))
+}
+
+/// Listeners, which tunnels are a part of, are the same for all workloads of a namespace.
+fn check_tunnels(rule: &spec::DestinationRuleSpec, problems: &mut Problems) {
+    for (path, _) in policies(rule).filter(|(_, policy)| policy.tunnel.is_some()) {
+        problems.add(format!("{path}.tunnel"), "not honoured yet beside workloadSelector");
+    }
+}
+
+/// Sidecars read Secrets only for rules that select them: others are too many to let them all read one.
+/// Traffic for which TLS is asked goes nowhere rather than in plaintext.
+fn check_credentials(rule: &spec::DestinationRuleSpec, problems: &mut Problems) {
+    for (path, policy) in policies(rule) {
+        let ports = policy.port_level_settings.iter().enumerate();
+        let ports = ports.map(|(i, port)| (format!("{path}.portLevelSettings[{i}]"), port.tls.as_ref()));
+        let all = std::iter::once((path.clone(), policy.tls.as_ref())).chain(ports);
+        for (path, _) in all.filter(|(_, tls)| tls.is_some_and(is_for_gateways_only)) {
+            let reason = "only gateways read it, as the rule has no workloadSelector; requests of sidecars are \
+                          answered with 503";
+            problems.add(format!("{path}.tls.credentialName"), reason);
+        }
+    }
 }
 
 fn visible_to(

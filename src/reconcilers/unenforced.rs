@@ -2,7 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{Problems, age, namespace};
+use super::{
+    Problems, age, namespace,
+    selector::{check_labels, check_target},
+};
 use crate::{
     api::common::{MatchLabels, PolicyTargetReference},
     model::{UnenforcedPolicy, policy::PolicyTarget},
@@ -20,6 +23,11 @@ pub(super) fn policy(
     problems: &mut Problems,
 ) -> UnenforcedPolicy {
     problems.add("", DENIED);
+    let selects = selector.is_some_and(|s| !s.match_labels.is_empty());
+    check_target(&[("selector", selects), ("targetRefs", !targets.is_empty())], problems);
+    if let Some(selector) = selector {
+        check_labels("spec.selector.matchLabels", &selector.match_labels, problems);
+    }
     UnenforcedPolicy {
         object: problems.object().clone(),
         age: age(meta),

@@ -23,7 +23,8 @@ fn objects(index: u32) -> [Value; 3] {
     let [_, a, b, c] = (index + 1).to_be_bytes();
     let name = format!("svc-{index}");
     let metadata = json!({"name": name, "namespace": "ns"});
-    let endpoint = |n: u32| json!({"addresses": [format!("10.{}.{b}.{c}", a + n)], "conditions": {"ready": true}});
+    let endpoint =
+        |n: u32| json!({"addresses": [format!("10.{}.{b}.{c}", u32::from(a) + n)], "conditions": {"ready": true}});
     let host = format!("{name}.ns.svc.cluster.local");
     [
         json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {
@@ -49,10 +50,10 @@ fn decode(value: Value) -> Object {
 }
 
 fn conversion(c: &mut Criterion) {
-    let context = ConvertContext { domain_suffix: "cluster.local", ipv6: false };
+    let context = ConvertContext { domain_suffix: "cluster.local" };
     let convert = |object: &Object| match object {
         Object::Service(object) => drop(black_box(service::convert(object, &context))),
-        Object::EndpointSlice(object) => drop(black_box(endpoint_slice::convert(object, &context))),
+        Object::EndpointSlice(object) => drop(black_box(endpoint_slice::convert(object))),
         Object::VirtualService(object) => drop(black_box(virtual_service::convert(object, &context))),
         other => drop(black_box(other.kind())),
     };
