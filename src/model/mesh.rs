@@ -78,7 +78,7 @@ pub struct MeshConfig {
     pub default_outlier_detection: Option<Arc<OutlierDetection>>,
     /// `tlsDefaults.ecdhCurves` of TLS that is not mutual TLS of the mesh; empty is Envoy's.
     pub tls_ecdh_curves: Vec<Arc<str>>,
-    /// `tlsDefaults.minProtocolVersion` of gateways' servers; `None` is TLS_AUTO.
+    /// `tlsDefaults.minProtocolVersion`; `None` is TLS_AUTO, which is 1.2.
     pub tls_min_version: Option<TlsVersion>,
     /// `tlsDefaults.cipherSuites`; empty is Envoy's.
     pub tls_cipher_suites: Vec<Arc<str>>,

@@ -15,7 +15,11 @@ use super::{
     visibility,
 };
 use crate::{
-    api::{self, destination_rule as spec, traffic_policy::TrafficPolicy},
+    api::{
+        self, destination_rule as spec,
+        load_balancer::LoadBalancerSettings,
+        traffic_policy::{ConnectionPoolSettings, TrafficPolicy},
+    },
     model::{DestinationRule, Labels, Problem, Visibility, destination_rule::Subset},
 };
 
@@ -35,7 +39,7 @@ pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Op
     match &rule.spec.workload_selector {
         Some(given) => {
             check_labels("spec.workloadSelector.matchLabels", &given.match_labels, &mut problems);
-            check_tunnels(&rule.spec, &mut problems);
+            check_listeners(&rule.spec, &mut problems);
         }
         None => check_credentials(&rule.spec, &mut problems),
     }
@@ -63,10 +67,36 @@ fn policies(rule: &spec::DestinationRuleSpec) -> impl Iterator<Item = (String, &
     all.filter_map(|(path, policy)| Some((path, policy?)))
 }
 
-/// Listeners, which tunnels are a part of, are the same for all workloads of a namespace.
-fn check_tunnels(rule: &spec::DestinationRuleSpec, problems: &mut Problems) {
-    for (path, _) in policies(rule).filter(|(_, policy)| policy.tunnel.is_some()) {
-        problems.add(format!("{path}.tunnel"), "not honoured yet beside workloadSelector");
+/// Listeners are the same for all workloads of a namespace, whatever their labels: what rules say of TCP connections in
+/// them holds only without a selector.
+fn check_listeners(rule: &spec::DestinationRuleSpec, problems: &mut Problems) {
+    for (path, policy) in policies(rule) {
+        if policy.tunnel.is_some() {
+            problems.add(format!("{path}.tunnel"), "not honoured yet beside workloadSelector");
+        }
+        check_tcp(&path, policy.connection_pool.as_ref(), policy.load_balancer.as_ref(), problems);
+        for (i, port) in policy.port_level_settings.iter().enumerate() {
+            let path = format!("{path}.portLevelSettings[{i}]");
+            check_tcp(&path, port.connection_pool.as_ref(), port.load_balancer.as_ref(), problems);
+        }
+    }
+}
+
+fn check_tcp(
+    path: &str,
+    pool: Option<&ConnectionPoolSettings>,
+    balancer: Option<&LoadBalancerSettings>,
+    problems: &mut Problems,
+) {
+    let tcp = pool.and_then(|p| p.tcp.as_ref());
+    let hash = balancer.and_then(|b| b.consistent_hash.as_ref());
+    let fields = [
+        ("connectionPool.tcp.idleTimeout", tcp.is_some_and(|t| t.idle_timeout.is_some())),
+        ("connectionPool.tcp.maxConnectionDuration", tcp.is_some_and(|t| t.max_connection_duration.is_some())),
+        ("loadBalancer.consistentHash.useSourceIp", hash.is_some_and(|h| h.use_source_ip == Some(true))),
+    ];
+    for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
+        problems.add(format!("{path}.{field}"), "not honoured yet for TCP beside workloadSelector");
     }
 }
 

@@ -12,11 +12,3 @@ pub(super) fn check_labels(field: &str, labels: &Labels, problems: &mut Problems
         }
     }
 }
-
-/// Reports several ways of saying whom an object is for, where one is allowed.
-pub(super) fn check_target(fields: &[(&str, bool)], problems: &mut Problems) {
-    let set: Vec<&str> = fields.iter().filter(|(_, set)| *set).map(|(field, _)| *field).collect();
-    if set.len() > 1 {
-        problems.add("spec", format!("only one of {} can be set", set.join(", ")));
-    }
-}

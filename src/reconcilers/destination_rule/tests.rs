@@ -196,13 +196,21 @@ fn fields_of_load_balancers_that_nothing_follows_from_are_told() {
 #[test]
 fn what_selects_workloads_is_checked() {
     let (_, problems) = converted(
-        "{host: a.b, workloadSelector: {matchLabels: {app: '*'}}, trafficPolicy: {tunnel: {targetHost: t, targetPort: 1}}}",
+        "{host: a.b, workloadSelector: {matchLabels: {app: '*'}}, trafficPolicy: {tunnel: {targetHost: t, targetPort: 1}, \
+         portLevelSettings: [{port: {number: 1}, connectionPool: {tcp: {idleTimeout: 1s, maxConnectionDuration: 1s}}, \
+         loadBalancer: {consistentHash: {useSourceIp: true}}}]}}",
     );
     assert_eq!(
         problems,
         [
             "spec.workloadSelector.matchLabels: \"app: *\" selects nothing: labels are compared as they are written",
             "spec.trafficPolicy.tunnel: not honoured yet beside workloadSelector",
+            "spec.trafficPolicy.portLevelSettings[0].connectionPool.tcp.idleTimeout: not honoured yet for TCP beside \
+             workloadSelector",
+            "spec.trafficPolicy.portLevelSettings[0].connectionPool.tcp.maxConnectionDuration: not honoured yet for TCP \
+             beside workloadSelector",
+            "spec.trafficPolicy.portLevelSettings[0].loadBalancer.consistentHash.useSourceIp: not honoured yet for TCP \
+             beside workloadSelector",
         ]
     );
 }

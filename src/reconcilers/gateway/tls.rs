@@ -54,7 +54,7 @@ pub(super) fn read(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> Op
         min_version,
         max_version,
         cipher_suites: known(&tls.cipher_suites, &CIPHERS, |i, reason| {
-            reader.add(&format!("tls.cipherSuites[{i}]"), reason)
+            reader.add(&format!("tls.cipherSuites[{i}]"), reason);
         }),
     })
 }

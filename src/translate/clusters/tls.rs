@@ -24,6 +24,7 @@ use crate::{
     model::{
         MeshConfig, ProxyKind,
         destination_rule::{ClientTls, ClientTlsMode},
+        gateway::TlsVersion,
         secret::CONFIG_MAP,
         service::Registry,
     },
@@ -164,7 +165,12 @@ fn parameters() -> TlsParameters {
 
 fn user_parameters(mesh: &MeshConfig) -> TlsParameters {
     let strings = |list: &[std::sync::Arc<str>]| list.iter().map(ToString::to_string).collect();
+    let lowest = match mesh.tls_min_version {
+        Some(TlsVersion::V1_3) => TlsProtocol::TlSv13,
+        _ => TlsProtocol::TlSv12,
+    };
     TlsParameters {
+        tls_minimum_protocol_version: lowest.into(),
         ecdh_curves: strings(&mesh.tls_ecdh_curves),
         cipher_suites: strings(&mesh.tls_cipher_suites),
         ..parameters()
