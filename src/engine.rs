@@ -43,4 +43,6 @@ fn register(db: &mut graph::Db) {
     sidecar_listeners::register(db);
     sidecar_routes::register(db);
     checks::register(db);
+    filters::register(db);
+    members::register(db);
 }

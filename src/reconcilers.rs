@@ -15,9 +15,11 @@ pub mod pod;
 mod problems;
 pub mod request_authentication;
 pub mod secret;
+mod selector;
 pub mod service;
 pub mod service_entry;
 pub mod sidecar;
+mod tls_names;
 mod traffic_policy;
 mod unenforced;
 pub mod virtual_service;
@@ -36,8 +38,6 @@ use crate::model::Age;
 pub struct ConvertContext<'a> {
     /// The suffix of Kubernetes host names. Of the mesh's settings it alone cannot change: what queries read can.
     pub domain_suffix: &'a str,
-    /// Whether members with IPv6 addresses can be reached.
-    pub ipv6: bool,
 }
 
 /// The age of an object: objects without a timestamp are the youngest.

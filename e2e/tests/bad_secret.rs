@@ -109,6 +109,8 @@ fn rule(selector: &str) -> String {
 
 const OF_RULE: &str =
     "DestinationRule default/secure: spec.trafficPolicy.tls.credentialName: secret kubernetes://up-cacert";
+const OF_GATEWAYS: &str = "DestinationRule default/secure: spec.trafficPolicy.tls.credentialName: only gateways read it, as \
+                           the rule has no workloadSelector; requests of sidecars are answered with 503";
 const UNAVAILABLE: &str = "for proxies of namespace default; their requests are answered with 503 until it is there";
 
 #[tokio::test]
@@ -125,7 +127,7 @@ async fn a_rule_whose_secret_is_missing_or_broken_withholds_its_service_alone() 
     let scene = Scene::start(&objects).await?;
     let client = scene.client();
     let missing = format!("{OF_RULE} does not exist or lacks the keys {UNAVAILABLE}");
-    problems(&scene.mizzen, &[&missing]).await?;
+    problems(&scene.mizzen, &[OF_GATEWAYS, &missing]).await?;
     answers(&client, "secure.test", 503, "-").await?;
     answers(&client, "plain.test", 200, "plain").await?;
 
@@ -138,7 +140,7 @@ async fn a_rule_whose_secret_is_missing_or_broken_withholds_its_service_alone() 
     .await?;
 
     scene.config.write("up.yaml", secret("up-cacert", &json!({"ca.crt": authority.pem()})))?;
-    problems(&scene.mizzen, &[]).await?;
+    problems(&scene.mizzen, &[OF_GATEWAYS]).await?;
     answers(&client, "secure.test", 200, "secure").await?;
 
     // What was good once stays.

@@ -1,6 +1,8 @@
-//! What is wrong with the rules of VirtualServices whether a proxy is connected or not: where they lead nowhere, and
-//! which other one is followed instead. Costs per VirtualService; what is found here is told in the same words by what
-//! proxies have, and counts once.
+//! What is wrong with objects whether a proxy is connected or not: where the rules of VirtualServices lead nowhere, and
+//! which other one is followed instead; which secrets of Gateways are not there. Costs per object; what is found here is
+//! told in the same words by what proxies have, and counts once.
+
+mod gateways;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,7 +10,7 @@ use super::{
     destinations::{resolve, seen},
     gateway_routes::with_delegates,
     graph::{Cx, Db, Emission, Emit, Set},
-    inputs::VirtualServices,
+    inputs::{Gateways, NamespacedName, VirtualServices},
     services::{Claims, visibility_of_rules},
     sidecar_listeners::mesh_routes,
     sidecars::selected,
@@ -16,12 +18,12 @@ use super::{
 };
 use crate::model::{
     Labels, Namespace, ObjectRef, Problem, VirtualService, Visibility,
-    virtual_service::{Destination, GatewayName, HttpAction, HttpRoute, SourceMatch},
+    virtual_service::{Destination, GatewayName, HttpAction, HttpRoute, L4Destination, SourceMatch},
 };
 
 /// Nothing: checks only report.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Checked;
+pub(super) struct Checked;
 
 impl Set for Checked {
     type Elem = ();
@@ -37,14 +39,26 @@ impl Emit for CheckRules {
     type Into = Checked;
     const STAGE: u8 = stage::LAYER_EMIT;
     fn run(&self, cx: &mut Check<'_>) -> Vec<(Checked, ())> {
-        if let Some(vs) = cx.input(&self.0).filter(|vs| !vs.is_delegate())
-            && let Some(client) = representative(cx, &vs)
-        {
+        let Some(vs) = cx.input(&self.0).filter(|vs| !vs.is_delegate()) else { return Vec::new() };
+        check_gateways(cx, &vs);
+        if let Some(client) = representative(cx, &vs) {
             check_http(cx, &vs, &client);
             check_l4(cx, &vs, &client);
             check_followed(cx, &vs, &client);
         }
         Vec::new()
+    }
+}
+
+/// A Gateway that is not there leads no request to the rules.
+fn check_gateways(cx: &mut Check<'_>, vs: &VirtualService) {
+    for gateway in &vs.gateways {
+        let GatewayName::Named(name) = gateway else { continue };
+        let Some((namespace, short)) = name.split_once('/') else { continue };
+        if cx.input(&Gateways(NamespacedName::new(namespace, short))).is_none() {
+            let reason = format!("Gateway {name} does not exist: naming it has no effect");
+            cx.problem(Problem { object: vs.object.clone(), field: "spec.gateways".to_owned(), reason });
+        }
     }
 }
 
@@ -111,15 +125,23 @@ fn used(rule: &HttpRoute) -> Vec<(String, &Destination)> {
 fn check_l4(cx: &mut Check<'_>, vs: &VirtualService, client: &Namespace) {
     for rule in &vs.tls {
         let follower = follower(vs, rule.matches.iter().map(|m| &m.source), client);
-        for to in &rule.destinations {
-            report_missing(cx, &vs.object, "spec.tls".to_owned(), &to.destination, &follower);
-        }
+        check_l4_destinations(cx, vs, &format!("spec.tls[{}]", rule.index), &rule.destinations, &follower);
     }
     for rule in &vs.tcp {
         let follower = follower(vs, rule.matches.iter().map(|m| &m.source), client);
-        for to in &rule.destinations {
-            report_missing(cx, &vs.object, "spec.tcp".to_owned(), &to.destination, &follower);
-        }
+        check_l4_destinations(cx, vs, &format!("spec.tcp[{}]", rule.index), &rule.destinations, &follower);
+    }
+}
+
+fn check_l4_destinations(
+    cx: &mut Check<'_>,
+    vs: &VirtualService,
+    rule: &str,
+    destinations: &[L4Destination],
+    follower: &Follower,
+) {
+    for (at, to) in destinations.iter().enumerate() {
+        report_missing(cx, &vs.object, format!("{rule}.route[{at}].destination"), &to.destination, follower);
     }
 }
 
@@ -190,4 +212,5 @@ fn is_for_everyone(vs: &VirtualService) -> bool {
 /// Registers the checks.
 pub(super) fn register(db: &mut Db) {
     db.emit_for_input::<VirtualServices, CheckRules>(|key| CheckRules(key.clone()));
+    gateways::register(db);
 }

@@ -1,20 +1,23 @@
 //! Secrets that proxies ask for by name (contract §3.4).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     graph::{Cx, OwnPart, Query},
-    index::{Named, RuleSecrets},
+    index::{Named, RuleSecrets, SecretsNamed},
     inputs::{AuthorityMaps, NamespacedName, Secrets},
     stage,
 };
 use crate::{
-    model::{Namespace, SecretState, TlsSecret},
-    snapshot::{Encoder, Name, Refs, ResourceType, Slot},
-    translate::{
-        clusters::CONFIG_MAP,
-        secrets::{tls_certificate_secret, validation_context_secret},
+    model::{
+        Namespace, SecretState, TlsSecret,
+        secret::{CONFIG_MAP, SecretUse},
     },
+    snapshot::{Encoder, Name, Refs, ResourceType, Slot},
+    translate::secrets::{tls_certificate_secret, validation_context_secret},
 };
 
 /// The suffix of a credential that holds only a CA.
@@ -45,6 +48,30 @@ pub(super) fn secret_state<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, 
     resolve(cx, namespace, name).map_or(SecretState::Missing, |(secret, of_ca)| {
         if of_ca { secret.authorities.state() } else { secret.certificate.state() }
     })
+}
+
+/// Whether the secret of a resource name can be served to proxies of any namespace: of which one they are is not known
+/// here. What makes a secret unusable says more than that there is none elsewhere.
+pub(super) fn state_anywhere<Q: Query>(cx: &mut Cx<'_, Q>, resource: &str) -> SecretState {
+    let (kind, path) = match (resource.strip_prefix(CONFIG_MAP), resource.strip_prefix("kubernetes://")) {
+        (Some(path), _) => ("ConfigMap", path),
+        (None, Some(path)) => ("Secret", path),
+        (None, None) => return SecretState::Missing,
+    };
+    let (owner, name) = path.split_once('/').map_or((None, path), |(owner, name)| (Some(owner), name));
+    let base = name.strip_suffix(CA_SUFFIX);
+    let of_ca = kind == "ConfigMap" || base.is_some();
+    let mut found: BTreeMap<Namespace, SecretUse> = BTreeMap::new();
+    // What has the whole name goes before what has it without the suffix.
+    for name in base.into_iter().chain([name]) {
+        let all = cx.set(&SecretsNamed(kind, name.into()));
+        found.extend(all.iter().filter(|(namespace, _)| owner.is_none_or(|o| *o == **namespace)).cloned());
+    }
+    let states: BTreeSet<SecretState> =
+        found.into_values().map(|u| if of_ca { u.authorities } else { u.certificate }).collect();
+    let broken = states.iter().find(|state| matches!(state, SecretState::Broken(_)));
+    let best = states.get(&SecretState::Present).or(broken);
+    best.cloned().unwrap_or(SecretState::Missing)
 }
 
 /// The resources of these names for proxies of a namespace.

@@ -4,7 +4,7 @@
 use super::{
     graph::Db,
     index::PodMentions,
-    inputs::{AuthorityMaps, Departed, NamespacedName, Pods, Secrets},
+    inputs::{AuthorityMaps, Departed, NamespacedName, Pods, Secrets, Usable},
 };
 
 /// Removes departed objects that nothing refers to any more; whether there were any.
@@ -23,6 +23,7 @@ pub(super) fn sweep(db: &mut Db) -> bool {
                 "ConfigMap" => db.set_input(&AuthorityMaps(key), None),
                 _ => db.set_input(&Secrets(key), None),
             }
+            db.set_input(&Usable(departed.0.clone()), None);
             db.set_input(&departed, None);
             removed = true;
         }

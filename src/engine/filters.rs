@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    graph::{Cx, Query},
+    checks::Checked,
+    graph::{Cx, Db, Emission, Emit, Query},
     index::FiltersIn,
     inputs::{EnvoyFilters, NamespacedName},
     services::mesh,
@@ -27,6 +28,24 @@ impl Query for Compiled {
         problems.into_iter().for_each(|p| cx.problem(p));
         Some(Arc::new(compiled))
     }
+}
+
+/// Reads an EnvoyFilter whether a proxy has it or not: what is wrong with it is told either way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct CheckFilter(EnvoyFilters);
+
+impl Emit for CheckFilter {
+    type Into = Checked;
+    const STAGE: u8 = stage::LAYER_EMIT;
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(Checked, ())> {
+        cx.get(&Compiled(self.0.0.clone()));
+        Vec::new()
+    }
+}
+
+/// Registers the check.
+pub(super) fn register(db: &mut Db) {
+    db.emit_for_input::<EnvoyFilters, CheckFilter>(|key| CheckFilter(key.clone()));
 }
 
 /// Notes what a listener was patched by: the patches come as an argument, which an explanation cannot follow.

@@ -260,10 +260,9 @@ pub(super) fn tcp_routes<Q: Query>(cx: &mut Cx<'_, Q>, class: &RouterClass, serv
         }
         let site =
             L4Site { gateways: &gateways, labels: &labels, namespace: &class.namespace, port, hosts: &hosts, tls };
-        let made = l4::routes(&vs, &site, &mut |destination| {
+        let made = l4::routes(&vs, &site, &mut |field, destination| {
             let found = destinations::resolve(cx, destination, &class.namespace, port);
             if let Some(reason) = &found.missing {
-                let field = if tls { "spec.tls" } else { "spec.tcp" };
                 let object = vs.object.clone();
                 cx.problem(Problem { object, field: field.to_owned(), reason: reason.clone() });
             }

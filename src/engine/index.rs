@@ -6,16 +6,19 @@ use super::{
     graph::{Cx, Db, Emission, Emit, Set},
     inputs::{
         DestinationRules, EnvoyFilters, Findings, Gateways, NamespacedName, Pods, Policies, ServiceKey, Sidecars,
-        Slices, VirtualServices, Workloads,
+        Slices, Usable, VirtualServices, Workloads,
     },
     stage,
 };
 use crate::{
     model::{
-        Age, DestinationRule, Host, Labels, Namespace, ObjectRef, destination_rule::PolicyBlocks, service::Registry,
+        Age, DestinationRule, Host, Labels, Namespace, ObjectRef,
+        destination_rule::PolicyBlocks,
+        secret::{CONFIG_MAP, SecretUse},
+        service::Registry,
         virtual_service::GatewayName,
     },
-    translate::clusters::{self, CONFIG_MAP},
+    translate::clusters,
 };
 
 macro_rules! index {
@@ -79,6 +82,8 @@ index! {
     FiltersIn(Namespace) of NamespacedName;
     /// Policies of a namespace.
     PoliciesIn(Namespace) of ObjectRef;
+    /// Secrets or ConfigMaps of a name, of all namespaces.
+    SecretsNamed(&'static str, Arc<str>) of (Namespace, SecretUse);
     /// Secrets that DestinationRules name, by resource name.
     RuleSecrets(Named) of Arc<str>;
     /// Keys of proxy labels that any configuration looks at.
@@ -154,6 +159,10 @@ emitters! {
         };
         let names = policies.flat_map(clusters::secrets);
         names.flat_map(|name| sets(&name).map(move |set| (RuleSecrets(set), name.clone()))).collect()
+    };
+    Usable => IndexSecret: SecretsNamed |key, usable, cx| {
+        let ObjectRef { kind, namespace, name } = &key.0;
+        vec![(SecretsNamed(kind, name.clone()), (namespace.clone(), (*usable).clone()))]
     };
     VirtualServices => IndexMeshRoute: MeshRoutesByHost |key, vs, cx| {
         let mesh = vs.gateways.contains(&GatewayName::Mesh);

@@ -6,6 +6,7 @@ use super::graph::Input;
 use crate::model::{
     DestinationRule, Gateway, MeshConfig, Namespace, ObjectRef, Problem, Service, Sidecar, TlsSecret, UnenforcedPolicy,
     envoy_filter::EnvoyFilter,
+    secret::SecretUse,
     service::Host,
     virtual_service::VirtualService,
     workload::{ExternalMembers, NamespaceFacts, NodeFacts, PodFacts, SliceEndpoints, WorkloadFacts},
@@ -92,6 +93,8 @@ relations! {
     Secrets(NamespacedName) => TlsSecret, of "Secret";
     /// ConfigMaps with authorities.
     AuthorityMaps(NamespacedName) => TlsSecret, of "ConfigMap";
+    /// What can be served of Secrets and ConfigMaps: as long as they are there, or serve what they last held.
+    Usable(ObjectRef) => SecretUse;
     /// EnvoyFilters.
     EnvoyFilters(NamespacedName) => EnvoyFilter, of "EnvoyFilter";
     /// AuthorizationPolicies and RequestAuthentications, which are not enforced yet.

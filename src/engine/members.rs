@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    graph::{Cx, Query},
+    checks::Checked,
+    graph::{Cx, Db, Emission, Emit, Query},
     index::{PodsIn, SlicesOf, WorkloadsIn},
     inputs::{External, NamespacedName, Namespaces, Nodes, Pods, ServiceKey, Slices, Workloads},
     services::mesh,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{
-        Endpoint, Namespace, Problem, Service,
+        Endpoint, Namespace, ObjectRef, Problem, Service,
         service::{Registry, Resolution},
         workload::selects,
     },
@@ -39,6 +40,9 @@ impl Query for OfSlice {
         let (Some(slice), Some(service)) = (cx.input(&Slices(self.slice.clone())), cx.input(&self.service)) else {
             return Arc::default();
         };
+        if slice.ipv6 != service.primary_ipv6 {
+            return Arc::default();
+        }
         let surroundings = Surroundings::of(cx, &slice.namespace);
         let shared = RefCell::new(&mut *cx);
         let pod = |name: &str| shared.borrow_mut().input(&Pods(NamespacedName::new(&slice.namespace, name)));
@@ -51,6 +55,34 @@ impl Query for OfSlice {
         }
         Arc::new(made)
     }
+}
+
+/// Tells of slices whose addresses are not of the family that members of their Service have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct CheckSlice(Slices);
+
+impl Emit for CheckSlice {
+    type Into = Checked;
+    const STAGE: u8 = stage::LAYER_EMIT;
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(Checked, ())> {
+        let Some(slice) = cx.input(&self.0) else { return Vec::new() };
+        let (name, namespace) = (&slice.service, &slice.namespace);
+        let host = format!("{name}.{namespace}.svc.{}", mesh(cx).domain_suffix).into();
+        let object = ObjectRef::new("Service", namespace, name);
+        let service = cx.input(&ServiceKey { host, object });
+        if let Some(service) = service.filter(|s| s.primary_ipv6 != slice.ipv6) {
+            let [first, other] = if slice.ipv6 { ["IPv4", "IPv6"] } else { ["IPv6", "IPv4"] };
+            let reason =
+                format!("{other} addresses are not used: the first of the ipFamilies of {} is {first}", service.object);
+            cx.problem(Problem { object: slice.object.clone(), field: "addressType".to_owned(), reason });
+        }
+        Vec::new()
+    }
+}
+
+/// Registers the check.
+pub(super) fn register(db: &mut Db) {
+    db.emit_for_input::<Slices, CheckSlice>(|key| CheckSlice(key.clone()));
 }
 
 /// All members of a service, of every port.

@@ -18,8 +18,13 @@ use super::{
 use crate::{
     model::{
         Age, Host, IpFamilies, Labels, Namespace, ObjectRef, ProtocolClass, VirtualService,
-        destination_rule::host_patterns, envoy_filter::PatchContext, mesh::OutboundPolicy, proxy::InterceptionMode,
-        service::EndpointAddress, sidecar::EgressListener, virtual_service::GatewayName,
+        destination_rule::{effective_policy, host_patterns},
+        envoy_filter::PatchContext,
+        mesh::OutboundPolicy,
+        proxy::InterceptionMode,
+        service::EndpointAddress,
+        sidecar::EgressListener,
+        virtual_service::GatewayName,
     },
     snapshot::{Name, Slot},
     translate::{
@@ -93,25 +98,29 @@ impl Query for PortContributions {
         let Some(seen) = cx.get(&outlook) else { return Arc::default() };
         let Some(port) = seen.service.ports.iter().find(|p| p.number == of.number) else { return Arc::default() };
         let egress = of.egress.as_ref().and_then(|(imports, port)| egress_listener(cx, imports, *port));
+        let mesh = mesh(cx);
+        let default = l4::to_service(L4Cluster {
+            name: cluster_name(of.number, "", &of.host).into(),
+            policy: effective_policy(seen.rule.as_deref(), "", of.number, &mesh),
+        });
         let routes = if port.protocol.class() == ProtocolClass::Http {
             Vec::new()
         } else {
-            l4_routes(cx, of, port.protocol.is_tls())
+            l4_routes(cx, of, port.protocol.is_tls(), &default)
         };
         let members = if seen.service.headless { addresses(cx, &seen.key) } else { Vec::new() };
-        let cluster = cluster_name(of.number, "", &of.host);
         let all = contribute(
             &PortOfService {
                 service: &seen.service,
                 port,
                 egress: egress.as_ref(),
-                cluster: &cluster,
+                default: &default,
                 aliases: &[],
                 routes: &routes,
                 members: &members,
             },
             IpFamilies::V4V6,
-            &mesh(cx),
+            &mesh,
         );
         Arc::new(all.into_iter().map(|(key, c)| (key, Arc::new(c))).collect())
     }
@@ -159,7 +168,12 @@ pub(super) fn mesh_routes<Q: Query>(
     Vec::new()
 }
 
-fn l4_routes(cx: &mut Cx<'_, PortContributions>, of: &ContributingPort, tls: bool) -> Vec<TcpRoute> {
+fn l4_routes(
+    cx: &mut Cx<'_, PortContributions>,
+    of: &ContributingPort,
+    tls: bool,
+    to_service: &TcpRoute,
+) -> Vec<TcpRoute> {
     let found = mesh_routes(cx, &of.host, of.client.as_ref(), of.narrowed.as_ref());
     let (labels, gateways) = (Labels::new(), [GatewayName::Mesh]);
     let client: Namespace = of.client.clone().unwrap_or_else(|| "".into());
@@ -167,14 +181,14 @@ fn l4_routes(cx: &mut Cx<'_, PortContributions>, of: &ContributingPort, tls: boo
     let site = L4Site { gateways: &gateways, labels: &labels, namespace: &client, port: of.number, hosts: &hosts, tls };
     let rules = found.iter().find(|vs| if tls { !vs.tls.is_empty() } else { !vs.tcp.is_empty() });
     let mut routes = rules.map_or_else(Vec::new, |vs| {
-        l4::routes(vs, &site, &mut |destination| {
+        l4::routes(vs, &site, &mut |_, destination| {
             let found = destinations::resolve(cx, destination, &client, of.number);
             L4Cluster { name: found.cluster, policy: found.policy }
         })
     });
     // What no rule takes goes to the service itself.
     if !tls && !routes.is_empty() && routes.iter().all(|r| !r.prefix_ranges.is_empty()) {
-        routes.push(TcpRoute::to_cluster(&cluster_name(of.number, "", &of.host)));
+        routes.push(to_service.clone());
     }
     routes
 }

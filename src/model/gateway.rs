@@ -141,15 +141,13 @@ pub enum ServerTlsMode {
     OptionalMutual,
     /// The mesh's own certificates.
     IstioMutual,
-    /// The bytes pass to the service that SNI names.
-    AutoPassthrough,
 }
 
 impl ServerTlsMode {
     /// Whether TLS is not terminated here.
     #[must_use]
     pub const fn is_passthrough(self) -> bool {
-        matches!(self, Self::Passthrough | Self::AutoPassthrough)
+        matches!(self, Self::Passthrough)
     }
 
     /// Whether a client certificate is looked at.
@@ -167,7 +165,6 @@ impl ServerTlsMode {
             Self::Mutual => "MUTUAL",
             Self::OptionalMutual => "OPTIONAL_MUTUAL",
             Self::IstioMutual => "ISTIO_MUTUAL",
-            Self::AutoPassthrough => "AUTO_PASSTHROUGH",
         }
     }
 }
@@ -203,6 +200,24 @@ pub enum Certificates {
     Credentials(Vec<Arc<str>>),
     /// Files on the proxy, one or two.
     Files(Vec<CertificateFiles>),
+}
+
+impl Certificates {
+    /// How many.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Credentials(names) => names.len(),
+            Self::Files(files) => files.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Where the authorities that sign client certificates come from.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     ExportDefaults,
     destination_rule::{ConnectionPool, OutlierDetection, TcpKeepalive},
+    gateway::TlsVersion,
     locality_lb::LocalityLb,
     service::Namespace,
     virtual_service::Retries,
@@ -55,8 +56,6 @@ pub struct MeshConfig {
     pub dns_refresh_rate: Duration,
     /// Unknown destinations.
     pub outbound_policy: OutboundPolicy,
-    /// Whether mutual TLS is used automatically.
-    pub enable_auto_mtls: bool,
     /// Locality-aware load balancing of services whose DestinationRule says nothing.
     pub locality_lb: LocalityLb,
     /// `HTTP/1.1` ports are upgraded to HTTP/2 upstream.
@@ -79,6 +78,8 @@ pub struct MeshConfig {
     pub default_outlier_detection: Option<Arc<OutlierDetection>>,
     /// `tlsDefaults.ecdhCurves` of TLS that is not mutual TLS of the mesh; empty is Envoy's.
     pub tls_ecdh_curves: Vec<Arc<str>>,
+    /// `tlsDefaults.minProtocolVersion`; `None` is TLS_AUTO, which is 1.2.
+    pub tls_min_version: Option<TlsVersion>,
     /// `tlsDefaults.cipherSuites`; empty is Envoy's.
     pub tls_cipher_suites: Vec<Arc<str>>,
     /// Path normalisation: NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES.
@@ -113,7 +114,6 @@ impl Default for MeshConfig {
             protocol_detection_timeout: Duration::ZERO,
             dns_refresh_rate: Duration::from_secs(60),
             outbound_policy: OutboundPolicy::AllowAny,
-            enable_auto_mtls: true,
             locality_lb: LocalityLb::default(),
             h2_upgrade: false,
             access_log_file: "".into(),
@@ -125,6 +125,7 @@ impl Default for MeshConfig {
             default_connection_pool: None,
             default_outlier_detection: None,
             tls_ecdh_curves: Vec::new(),
+            tls_min_version: None,
             tls_cipher_suites: Vec::new(),
             path_normalization: PathNormalization::Base,
         }

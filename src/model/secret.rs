@@ -4,6 +4,9 @@ use std::{fmt, sync::Arc};
 
 use super::{Namespace, ObjectRef};
 
+/// The scheme of credentials that are ConfigMaps: authorities only, which everybody may read.
+pub const CONFIG_MAP: &str = "configmap://";
+
 /// A private key in PEM. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PrivateKey(Arc<[u8]>);
@@ -81,7 +84,7 @@ impl<T> Material<T> {
 }
 
 /// Whether a filter chain may refer to a secret (translation §7.6: Envoy would warm for ever without it).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SecretState {
     /// It can be served.
     Present,
@@ -104,4 +107,21 @@ pub struct TlsSecret {
     pub certificate: Material<KeyPair>,
     /// Authorities of peers.
     pub authorities: Material<Authorities>,
+}
+
+/// What can be served of a Secret or ConfigMap, without what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretUse {
+    /// Server certificate and key.
+    pub certificate: SecretState,
+    /// Authorities of peers.
+    pub authorities: SecretState,
+}
+
+impl TlsSecret {
+    /// What can be served of it.
+    #[must_use]
+    pub fn usable(&self) -> SecretUse {
+        SecretUse { certificate: self.certificate.state(), authorities: self.authorities.state() }
+    }
 }

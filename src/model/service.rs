@@ -85,6 +85,8 @@ pub struct Service {
     pub vips: Vec<IpAddr>,
     /// Address ranges of a ServiceEntry.
     pub cidrs: Vec<ipnet::IpNet>,
+    /// Its members have IPv6 addresses: the first of a Kubernetes Service's `ipFamilies` is that one.
+    pub primary_ipv6: bool,
     /// Who sees it; `None` is the mesh's default.
     pub visibility: Option<Visibility>,
     /// Outside of the mesh: no auto mTLS.

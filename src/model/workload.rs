@@ -46,6 +46,8 @@ pub struct SliceEndpoints {
     pub namespace: Namespace,
     /// The ports that every entry serves.
     pub ports: Vec<SlicePort>,
+    /// Whether the addresses are of IPv6.
+    pub ipv6: bool,
     /// The members.
     pub entries: Vec<SliceEntry>,
 }

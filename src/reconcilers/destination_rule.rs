@@ -10,11 +10,16 @@ use std::{
 
 use super::{
     ConvertContext, Problems, age, fqdn, host, namespace,
-    traffic_policy::{Reader, policy},
+    selector::check_labels,
+    traffic_policy::{Reader, is_for_gateways_only, policy},
     visibility,
 };
 use crate::{
-    api::{self, destination_rule as spec},
+    api::{
+        self, destination_rule as spec,
+        load_balancer::LoadBalancerSettings,
+        traffic_policy::{ConnectionPoolSettings, TrafficPolicy},
+    },
     model::{DestinationRule, Labels, Problem, Visibility, destination_rule::Subset},
 };
 
@@ -31,6 +36,13 @@ pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Op
         return (None, problems.into_vec());
     }
     let selector = rule.spec.workload_selector.as_ref().map(|s| s.match_labels.clone());
+    match &rule.spec.workload_selector {
+        Some(given) => {
+            check_labels("spec.workloadSelector.matchLabels", &given.match_labels, &mut problems);
+            check_listeners(&rule.spec, &mut problems);
+        }
+        None => check_credentials(&rule.spec, &mut problems),
+    }
     let made = DestinationRule {
         object: problems.object().clone(),
         age: age(&rule.metadata),
@@ -45,6 +57,62 @@ pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Op
         namespace,
     };
     (Some(made), problems.into_vec())
+}
+
+/// The policies of a rule and of its subsets, with their fields.
+fn policies(rule: &spec::DestinationRuleSpec) -> impl Iterator<Item = (String, &TrafficPolicy)> {
+    let of_subsets = rule.subsets.iter().enumerate();
+    let of_subsets = of_subsets.map(|(i, s)| (format!("spec.subsets[{i}].trafficPolicy"), s.traffic_policy.as_ref()));
+    let all = std::iter::once(("spec.trafficPolicy".to_owned(), rule.traffic_policy.as_ref())).chain(of_subsets);
+    all.filter_map(|(path, policy)| Some((path, policy?)))
+}
+
+/// Listeners are the same for all workloads of a namespace, whatever their labels: what rules say of TCP connections in
+/// them holds only without a selector.
+fn check_listeners(rule: &spec::DestinationRuleSpec, problems: &mut Problems) {
+    for (path, policy) in policies(rule) {
+        if policy.tunnel.is_some() {
+            problems.add(format!("{path}.tunnel"), "not honoured yet beside workloadSelector");
+        }
+        check_tcp(&path, policy.connection_pool.as_ref(), policy.load_balancer.as_ref(), problems);
+        for (i, port) in policy.port_level_settings.iter().enumerate() {
+            let path = format!("{path}.portLevelSettings[{i}]");
+            check_tcp(&path, port.connection_pool.as_ref(), port.load_balancer.as_ref(), problems);
+        }
+    }
+}
+
+fn check_tcp(
+    path: &str,
+    pool: Option<&ConnectionPoolSettings>,
+    balancer: Option<&LoadBalancerSettings>,
+    problems: &mut Problems,
+) {
+    let tcp = pool.and_then(|p| p.tcp.as_ref());
+    let hash = balancer.and_then(|b| b.consistent_hash.as_ref());
+    let fields = [
+        ("connectionPool.tcp.idleTimeout", tcp.is_some_and(|t| t.idle_timeout.is_some())),
+        ("connectionPool.tcp.maxConnectionDuration", tcp.is_some_and(|t| t.max_connection_duration.is_some())),
+        ("loadBalancer.consistentHash.useSourceIp", hash.is_some_and(|h| h.use_source_ip == Some(true))),
+    ];
+    for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
+        problems.add(format!("{path}.{field}"), "not honoured yet for TCP beside workloadSelector");
+    }
+}
+
+/// Sidecars read Secrets only for rules that select them: others are too many to let them all read one.
+/// Traffic for which TLS is asked goes nowhere rather than in plaintext.
+fn check_credentials(rule: &spec::DestinationRuleSpec, problems: &mut Problems) {
+    for (path, policy) in policies(rule) {
+        let ports = policy.port_level_settings.iter().enumerate();
+        let ports = ports.map(|(i, port)| (format!("{path}.portLevelSettings[{i}]"), port.tls.as_ref()));
+        let all = std::iter::once((path.clone(), policy.tls.as_ref())).chain(ports);
+        for (path, _) in all.filter(|(_, tls)| tls.is_some_and(is_for_gateways_only)) {
+            let reason = "only gateways read it, as the rule has no workloadSelector; requests of sidecars are \
+                          answered with 503";
+            problems.add(format!("{path}.tls.credentialName"), reason);
+        }
+    }
 }
 
 fn visible_to(

@@ -7,7 +7,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
-use super::{ConvertContext, Problems, namespace};
+use super::{Problems, namespace};
 use crate::model::{
     Problem,
     workload::{SliceEndpoints, SliceEntry, SlicePort},
@@ -19,13 +19,13 @@ const MULTI_CLUSTER: &str = "multicluster.kubernetes.io/service-name";
 
 /// The members that a slice names; `None` when it has none for us.
 #[must_use]
-pub fn convert(slice: &EndpointSlice, context: &ConvertContext<'_>) -> (Option<SliceEndpoints>, Vec<Problem>) {
+pub fn convert(slice: &EndpointSlice) -> (Option<SliceEndpoints>, Vec<Problem>) {
     let mut problems = Problems::of("EndpointSlice", &slice.metadata);
-    let made = members(slice, context, &mut problems);
+    let made = members(slice, &mut problems);
     (made, problems.into_vec())
 }
 
-fn members(slice: &EndpointSlice, context: &ConvertContext<'_>, problems: &mut Problems) -> Option<SliceEndpoints> {
+fn members(slice: &EndpointSlice, problems: &mut Problems) -> Option<SliceEndpoints> {
     let labels = slice.metadata.labels.as_ref();
     let label = |key: &str| labels.and_then(|l| l.get(key)).map(String::as_str).filter(|v| !v.is_empty());
     if label(MULTI_CLUSTER).is_some() {
@@ -39,14 +39,15 @@ fn members(slice: &EndpointSlice, context: &ConvertContext<'_>, problems: &mut P
         problems.add("addressType", "\"FQDN\" is not supported: use a ServiceEntry with resolution DNS");
         return None;
     }
-    let family = Family { v6: slice.address_type == "IPv6", v6_reachable: context.ipv6 };
+    let ipv6 = slice.address_type == "IPv6";
     let entries = slice.endpoints.iter().flatten().enumerate();
     Some(SliceEndpoints {
         object: problems.object().clone(),
         service: service.into(),
         namespace: namespace(&slice.metadata),
         ports: ports(slice, problems),
-        entries: entries.filter_map(|(i, e)| entry(i, e, family, problems)).collect(),
+        ipv6,
+        entries: entries.filter_map(|(i, e)| entry(i, e, ipv6, problems)).collect(),
     })
 }
 
@@ -65,19 +66,13 @@ fn ports(slice: &EndpointSlice, problems: &mut Problems) -> Vec<SlicePort> {
     made
 }
 
-#[derive(Clone, Copy)]
-struct Family {
-    v6: bool,
-    v6_reachable: bool,
-}
-
-fn entry(index: usize, endpoint: &Endpoint, family: Family, problems: &mut Problems) -> Option<SliceEntry> {
+fn entry(index: usize, endpoint: &Endpoint, ipv6: bool, problems: &mut Problems) -> Option<SliceEntry> {
     let addresses: Vec<IpAddr> = endpoint
         .addresses
         .iter()
         .enumerate()
         .filter_map(|(i, text)| {
-            let checked = address(text, family);
+            let checked = address(text, ipv6);
             checked.map_err(|reason| problems.add(format!("endpoints[{index}].addresses[{i}]"), reason)).ok()
         })
         .collect();
@@ -99,12 +94,11 @@ fn entry(index: usize, endpoint: &Endpoint, family: Family, problems: &mut Probl
     })
 }
 
-fn address(text: &str, family: Family) -> Result<IpAddr, String> {
+fn address(text: &str, ipv6: bool) -> Result<IpAddr, String> {
     let ip: IpAddr = text.parse().map_err(|_| format!("{text:?} is not an IP address"))?;
-    match (ip.is_ipv6(), family.v6) {
+    match (ip.is_ipv6(), ipv6) {
         (true, false) => Err(format!("{text:?} is an IPv6 address in a slice of addressType IPv4")),
         (false, true) => Err(format!("{text:?} is an IPv4 address in a slice of addressType IPv6")),
-        (true, true) if !family.v6_reachable => Err(format!("{text:?} is an IPv6 address, but the mesh is IPv4 only")),
         _ => Ok(ip),
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{ConvertContext, Problems, age};
+use super::{ConvertContext, Problems, age, selector::check_labels};
 use crate::{
     api::{self, envoy_filter as spec},
     model::{
@@ -23,6 +23,9 @@ pub fn convert(filter: &api::EnvoyFilter, _: &ConvertContext<'_>) -> (Option<Env
     if !spec.target_refs.is_empty() {
         problems.add("spec.targetRefs", "not honoured yet, so the filter is for no proxy");
         return (None, problems.into_vec());
+    }
+    if let Some(selector) = &spec.workload_selector {
+        check_labels("spec.workloadSelector.labels", &selector.labels, &mut problems);
     }
     let patches = spec.config_patches.iter().enumerate();
     let patches = patches

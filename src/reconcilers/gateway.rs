@@ -3,9 +3,12 @@
 
 mod tls;
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
-use super::{Problems, age, host, name, namespace};
+use super::{Problems, age, host, name, namespace, selector::check_labels};
 use crate::{
     api::{self, gateway as spec},
     model::{Bind, Gateway, Problem, Protocol, ProtocolClass, Server, ServerTls, gateway::ServerHost},
@@ -21,6 +24,8 @@ pub fn convert(gateway: &api::Gateway) -> (Option<Gateway>, Vec<Problem>) {
         problems.add("spec.servers", "a Gateway without servers opens no port");
     }
     let mut servers = Vec::with_capacity(spec.servers.len());
+    check_labels("spec.selector", &spec.selector, &mut problems);
+    check_names(&spec.servers, &mut problems);
     for (index, server) in spec.servers.iter().enumerate() {
         let mut reader = Reader { problems: &mut problems, path: format!("spec.servers[{index}]") };
         servers.extend(reader.server(index, server, &namespace));
@@ -34,6 +39,22 @@ pub fn convert(gateway: &api::Gateway) -> (Option<Gateway>, Vec<Problem>) {
         namespace,
     };
     (Some(made), problems.into_vec())
+}
+
+/// Names tell the servers of a Gateway apart.
+fn check_names(servers: &[spec::Server], problems: &mut Problems) {
+    let mut first = HashMap::new();
+    for (index, server) in servers.iter().enumerate().filter(|(_, s)| !s.name.is_empty()) {
+        match first.entry(server.name.as_str()) {
+            Entry::Vacant(place) => {
+                place.insert(index);
+            }
+            Entry::Occupied(place) => {
+                let reason = format!("{:?} is the name of servers[{}] as well", server.name, place.get());
+                problems.add(format!("spec.servers[{index}].name"), reason);
+            }
+        }
+    }
 }
 
 /// Reads one server, telling what is wrong with its fields.

@@ -17,8 +17,8 @@ use crate::{
         graph::{Db, Input},
         inputs::{
             AuthorityMaps, Departed, DestinationRules, EnvoyFilters, External, Findings, Gateways, Mesh,
-            NamespacedName, Namespaces, Nodes, Pods, Policies, Secrets, ServiceKey, Sidecars, Slices, VirtualServices,
-            Workloads,
+            NamespacedName, Namespaces, Nodes, Pods, Policies, Secrets, ServiceKey, Sidecars, Slices, Usable,
+            VirtualServices, Workloads,
         },
     },
     model::{MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
@@ -129,7 +129,7 @@ impl Reconcilers {
         let of = object_ref(object);
         let key = NamespacedName::of(&of);
         changes.added += u64::from(state.known.entry(object.kind()).or_default().insert(of.clone()));
-        let context = ConvertContext { domain_suffix: &self.base.domain_suffix, ipv6: false };
+        let context = ConvertContext { domain_suffix: &self.base.domain_suffix };
         let problems = match object {
             Object::Service(o) => {
                 let (made, problems) = service::convert(o, &context);
@@ -143,7 +143,7 @@ impl Reconcilers {
                 changes.put(External(key), members);
                 problems
             }
-            Object::EndpointSlice(o) => put(changes, Slices(key), endpoint_slice::convert(o, &context)),
+            Object::EndpointSlice(o) => put(changes, Slices(key), endpoint_slice::convert(o)),
             Object::Pod(o) => {
                 let (facts, problems) = pod::convert(o);
                 changes.put(Departed(of.clone()), None);
@@ -272,6 +272,8 @@ fn put_secret<I: Input<Value = TlsSecret>>(changes: &mut Changes, of: &ObjectRef
             }
             new
         });
+        let usable = made.as_ref().map(TlsSecret::usable);
+        db.replace_input(&Usable(of.clone()), usable);
         db.replace_input(&Departed(of), None) | db.replace_input(&key, made)
     }));
 }

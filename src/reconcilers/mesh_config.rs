@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    Problems,
+    Problems, tls_names,
     traffic_policy::{Reader, connection_pool, keepalive, locality, outlier_detection},
     virtual_service::default_retries,
     visibility::default_visibility,
@@ -20,6 +20,7 @@ use crate::{
     api,
     model::{
         DefaultVisibility, MeshConfig, Problem,
+        gateway::TlsVersion,
         mesh::{AccessLogEncoding, OutboundPolicy, PathNormalization},
     },
 };
@@ -74,7 +75,7 @@ fn parse(text: &str, base: &MeshConfig, problems: &mut Problems) -> Option<MeshC
         }
     };
     let mut mesh = base.clone();
-    for (key, value) in &fields {
+    for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
         let mut field = Field { key, value, problems };
         if !(basics(&mut mesh, &mut field) || traffic(&mut mesh, &mut field)) {
             field.unknown();
@@ -117,6 +118,32 @@ impl Field<'_> {
         }
     }
 
+    /// A text that must say something.
+    fn set_name(&mut self, target: &mut Arc<str>) {
+        match self.read::<Arc<str>>() {
+            Some(text) if text.is_empty() => self.wrong(format!("is empty: {target:?} is used")),
+            Some(text) => *target = text,
+            None => {}
+        }
+    }
+
+    fn set_port(&mut self, target: &mut u16) {
+        match self.read() {
+            Some(0) => self.wrong(format!("0 is not a port: {target} is used")),
+            Some(port) => *target = port,
+            None => {}
+        }
+    }
+
+    /// Those of some names that are known.
+    fn set_known(&mut self, target: &mut Vec<Arc<str>>, names: &[&str]) {
+        let Some(list) = self.read::<Vec<String>>() else { return };
+        *target = tls_names::known(&list, names, |i, reason| {
+            let path = format!("{}[{i}]", self.path());
+            self.problems.add(path, reason);
+        });
+    }
+
     fn set_duration(&mut self, target: &mut Duration, minimum: Duration) {
         let Some(text) = self.read::<api::Duration>() else { return };
         match Duration::try_from(&text) {
@@ -155,7 +182,7 @@ impl Field<'_> {
             self.wrong("is not a map of fields");
             return;
         };
-        for (key, value) in fields {
+        for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
             let key = format!("{}.{key}", self.key);
             let mut field = Field { key: &key, value, problems: self.problems };
             if !read(&mut field) {
@@ -173,10 +200,10 @@ impl Field<'_> {
 /// Names, ports, logs. Returns whether the field is one of them.
 fn basics(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
     match field.key {
-        "trustDomain" => field.set(&mut mesh.trust_domain),
-        "rootNamespace" => field.set(&mut mesh.root_namespace),
-        "proxyListenPort" => field.set(&mut mesh.proxy_listen_port),
-        "proxyInboundListenPort" => field.set(&mut mesh.proxy_inbound_listen_port),
+        "trustDomain" => field.set_name(&mut mesh.trust_domain),
+        "rootNamespace" => field.set_name(&mut mesh.root_namespace),
+        "proxyListenPort" => field.set_port(&mut mesh.proxy_listen_port),
+        "proxyInboundListenPort" => field.set_port(&mut mesh.proxy_inbound_listen_port),
         "proxyHttpPort" => field.set(&mut mesh.proxy_http_port),
         "accessLogFile" => field.set(&mut mesh.access_log_file),
         "accessLogFormat" => field.set(&mut mesh.access_log_format),
@@ -189,7 +216,12 @@ fn basics(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
         "defaultServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.services),
         "defaultVirtualServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.virtual_services),
         "defaultDestinationRuleExportTo" => field.set_visibility(&mut mesh.export_defaults.destination_rules),
-        "enableAutoMtls" => field.set(&mut mesh.enable_auto_mtls),
+        "enableAutoMtls" => {
+            // Without it nothing is encrypted unless a rule asks for it, which is what happens.
+            if field.read() == Some(true) {
+                field.unknown();
+            }
+        }
         "pathNormalization" => field.inside(&mut |inner| match inner.key {
             "pathNormalization.normalization" => {
                 let words = [
@@ -237,14 +269,7 @@ fn traffic(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
             }
         }
         "defaultTrafficPolicy" => field.inside(&mut |inner| default_policy(mesh, inner)),
-        "tlsDefaults" => field.inside(&mut |inner| {
-            match inner.key {
-                "tlsDefaults.ecdhCurves" => inner.set(&mut mesh.tls_ecdh_curves),
-                "tlsDefaults.cipherSuites" => inner.set(&mut mesh.tls_cipher_suites),
-                _ => return false,
-            }
-            true
-        }),
+        "tlsDefaults" => field.inside(&mut |inner| tls_defaults(mesh, inner)),
         _ => return false,
     }
     true
@@ -256,6 +281,19 @@ fn outbound(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
     }
     let words = [("ALLOW_ANY", OutboundPolicy::AllowAny), ("REGISTRY_ONLY", OutboundPolicy::RegistryOnly)];
     field.set_word(&mut mesh.outbound_policy, &words);
+    true
+}
+
+fn tls_defaults(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
+    match field.key {
+        "tlsDefaults.ecdhCurves" => field.set_known(&mut mesh.tls_ecdh_curves, &tls_names::CURVES),
+        "tlsDefaults.cipherSuites" => field.set_known(&mut mesh.tls_cipher_suites, &tls_names::CIPHERS),
+        "tlsDefaults.minProtocolVersion" => {
+            let words = [("TLS_AUTO", None), ("TLSV1_2", Some(TlsVersion::V1_2)), ("TLSV1_3", Some(TlsVersion::V1_3))];
+            field.set_word(&mut mesh.tls_min_version, &words);
+        }
+        _ => return false,
+    }
     true
 }
 

@@ -1,7 +1,10 @@
 //! RequestAuthentications (translation §8.4). They are not enforced yet, and never silently ignored: the workloads that one
 //! selects deny all inbound (design §2, truth 5).
 
-use super::{Problems, unenforced};
+use super::{
+    Problems,
+    unenforced::{self, For},
+};
 use crate::{
     api,
     model::{Problem, UnenforcedPolicy},
@@ -15,7 +18,7 @@ pub fn convert(policy: &api::RequestAuthentication) -> (Option<UnenforcedPolicy>
     if spec.jwt_rules.is_empty() {
         return (None, Vec::new());
     }
-    let targets: Vec<_> = spec.target_ref.iter().chain(&spec.target_refs).cloned().collect();
-    let made = unenforced::policy(&policy.metadata, spec.selector.as_ref(), &targets, &mut problems);
+    let whom = For { selector: spec.selector.as_ref(), target: spec.target_ref.as_ref(), targets: &spec.target_refs };
+    let made = unenforced::policy(&policy.metadata, &whom, &mut problems);
     (Some(made), problems.into_vec())
 }

@@ -3,11 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use k8s_openapi::{
     api::core::v1::{Service as ApiService, ServicePort as ApiPort, ServiceSpec},
-    apimachinery::pkg::util::intstr::IntOrString,
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
 use super::{ConvertContext, Problems, age, annotation, host, name, namespace, visibility};
@@ -17,6 +20,10 @@ use crate::model::{
 };
 
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
+/// The way of connecting to several addresses of a name; of Istio's own Envoy.
+pub(super) const CONNECT_STRATEGY: &str = "istio.io/connect-strategy";
+/// Names the network that a Service is the gateway of.
+const NETWORK: &str = "topology.istio.io/network";
 /// Zone or node preference, on Services and Namespaces.
 pub(super) const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 /// Identities that members have.
@@ -33,6 +40,7 @@ pub fn convert(service: &ApiService, context: &ConvertContext<'_>) -> (Option<Se
         return (None, problems.into_vec());
     };
     let (name, namespace) = (name(&service.metadata), namespace(&service.metadata));
+    check_honoured(&service.metadata, &mut problems);
     let external_name = external_name(spec, &mut problems);
     let is_external = spec.type_.as_deref() == Some("ExternalName");
     let headless = !is_external && spec.cluster_ip.as_deref() == Some("None");
@@ -49,6 +57,7 @@ pub fn convert(service: &ApiService, context: &ConvertContext<'_>) -> (Option<Se
             _ => Resolution::ClientSideLb,
         },
         ports: ports(spec, &mut problems),
+        primary_ipv6: is_primary_ipv6(spec),
         vips: if headless || is_external { Vec::new() } else { vips(spec, &mut problems) },
         cidrs: Vec::new(),
         visibility: visibility(&export_to, &namespace, &format!("metadata.annotations[{EXPORT_TO}]"), &mut problems),
@@ -67,12 +76,29 @@ pub fn convert(service: &ApiService, context: &ConvertContext<'_>) -> (Option<Se
     (Some(made), problems.into_vec())
 }
 
+fn check_honoured(meta: &ObjectMeta, problems: &mut Problems) {
+    if meta.labels.as_ref().is_some_and(|labels| labels.contains_key(NETWORK)) {
+        problems.not_honoured(format!("metadata.labels[{NETWORK}]"));
+    }
+    if annotation(meta, CONNECT_STRATEGY).is_some() {
+        problems.not_honoured(format!("metadata.annotations[{CONNECT_STRATEGY}]"));
+    }
+}
+
 fn external_name(spec: &ServiceSpec, problems: &mut Problems) -> Option<Arc<str>> {
     if spec.type_.as_deref() != Some("ExternalName") {
         return None;
     }
     let text = spec.external_name.as_deref().unwrap_or_default();
     host::parse(text).map_err(|reason| problems.add("spec.externalName", reason)).ok()
+}
+
+/// The first of the families counts: members of the other one are the same Pods again.
+fn is_primary_ipv6(spec: &ServiceSpec) -> bool {
+    match spec.ip_families.iter().flatten().next() {
+        Some(family) => family == "IPv6",
+        None => spec.cluster_ip.as_deref().is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()),
+    }
 }
 
 fn vips(spec: &ServiceSpec, problems: &mut Problems) -> Vec<IpAddr> {
@@ -108,7 +134,13 @@ fn service_port(index: usize, port: &ApiPort, problems: &mut Problems) -> Option
     let name = port.name.as_deref().unwrap_or_default();
     let target = match &port.target_port {
         None | Some(IntOrString::Int(0)) => Some(number),
-        Some(IntOrString::Int(target)) => u16::try_from(*target).ok(),
+        Some(IntOrString::Int(target)) => {
+            let valid = u16::try_from(*target).ok();
+            if valid.is_none() {
+                problems.add(format!("{field}.targetPort"), format!("{target} is not a port"));
+            }
+            valid
+        }
         Some(IntOrString::String(_)) => None,
     };
     Some(ServicePort {

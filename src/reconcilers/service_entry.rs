@@ -10,7 +10,10 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Problems, age, annotation, host, name, namespace, visibility, workload_entry};
+use super::{
+    Problems, age, annotation, host, name, namespace, selector::check_labels, service::CONNECT_STRATEGY, visibility,
+    workload_entry,
+};
 use crate::{
     api::{self, service_entry as spec},
     model::{
@@ -19,8 +22,6 @@ use crate::{
         workload::{ExternalMembers, WorkloadFacts},
     },
 };
-
-const CONNECT_STRATEGY: &str = "istio.io/connect-strategy";
 
 /// What a ServiceEntry stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,9 @@ fn converted(entry: &api::ServiceEntry, problems: &mut Problems) -> Option<Conve
     let resolution = resolution(&entry.spec, problems)?;
     if annotation(&entry.metadata, CONNECT_STRATEGY).is_some() {
         problems.not_honoured(format!("metadata.annotations[{CONNECT_STRATEGY}]"));
+    }
+    if let Some(selector) = &entry.spec.workload_selector {
+        check_labels("spec.workloadSelector.labels", &selector.labels, problems);
     }
     let members = ExternalMembers {
         object: problems.object().clone(),
@@ -111,6 +115,7 @@ fn template(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut Pr
         ports: ports(&entry.spec, problems),
         vips,
         cidrs,
+        primary_ipv6: false,
         mesh_external: entry.spec.location == spec::Location::MeshExternal,
         headless: false,
         node_local: false,

@@ -1,6 +1,6 @@
 //! Sidecars (translation §2).
 
-use super::{Problems, age, gateway::is_label, host, namespace};
+use super::{Problems, age, gateway::is_label, host, namespace, selector::check_labels};
 use crate::{
     api::{self, sidecar as spec},
     model::{
@@ -20,6 +20,9 @@ pub fn convert(sidecar: &api::Sidecar) -> (Option<Sidecar>, Vec<Problem>) {
     }
     if spec.inbound_connection_pool.is_some() {
         problems.not_honoured("spec.inboundConnectionPool");
+    }
+    if let Some(selector) = &spec.workload_selector {
+        check_labels("spec.workloadSelector.labels", &selector.labels, &mut problems);
     }
     let made = Sidecar {
         object: problems.object().clone(),

@@ -2,6 +2,7 @@
 //! reported and left out.
 
 mod load_balancer;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,15 +10,12 @@ use super::Problems;
 use crate::{
     api::{self, traffic_policy as spec},
     model::destination_rule::{
-        ClientTls, ClientTlsMode, ConnectionPool, Decimal, H2Upgrade, Http2Keepalive, OutlierDetection, PolicyBlocks,
-        ProxyProtocol, RetryBudget, TcpKeepalive, TrafficPolicy, Tunnel,
+        ClientTls, ConnectionPool, Decimal, H2Upgrade, Http2Keepalive, OutlierDetection, PolicyBlocks, ProxyProtocol,
+        RetryBudget, TcpKeepalive, TrafficPolicy, Tunnel,
     },
 };
 
-pub(super) use self::load_balancer::locality;
-
-/// Envoy counts a server name's length in one byte.
-const MAX_SNI: usize = 255;
+pub(super) use self::{load_balancer::locality, tls::is_for_gateways_only};
 
 /// Reads one policy: where it stands in the object, and where problems go.
 #[derive(Debug)]
@@ -31,6 +29,13 @@ impl Reader<'_> {
     pub(super) fn at<T>(&mut self, field: &str, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
         let path = format!("{}.{field}", self.path);
         read(&mut Reader { path: &path, problems: self.problems })
+    }
+
+    /// Fields that are set, although nothing follows from them.
+    pub(super) fn without_effect<'f>(&mut self, fields: impl IntoIterator<Item = (&'f str, bool)>, why: &str) {
+        for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
+            self.wrong(field, format!("has no effect {why}"));
+        }
     }
 
     pub(super) fn wrong(&mut self, field: &str, reason: impl Into<String>) {
@@ -130,7 +135,7 @@ fn outlier_at(reader: &mut Reader<'_>, outlier: &spec::OutlierDetection) -> Arc<
 }
 
 fn tls_at(reader: &mut Reader<'_>, settings: &spec::ClientTlsSettings) -> Arc<ClientTls> {
-    Arc::new(reader.at("tls", |r| tls(r, settings)))
+    Arc::new(reader.at("tls", |r| tls::read(r, settings)))
 }
 
 /// Reads `connectionPool`.
@@ -208,37 +213,6 @@ pub(super) fn outlier_detection(reader: &mut Reader<'_>, outlier: &spec::Outlier
         max_ejection_percent: reader.percent("maxEjectionPercent", outlier.max_ejection_percent),
         min_health_percent: reader.percent("minHealthPercent", outlier.min_health_percent),
         http_error_codes: valid,
-    }
-}
-
-fn tls(reader: &mut Reader<'_>, settings: &spec::ClientTlsSettings) -> ClientTls {
-    let mode = match settings.mode {
-        spec::ClientTlsMode::Disable => ClientTlsMode::Disable,
-        spec::ClientTlsMode::Simple => ClientTlsMode::Simple,
-        spec::ClientTlsMode::Mutual => ClientTlsMode::Mutual,
-        spec::ClientTlsMode::IstioMutual => ClientTlsMode::IstioMutual,
-    };
-    let files = [("clientCertificate", &settings.client_certificate), ("privateKey", &settings.private_key)];
-    if mode == ClientTlsMode::Mutual && settings.credential_name.is_empty() {
-        for (field, _) in files.iter().filter(|(_, file)| file.is_empty()) {
-            reader.wrong(field, "mode MUTUAL needs it, or credentialName: no certificate is presented");
-        }
-    }
-    let mut sni = settings.sni.as_str();
-    if sni.len() > MAX_SNI {
-        reader.wrong("sni", format!("is longer than {MAX_SNI} bytes"));
-        sni = "";
-    }
-    ClientTls {
-        mode,
-        client_certificate: settings.client_certificate.as_str().into(),
-        private_key: settings.private_key.as_str().into(),
-        ca_certificates: settings.ca_certificates.as_str().into(),
-        credential_name: settings.credential_name.as_str().into(),
-        subject_alt_names: settings.subject_alt_names.iter().map(|n| n.as_str().into()).collect(),
-        sni: sni.into(),
-        insecure_skip_verify: settings.insecure_skip_verify.unwrap_or(false),
-        ca_crl: settings.ca_crl.as_str().into(),
     }
 }
 

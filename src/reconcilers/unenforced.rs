@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{Problems, age, namespace};
+use super::{Problems, age, namespace, selector::check_labels};
 use crate::{
     api::common::{MatchLabels, PolicyTargetReference},
     model::{UnenforcedPolicy, policy::PolicyTarget},
@@ -12,19 +12,31 @@ use crate::{
 const DENIED: &str = "not enforced yet: the workloads that it selects deny all inbound traffic, unless mizzen runs \
                       with --allow-unenforced-policy";
 
+/// Whom a policy is for, as it is written.
+pub(super) struct For<'a> {
+    pub(super) selector: Option<&'a MatchLabels>,
+    pub(super) target: Option<&'a PolicyTargetReference>,
+    pub(super) targets: &'a [PolicyTargetReference],
+}
+
 /// The policy of an object, which is told to be unenforced.
-pub(super) fn policy(
-    meta: &ObjectMeta,
-    selector: Option<&MatchLabels>,
-    targets: &[PolicyTargetReference],
-    problems: &mut Problems,
-) -> UnenforcedPolicy {
+pub(super) fn policy(meta: &ObjectMeta, whom: &For<'_>, problems: &mut Problems) -> UnenforcedPolicy {
     problems.add("", DENIED);
+    let &For { selector, target, targets } = whom;
+    let set = [("selector", selector.is_some()), ("targetRef", target.is_some()), ("targetRefs", !targets.is_empty())];
+    let set: Vec<&str> = set.into_iter().filter_map(|(field, set)| set.then_some(field)).collect();
+    if set.len() > 1 {
+        problems.add("spec", format!("only one of {} can be set", set.join(", ")));
+    }
+    if let Some(selector) = selector {
+        check_labels("spec.selector.matchLabels", &selector.match_labels, problems);
+    }
+    let targets = target.into_iter().chain(targets);
     UnenforcedPolicy {
         object: problems.object().clone(),
         age: age(meta),
         namespace: namespace(meta),
         selector: selector.map(|s| s.match_labels.clone()).unwrap_or_default(),
-        targets: targets.iter().map(|t| PolicyTarget { kind: t.kind.clone(), name: t.name.clone() }).collect(),
+        targets: targets.map(|t| PolicyTarget { kind: t.kind.clone(), name: t.name.clone() }).collect(),
     }
 }

@@ -54,11 +54,14 @@ fn read(object: &api::VirtualService, context: &ConvertContext<'_>, problems: &m
         }
     }
     // Sidecars do not verify tokens of clients; what a delegate's root is bound to is not known here.
-    let site = Site { namespace: &namespace, domain_suffix, delegate, claims: delegate || !mesh };
+    let site = Site { namespace: &namespace, domain_suffix, delegate, claims: delegate || !mesh, hosts: &hosts };
+    let http = entries("http", &spec.http, &site, problems, http::route);
+    let tls = entries("tls", &spec.tls, &site, problems, l4::tls_route);
+    let tcp = entries("tcp", &spec.tcp, &site, problems, l4::tcp_route);
     Some(VirtualService {
-        http: entries("http", &spec.http, &site, problems, http::route),
-        tls: entries("tls", &spec.tls, &site, problems, l4::tls_route),
-        tcp: entries("tcp", &spec.tcp, &site, problems, l4::tcp_route),
+        http,
+        tls,
+        tcp,
         object: problems.object().clone(),
         age: age(&object.metadata),
         visibility: visibility(&spec.export_to, &namespace, "spec.exportTo", problems),
@@ -75,7 +78,7 @@ pub(super) fn default_retries(
     problems: &mut Problems,
 ) -> Option<Retries> {
     let namespace = Arc::from("");
-    let site = Site { namespace: &namespace, domain_suffix: "", delegate: false, claims: false };
+    let site = Site { namespace: &namespace, domain_suffix: "", delegate: false, claims: false, hosts: &[] };
     let mut reader = Reader::new(&site, path, problems);
     let read = reader.retries("", given);
     (!reader.failed()).then_some(read)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Problems;
+use super::{Problems, gateway::is_label};
 use crate::model::{DefaultVisibility, Namespace, Visibility};
 
 /// To whom a list of words makes an object visible: `*` everybody, `.` its own namespace, `~` nobody, else names.
@@ -32,8 +32,15 @@ pub(super) fn default_visibility<S: AsRef<str>>(
     if words.is_empty() || words.contains(&"*") {
         return DefaultVisibility::Public;
     }
-    let named = words.iter().filter(|w| !matches!(**w, "" | ".")).map(|w| (*w).into());
-    DefaultVisibility::Namespaces { own: words.contains(&"."), named: named.collect() }
+    let mut named = BTreeSet::new();
+    for word in words.iter().filter(|w| **w != ".") {
+        if is_label(word) {
+            named.insert((*word).into());
+        } else {
+            problems.add(field, format!("{word:?} is not a namespace, \".\", \"*\" or \"~\"; it is left out"));
+        }
+    }
+    DefaultVisibility::Namespaces { own: words.contains(&"."), named }
 }
 
 #[cfg(test)]
@@ -57,6 +64,7 @@ mod tests {
         assert_eq!(read(&["a", "*"]), (Some(Visibility::Public), 0));
         assert_eq!(read(&["~"]), (of(&[]), 0));
         assert_eq!(read(&["~", "a"]), (of(&[]), 1));
+        assert_eq!(read(&["A b", "", "a"]), (of(&["a"]), 2));
     }
 
     #[test]

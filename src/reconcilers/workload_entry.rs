@@ -62,6 +62,9 @@ pub(super) fn facts(
             "endpoints that are reached through a network's gateway: not honoured yet",
         );
     }
+    if let Some(EndpointAddress::Pipe(path)) = &address {
+        check_socket(path, spec, field, problems);
+    }
     let label_of = |key: &str| labels.get(key).map(String::as_str).filter(|v| !v.is_empty());
     let tls_istio = label_of(label::TLS_MODE).map_or(!spec.service_account.is_empty(), |mode| mode == "istio");
     let place = [spec.locality.as_str(), label_of(label::LOCALITY).unwrap_or_default()];
@@ -78,6 +81,16 @@ pub(super) fn facts(
         tls_istio,
         labels,
     })
+}
+
+/// What an API server would have refused.
+fn check_socket(path: &str, spec: &WorkloadEntrySpec, field: &str, problems: &mut Problems) {
+    if path.ends_with('/') {
+        problems.add(format!("{field}.address"), format!("{path:?} is a directory, not a Unix socket"));
+    }
+    if !spec.ports.is_empty() {
+        problems.add(format!("{field}.ports"), "have no effect with a Unix socket");
+    }
 }
 
 fn address(text: &str) -> Result<Option<EndpointAddress>, String> {

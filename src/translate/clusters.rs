@@ -33,7 +33,7 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 pub use self::{
     builtin::{BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, black_hole, inbound_passthrough, passthrough},
     naming::{cluster_name, sni_name},
-    tls::{CONFIG_MAP, secrets},
+    tls::secrets,
 };
 use self::{discovery::Kind, http_protocol::HttpProtocol};
 use super::client::{ClientFacts, Facets};
@@ -87,7 +87,7 @@ impl BuiltCluster {
         Encoder::message(ResourceType::Cluster, name, &self.cluster, self.refs.clone())
     }
 
-    /// What it is while one of its secrets is not there: without members, so that requests are answered with 503.
+    /// What it is while one of its secrets is not there, or not for the proxy: without members, so that requests are answered with 503.
     /// With the secret's name it would warm, and hold up what is acknowledged or started with it.
     #[must_use]
     pub fn without_members(self) -> Self {
@@ -157,7 +157,8 @@ pub fn outbound_cluster(input: &ClusterInput<'_>) -> Option<BuiltCluster> {
     proxy_protocol::apply(&mut cluster, input.policy);
     http.apply(&mut cluster);
     let endpoints = is_eds(&cluster).then(|| Name::from(cluster.name.as_str()));
-    Some(BuiltCluster { cluster, refs: Refs { endpoints, secrets: secrets.into(), ..Refs::default() } })
+    let built = BuiltCluster { cluster, refs: Refs { endpoints, secrets: secrets.into(), ..Refs::default() } };
+    Some(if tls::may_read_credential(input) { built } else { built.without_members() })
 }
 
 fn is_eds(cluster: &Cluster) -> bool {

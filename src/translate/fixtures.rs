@@ -21,6 +21,7 @@ pub(crate) fn service() -> Service {
         ports: vec![port(Protocol::Http)],
         vips: vec![IpAddr::from([10, 96, 0, 1])],
         cidrs: Vec::new(),
+        primary_ipv6: false,
         visibility: None,
         mesh_external: false,
         headless: false,

@@ -38,21 +38,22 @@ pub struct L4Site<'a> {
     pub tls: bool,
 }
 
-/// The routes of a VirtualService at a site, the deciding one first. `resolve` finds clusters.
+/// Finds the cluster of a destination, which stands at a field of its object.
+pub type Resolve<'a> = dyn FnMut(&str, &Destination) -> L4Cluster + 'a;
+
+/// The routes of a VirtualService at a site, the deciding one first.
 #[must_use]
-pub fn routes(
-    vs: &VirtualService,
-    site: &L4Site<'_>,
-    resolve: &mut dyn FnMut(&Destination) -> L4Cluster,
-) -> Vec<TcpRoute> {
+pub fn routes(vs: &VirtualService, site: &L4Site<'_>, resolve: &mut Resolve<'_>) -> Vec<TcpRoute> {
     if site.tls { tls_routes(vs, site, resolve) } else { tcp_routes(vs, site, resolve) }
 }
 
-fn tls_routes(
-    vs: &VirtualService,
-    site: &L4Site<'_>,
-    resolve: &mut dyn FnMut(&Destination) -> L4Cluster,
-) -> Vec<TcpRoute> {
+/// All connections to a service that no rule leads elsewhere.
+#[must_use]
+pub fn to_service(cluster: L4Cluster) -> TcpRoute {
+    TcpRoute { target: target(vec![(cluster, 1)], "".into()), ..TcpRoute::default() }
+}
+
+fn tls_routes(vs: &VirtualService, site: &L4Site<'_>, resolve: &mut Resolve<'_>) -> Vec<TcpRoute> {
     let mut made = Vec::new();
     for route in &vs.tls {
         for (at, matching) in route.matches.iter().enumerate() {
@@ -71,11 +72,7 @@ fn tls_routes(
     made
 }
 
-fn tcp_routes(
-    vs: &VirtualService,
-    site: &L4Site<'_>,
-    resolve: &mut dyn FnMut(&Destination) -> L4Cluster,
-) -> Vec<TcpRoute> {
+fn tcp_routes(vs: &VirtualService, site: &L4Site<'_>, resolve: &mut Resolve<'_>) -> Vec<TcpRoute> {
     let mut made = Vec::new();
     for route in &vs.tcp {
         if route.matches.is_empty() {
@@ -108,25 +105,36 @@ fn built(
     server_names: Vec<Arc<str>>,
     prefix_ranges: &[IpNet],
     destinations: &[L4Destination],
-    resolve: &mut dyn FnMut(&Destination) -> L4Cluster,
+    resolve: &mut Resolve<'_>,
 ) -> TcpRoute {
     let (name, namespace) = (&vs.object.name, &vs.object.namespace);
-    let clusters: Vec<(L4Cluster, u32)> = destinations.iter().map(|d| (resolve(&d.destination), d.weight)).collect();
-    let pool = clusters.first().and_then(|(c, _)| c.policy.as_ref()?.blocks.connection_pool.clone());
-    let balancer = clusters.first().and_then(|(c, _)| c.policy.as_ref()?.blocks.load_balancer.clone());
-    let hash_source_ip = balancer
-        .is_some_and(|lb| matches!(&lb.algorithm, LbAlgorithm::ConsistentHash { key: Some(HashKey::SourceIp), .. }));
+    let rule = field.split_once(".match").map_or(field, |(rule, _)| rule);
+    let destinations = destinations.iter().enumerate();
+    let clusters = destinations
+        .map(|(at, d)| (resolve(&format!("{rule}.route[{at}].destination"), &d.destination), d.weight))
+        .collect();
     TcpRoute {
         name: format!("{name}.{namespace}.{}", field.trim_start_matches("spec.")).into(),
         origin: Some((vs.object.clone(), field.to_owned())),
         server_names,
         prefix_ranges: prefix_ranges.to_vec(),
-        target: TcpTarget {
-            clusters: clusters.into_iter().map(|(c, weight)| (c.name, weight)).collect(),
-            weighted_stat_prefix: format!("{name}.{namespace}").into(),
-            idle_timeout: pool.as_ref().and_then(|p| p.tcp_idle_timeout),
-            max_connection_duration: pool.as_ref().and_then(|p| p.max_connection_duration),
-            hash_source_ip,
-        },
+        target: target(clusters, format!("{name}.{namespace}").into()),
+    }
+}
+
+/// What the policy of the first cluster says of connections holds for all of them.
+fn target(clusters: Vec<(L4Cluster, u32)>, weighted_stat_prefix: Arc<str>) -> TcpTarget {
+    let policy = clusters.first().and_then(|(c, _)| c.policy.as_ref());
+    let pool = policy.and_then(|p| p.blocks.connection_pool.as_deref());
+    let balancer = policy.and_then(|p| p.blocks.load_balancer.as_deref());
+    let hash_source_ip = balancer
+        .is_some_and(|lb| matches!(&lb.algorithm, LbAlgorithm::ConsistentHash { key: Some(HashKey::SourceIp), .. }));
+    TcpTarget {
+        weighted_stat_prefix,
+        idle_timeout: pool.and_then(|p| p.tcp_idle_timeout),
+        max_connection_duration: pool.and_then(|p| p.max_connection_duration),
+        hash_source_ip,
+        tunnel: policy.and_then(|p| p.tunnel.clone()),
+        clusters: clusters.into_iter().map(|(c, weight)| (c.name, weight)).collect(),
     }
 }

@@ -50,10 +50,10 @@ fn decode(value: Value) -> Object {
 }
 
 fn conversion(c: &mut Criterion) {
-    let context = ConvertContext { domain_suffix: "cluster.local", ipv6: false };
+    let context = ConvertContext { domain_suffix: "cluster.local" };
     let convert = |object: &Object| match object {
         Object::Service(object) => drop(black_box(service::convert(object, &context))),
-        Object::EndpointSlice(object) => drop(black_box(endpoint_slice::convert(object, &context))),
+        Object::EndpointSlice(object) => drop(black_box(endpoint_slice::convert(object))),
         Object::VirtualService(object) => drop(black_box(virtual_service::convert(object, &context))),
         other => drop(black_box(other.kind())),
     };

@@ -43,6 +43,7 @@ fn service(index: u32, protocol: Protocol) -> Service {
         ports: vec![port(protocol)],
         vips: vec![address(index)],
         cidrs: Vec::new(),
+        primary_ipv6: false,
         visibility: None,
         mesh_external: false,
         headless: false,

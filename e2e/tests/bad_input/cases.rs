@@ -126,8 +126,11 @@ pub(crate) fn wrong_routes() -> Vec<Case> {
         Case::new(
             "VirtualService",
             virtual_service("bad", "hosts: [bad.test], gateways: [none]", "route: [{destination: {host: nowhere-2}}]"),
-            &["VirtualService default/bad: spec.http[0].route[0].destination: no service has host \
-               \"nowhere-2.default.svc.cluster.local\"; requests are answered with 503"],
+            &[
+                "VirtualService default/bad: spec.gateways: Gateway default/none does not exist: naming it has no effect",
+                "VirtualService default/bad: spec.http[0].route[0].destination: no service has host \
+                 \"nowhere-2.default.svc.cluster.local\"; requests are answered with 503",
+            ],
         ),
         Case::new(
             "VirtualService",
@@ -189,10 +192,85 @@ pub(crate) fn wrong_others(gateway: u16) -> Result<Vec<Case>> {
             "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: bad, namespace: default, labels: \
              {kubernetes.io/service-name: good}}\naddressType: IPv6\nports: [{name: http, port: 80}]\n\
              endpoints: [{addresses: [\"fd00::1\"]}]",
-            &["EndpointSlice default/bad: endpoints[0].addresses[0]: \"fd00::1\" is an IPv6 address, but the mesh is \
-               IPv4 only"],
+            &["EndpointSlice default/bad: addressType: IPv6 addresses are not used: the first of the ipFamilies of \
+               Service default/good is IPv4"],
         ),
     ])
+}
+
+/// What no connected proxy has: it is told all the same.
+pub(crate) fn wrong_without_a_proxy() -> Vec<Case> {
+    let object = |kind: &str, version: &str, spec: &str| {
+        format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: bad, namespace: default}}\nspec: {spec}")
+    };
+    let networking = |kind: &str, spec: &str| object(kind, "networking.istio.io/v1", spec);
+    let filter = "{workloadSelector: {labels: {app: nobody}}, configPatches: [{applyTo: CLUSTER, match: {context: GATEWAY}, \
+                  patch: {operation: MERGE, value: {no_such_field: 1}}}, {applyTo: HTTP_ROUTE, patch: {operation: MERGE, \
+                  value: {name: a}}}]}";
+    let tls = |mode: &str| format!("port: {{number: 443, name: p, protocol: TLS}}, hosts: [\"*\"], tls: {{{mode}}}");
+    let gateway = format!(
+        "{{selector: {{istio: nobody}}, servers: [{{{}}}, {{{}}}]}}",
+        tls("mode: AUTO_PASSTHROUGH"),
+        tls("mode: SIMPLE, credentialName: none")
+    );
+    let l4 = "{hosts: [bad.test], gateways: [gateway], tls: [{match: [{sniHosts: [bad.test, other.test]}], route: \
+              [{destination: {host: good}, weight: 1}, {destination: {host: nowhere-3}, weight: 1}]}]}";
+    let mesh = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    \
+                enableAutoMtls: true\n    proxyListenPort: 0\n    tlsDefaults: {cipherSuites: [NULL-MD5]}";
+    vec![
+        Case::new(
+            "EnvoyFilter",
+            object("EnvoyFilter", "networking.istio.io/v1alpha3", filter),
+            &[
+                "EnvoyFilter default/bad: spec.configPatches[0].patch.value.no_such_field: `envoy.config.cluster.v3.Cluster` \
+                 has no such field",
+                "EnvoyFilter default/bad: spec.configPatches[1].applyTo: HTTP_ROUTE is not honoured yet",
+            ],
+        ),
+        Case::new(
+            "Gateway",
+            networking("Gateway", &gateway),
+            &[
+                "Gateway default/bad: spec.servers[0].tls.mode: AUTO_PASSTHROUGH is not honoured yet; the server is not \
+                 programmed",
+                "Gateway default/bad: spec.servers[1].tls.credentialName: secret \"none\" (kubernetes://none) does not \
+                 exist or lacks the keys; the server's filter chain is withheld until it is there",
+            ],
+        ),
+        Case::new(
+            "DestinationRule",
+            networking(
+                "DestinationRule",
+                "{host: good, trafficPolicy: {tls: {mode: SIMPLE, credentialName: a, caCrl: /b}}, \
+                       exportTo: [\"~\"]}",
+            ),
+            &[
+                "DestinationRule default/bad: spec.trafficPolicy.tls.credentialName: only gateways read it, as the rule \
+                 has no workloadSelector; requests of sidecars are answered with 503",
+                "DestinationRule default/bad: spec.trafficPolicy.tls.caCrl: has no effect beside credentialName",
+            ],
+        ),
+        Case::new(
+            "VirtualService",
+            networking("VirtualService", l4),
+            &[
+                "VirtualService default/bad: spec.tls[0].match[0].sniHosts[1]: \"other.test\" has no effect: it is \
+                 outside of spec.hosts",
+                "VirtualService default/bad: spec.tls[0].route[1].destination: no service has host \
+                 \"nowhere-3.default.svc.cluster.local\"; requests are answered with 503",
+            ],
+        ),
+        Case::new(
+            "ConfigMap",
+            mesh,
+            &[
+                "ConfigMap istio-system/istio: data.mesh: enableAutoMtls: not honoured yet",
+                "ConfigMap istio-system/istio: data.mesh: proxyListenPort: 0 is not a port: 15001 is used",
+                "ConfigMap istio-system/istio: data.mesh: tlsDefaults.cipherSuites[0]: \"NULL-MD5\" is not known; it is \
+                 left out",
+            ],
+        ),
+    ]
 }
 
 /// What sidecars alone have.

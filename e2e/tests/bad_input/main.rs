@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use self::{
     cases::{
         TO_GOOD, bad_route, not_honoured, virtual_service, wrong_in_the_mesh, wrong_others, wrong_routes, wrong_texts,
+        wrong_without_a_proxy,
     },
     rig::{NONE, Rig, check_all},
 };
@@ -33,6 +34,7 @@ async fn bad_objects_are_told_exactly_and_hurt_nothing_else() -> Result<()> {
     let mut cases = wrong_texts();
     cases.extend(wrong_routes());
     cases.extend(wrong_others(rig.gateway)?);
+    cases.extend(wrong_without_a_proxy());
     cases.extend(not_honoured());
     check_all(&rig, &cases).await
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::reviews::{Account, Reviews};
 use crate::{
-    model::Proxy,
-    translate::clusters::CONFIG_MAP,
+    model::{Proxy, secret::CONFIG_MAP},
     xds::{Peer, Permission, SecretAccess, auth::Identity},
 };
 

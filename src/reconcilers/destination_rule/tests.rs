@@ -8,7 +8,7 @@ fn converted(spec: &str) -> (Option<DestinationRule>, Vec<String>) {
         "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: dr, namespace: shop}}\nspec: {spec}"
     );
     let object = serde_yaml_ng::from_str(&yaml).expect("a DestinationRule");
-    let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local", ipv6: false });
+    let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local" });
     (made, problems.iter().map(|p| p.to_string().replace("DestinationRule shop/dr: ", "")).collect())
 }
 
@@ -24,7 +24,7 @@ fn every_block_is_read() {
         "{host: web, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1, connectTimeout: 30ms, tcpKeepalive: {time: 7200s}}, \
          http: {http1MaxPendingRequests: 2, h2UpgradePolicy: UPGRADE, http2KeepAlive: {timeout: 1s}}}, \
          outlierDetection: {consecutive5xxErrors: 7, interval: 5m, minHealthPercent: 20}, \
-         loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: 0s}, maglev: {tableSize: 65537}}, warmup: {duration: 30s}, \
+         loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: 0s}, maglev: {tableSize: 65537}}, \
          localityLbSetting: {distribute: [{from: a/*, to: {'*': 20, 'a/b/*': 80}}]}}, tls: {mode: SIMPLE, sni: x}, \
          portLevelSettings: [{port: {number: 81}, tls: {mode: DISABLE}}], tunnel: {targetHost: t, targetPort: 443}, \
          proxyProtocol: {version: V2}, retryBudget: {percent: 12.5}}, \
@@ -102,4 +102,115 @@ fn what_envoy_would_refuse_is_reported_and_left_out() {
 #[test]
 fn a_rule_about_nothing_is_no_rule() {
     assert!(matches!(converted("{host: 'a b.c'}"), (None, problems) if problems.len() == 1));
+}
+
+/// What is said of a policy, each field and reason as one line.
+fn said(policy: &str) -> Vec<String> {
+    let (_, problems) = converted(&format!("{{host: a.b, trafficPolicy: {policy}}}"));
+    problems.into_iter().map(|p| p.trim_start_matches("spec.trafficPolicy.").to_owned()).collect()
+}
+
+#[test]
+fn fields_of_tls_that_nothing_follows_from_are_told() {
+    let fields = "clientCertificate: /c, privateKey: /k, caCertificates: /a, caCrl: /r";
+    let all = ["clientCertificate", "privateKey", "caCertificates", "caCrl"];
+    let gateways = "tls.credentialName: only gateways read it, as the rule has no workloadSelector; requests of sidecars \
+                    are answered with 503";
+    let (skip, names, credential) = ("insecureSkipVerify", "subjectAltNames", "credentialName");
+    for (mode, more, unused, why) in [
+        (
+            "DISABLE",
+            "credentialName: x, sni: a, subjectAltNames: [b], insecureSkipVerify: true",
+            [&all[..], &[credential, skip, names, "sni"]].concat(),
+            "with mode DISABLE",
+        ),
+        (
+            "ISTIO_MUTUAL",
+            "credentialName: x, insecureSkipVerify: true, sni: a",
+            [&all[..], &[credential, skip]].concat(),
+            "with mode ISTIO_MUTUAL",
+        ),
+        ("SIMPLE", "sni: a", all[..2].to_vec(), "with mode SIMPLE"),
+        ("MUTUAL", "sni: a", Vec::new(), ""),
+        ("MUTUAL", "credentialName: configmap://a/b", all.to_vec(), "beside credentialName"),
+        (
+            "MUTUAL",
+            "insecureSkipVerify: true, subjectAltNames: [a]",
+            vec!["caCertificates", "caCrl", names],
+            "beside insecureSkipVerify",
+        ),
+    ] {
+        let expected: Vec<String> = unused.iter().map(|field| format!("tls.{field}: has no effect {why}")).collect();
+        assert_eq!(said(&format!("{{tls: {{mode: {mode}, {fields}, {more}}}}}")), expected, "{mode} {more}");
+    }
+    assert_eq!(said("{tls: {mode: SIMPLE, credentialName: x}}"), [gateways]);
+    assert_eq!(
+        said("{portLevelSettings: [{port: {number: 1}, tls: {mode: MUTUAL, credentialName: x}}]}"),
+        [format!("portLevelSettings[0].{gateways}")]
+    );
+    let (_, problems) =
+        converted("{host: a.b, subsets: [{name: v1, trafficPolicy: {tls: {mode: SIMPLE, credentialName: x}}}]}");
+    assert_eq!(problems, [format!("spec.subsets[0].trafficPolicy.{gateways}")]);
+    clean(
+        "{host: a.b, workloadSelector: {matchLabels: {a: b}}, trafficPolicy: {tls: {mode: SIMPLE, credentialName: x}}}",
+    );
+}
+
+#[test]
+fn fields_of_load_balancers_that_nothing_follows_from_are_told() {
+    let warmup = "warmup: {duration: 1s}, warmupDurationSecs: 1s";
+    let unused = |why: &str| {
+        let line =
+            |field: &str| format!("loadBalancer.{field}: has no effect {why}: only with ROUND_ROBIN and LEAST_REQUEST");
+        ["warmup", "warmupDurationSecs"].map(line).to_vec()
+    };
+    let hash =
+        |field: &str, beside: &str| format!("loadBalancer.consistentHash.{field}: has no effect beside {beside}");
+    for (given, expected) in [
+        (format!("simple: RANDOM, {warmup}"), unused("with RANDOM")),
+        (format!("simple: PASSTHROUGH, {warmup}"), unused("with PASSTHROUGH")),
+        (format!("consistentHash: {{useSourceIp: true}}, {warmup}"), unused("with consistentHash")),
+        (warmup.to_owned(), vec!["loadBalancer.warmupDurationSecs: has no effect beside warmup".to_owned()]),
+        (
+            "simple: RANDOM, consistentHash: {useSourceIp: true}".to_owned(),
+            vec!["loadBalancer.simple: has no effect beside consistentHash".to_owned()],
+        ),
+        (
+            "consistentHash: {httpHeaderName: a, httpCookie: {name: b}, useSourceIp: true, httpQueryParameterName: c}"
+                .to_owned(),
+            ["httpCookie", "useSourceIp", "httpQueryParameterName"].map(|f| hash(f, "httpHeaderName")).to_vec(),
+        ),
+        (
+            "consistentHash: {useSourceIp: true, maglev: {}, ringHash: {}, minimumRingSize: 5}".to_owned(),
+            ["ringHash", "minimumRingSize"].map(|f| hash(f, "maglev")).to_vec(),
+        ),
+        (
+            "consistentHash: {useSourceIp: true, ringHash: {}, minimumRingSize: 5}".to_owned(),
+            vec![hash("minimumRingSize", "ringHash")],
+        ),
+    ] {
+        assert_eq!(said(&format!("{{loadBalancer: {{{given}}}}}")), expected, "{given}");
+    }
+}
+
+#[test]
+fn what_selects_workloads_is_checked() {
+    let (_, problems) = converted(
+        "{host: a.b, workloadSelector: {matchLabels: {app: '*'}}, trafficPolicy: {tunnel: {targetHost: t, targetPort: 1}, \
+         portLevelSettings: [{port: {number: 1}, connectionPool: {tcp: {idleTimeout: 1s, maxConnectionDuration: 1s}}, \
+         loadBalancer: {consistentHash: {useSourceIp: true}}}]}}",
+    );
+    assert_eq!(
+        problems,
+        [
+            "spec.workloadSelector.matchLabels: \"app: *\" selects nothing: labels are compared as they are written",
+            "spec.trafficPolicy.tunnel: not honoured yet beside workloadSelector",
+            "spec.trafficPolicy.portLevelSettings[0].connectionPool.tcp.idleTimeout: not honoured yet for TCP beside \
+             workloadSelector",
+            "spec.trafficPolicy.portLevelSettings[0].connectionPool.tcp.maxConnectionDuration: not honoured yet for TCP \
+             beside workloadSelector",
+            "spec.trafficPolicy.portLevelSettings[0].loadBalancer.consistentHash.useSourceIp: not honoured yet for TCP \
+             beside workloadSelector",
+        ]
+    );
 }

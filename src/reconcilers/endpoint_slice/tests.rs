@@ -1,11 +1,11 @@
 use super::*;
 
-fn converted(labels: &str, rest: &str, ipv6: bool) -> (Option<SliceEndpoints>, Vec<String>) {
+fn converted(labels: &str, rest: &str) -> (Option<SliceEndpoints>, Vec<String>) {
     let yaml = format!(
         "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: web-1, namespace: shop, labels: {{{labels}}}}}\n{rest}"
     );
     let object = serde_yaml_ng::from_str(&yaml).expect("an EndpointSlice");
-    let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local", ipv6 });
+    let (made, problems) = convert(&object);
     (made, problems.iter().map(ToString::to_string).collect())
 }
 
@@ -16,7 +16,7 @@ fn entries_carry_conditions_and_references() {
     let rest = "addressType: IPv4\nports: [{name: http, port: 8080}, {name: all}]\nendpoints:\n\
                 - {addresses: [10.0.0.1, 10.0.0.2], nodeName: n1, zone: z1, targetRef: {kind: Pod, name: web-x}}\n\
                 - {addresses: [10.0.0.3], conditions: {ready: false, serving: true, terminating: true}, hostname: h}\n";
-    let (made, problems) = converted(OWN, rest, false);
+    let (made, problems) = converted(OWN, rest);
     let made = made.expect("members");
     assert_eq!((&*made.service, made.ports.len(), problems.len()), ("web", 1, 0));
     let first = &made.entries[0];
@@ -31,7 +31,7 @@ fn entries_carry_conditions_and_references() {
 #[test]
 fn addresses_of_the_wrong_family_are_reported_and_others_stay() {
     let rest = "addressType: IPv4\nendpoints: [{addresses: ['fd00::1']}, {addresses: [10.0.0.1]}, {addresses: [x]}]";
-    let (made, problems) = converted(OWN, rest, true);
+    let (made, problems) = converted(OWN, rest);
     assert_eq!(made.expect("members").entries.len(), 1);
     assert_eq!(
         problems,
@@ -41,20 +41,14 @@ fn addresses_of_the_wrong_family_are_reported_and_others_stay() {
         ]
     );
     let six = "addressType: IPv6\nendpoints: [{addresses: ['fd00::1']}]";
-    assert_eq!(converted(OWN, six, true).0.expect("members").entries.len(), 1);
-    let (_, problems) = converted(OWN, six, false);
-    assert_eq!(
-        problems,
-        [
-            "EndpointSlice shop/web-1: endpoints[0].addresses[0]: \"fd00::1\" is an IPv6 address, but the mesh is IPv4 only"
-        ]
-    );
+    let six = converted(OWN, six).0.expect("members");
+    assert_eq!((six.entries.len(), six.ipv6), (1, true));
 }
 
 #[test]
 fn foreign_slices_are_left_alone() {
     let none = |labels, rest| {
-        let (made, problems) = converted(labels, rest, false);
+        let (made, problems) = converted(labels, rest);
         assert_eq!(made, None);
         problems.len()
     };

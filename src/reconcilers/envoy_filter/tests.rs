@@ -6,7 +6,7 @@ fn converted(yaml: &str) -> (Option<EnvoyFilter>, Vec<String>) {
     let (object, unknown) = api::decode(value).unwrap();
     assert_eq!(unknown, Vec::<String>::new());
     let api::Object::EnvoyFilter(filter) = object else { panic!("not an EnvoyFilter") };
-    let (made, problems) = convert(&filter, &ConvertContext { domain_suffix: "cluster.local", ipv6: false });
+    let (made, problems) = convert(&filter, &ConvertContext { domain_suffix: "cluster.local" });
     (made, problems.iter().map(ToString::to_string).collect())
 }
 

@@ -149,6 +149,16 @@ fn tls_that_cannot_be_as_it_is_written_is_left_out() {
              not programmed",
         ),
         (
+            "TLS",
+            json!({"mode": "AUTO_PASSTHROUGH"}),
+            "spec.servers[0].tls.mode: AUTO_PASSTHROUGH is not honoured yet; the server is not programmed",
+        ),
+        (
+            "HTTPS",
+            json!({"mode": "SIMPLE", "credentialNames": ["a", "b", "c"]}),
+            "spec.servers[0].tls.credentialNames: there are 3, of which 2 can be used; the server is not programmed",
+        ),
+        (
             "HTTPS",
             json!({"mode": "SIMPLE", "credentialName": "c", "minProtocolVersion": "TLSV1_3",
                    "maxProtocolVersion": "TLSV1_2"}),
@@ -184,6 +194,61 @@ fn what_does_no_harm_is_left_away_and_told() {
         problems,
         ["spec.servers[0].tls.credentialName: mode PASSTHROUGH uses no certificate of its own; it is ignored"]
     );
+}
+
+#[test]
+fn fields_of_tls_that_nothing_follows_from_are_told() {
+    let hash = "ab".repeat(32);
+    let checks = json!({"caCertificates": "/a", "caCertCredentialName": "d", "caCrl": "/r", "subjectAltNames": ["s"],
+                        "verifyCertificateHash": [hash]});
+    let all = ["caCertificates", "caCertCredentialName", "caCrl", "subjectAltNames", "verifyCertificateHash"];
+    let simple = "has no effect with mode SIMPLE: no certificate of a client is looked at";
+    let passthrough = "has no effect with mode PASSTHROUGH: no certificate of a client is looked at";
+    let ends = "has no effect with mode PASSTHROUGH: TLS does not end here";
+    let mesh = "has no effect with mode ISTIO_MUTUAL: clients have certificates of the mesh";
+    let told = |fields: &[&str], why: &str| fields.iter().map(|f| format!("{f}: {why}")).collect::<Vec<_>>();
+    let beside = "has no effect beside credentialName";
+    for (mode, given, expected) in [
+        (json!({"mode": "SIMPLE", "credentialName": "c"}), &checks, told(&all, simple)),
+        (json!({"mode": "PASSTHROUGH"}), &checks, told(&all, passthrough)),
+        (json!({"mode": "ISTIO_MUTUAL"}), &checks, told(&all[..2], mesh)),
+        (
+            json!({"mode": "PASSTHROUGH"}),
+            &json!({"minProtocolVersion": "TLSV1_2", "maxProtocolVersion": "TLSV1_2", "cipherSuites": ["AES128-SHA"]}),
+            told(&["minProtocolVersion", "maxProtocolVersion", "cipherSuites"], ends),
+        ),
+        (json!({"mode": "MUTUAL", "credentialName": "c"}), &json!({"caCertificates": "/a"}), told(&all[..1], beside)),
+        (
+            json!({"mode": "MUTUAL", "tlsCertificates": [
+                {"serverCertificate": "/a", "privateKey": "/b", "caCertificates": "/c"},
+                {"serverCertificate": "/d", "privateKey": "/e", "caCertificates": "/f"}]}),
+            &json!({}),
+            told(&["tlsCertificates[1].caCertificates"], "has no effect beside tlsCertificates[0].caCertificates"),
+        ),
+        (
+            json!({"mode": "SIMPLE", "credentialName": "c"}),
+            &json!({"serverCertificate": "/c", "tlsCertificates": [{"privateKey": "/k"}]}),
+            vec![
+                "privateKey: is missing: serverCertificate has no effect without it".to_owned(),
+                "tlsCertificates[0].serverCertificate: is missing: privateKey has no effect without it".to_owned(),
+            ],
+        ),
+    ] {
+        let mut settings = mode.clone();
+        let (target, more) = (settings.as_object_mut().expect("a map"), given.as_object().expect("a map"));
+        target.extend(more.clone());
+        let (servers, problems) = read(&server("TLS", &settings));
+        let problems: Vec<&str> = problems.iter().map(|p| p.trim_start_matches("spec.servers[0].tls.")).collect();
+        assert_eq!((servers.len(), problems), (1, expected.iter().map(String::as_str).collect()), "{settings}");
+    }
+}
+
+#[test]
+fn names_tell_servers_apart() {
+    let named = |name: &str, port: u16| json!({"name": name, "port": {"number": port, "name": "p", "protocol": "HTTP"}, "hosts": ["*"]});
+    let (servers, problems) = read(&json!([named("a", 80), named("", 81), named("", 82), named("a", 83)]));
+    assert_eq!(servers.len(), 4);
+    assert_eq!(problems, ["spec.servers[3].name: \"a\" is the name of servers[0] as well"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! TLS of a server (translation §7.5).
 
+mod unused;
+
 use std::sync::Arc;
 
 use super::Reader;
@@ -9,32 +11,11 @@ use crate::{
         ServerTls, ServerTlsMode,
         gateway::{CertificateFiles, Certificates, ClientCa, TlsVersion},
     },
+    reconcilers::tls_names::{CIPHERS, known},
 };
 
-/// The ciphers of TLS 1.2 that Envoy knows; it refuses a listener that names another.
-const CIPHERS: [&str; 21] = [
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-PSK-AES128-CBC-SHA",
-    "ECDHE-PSK-AES256-CBC-SHA",
-    "ECDHE-ECDSA-AES128-SHA",
-    "ECDHE-RSA-AES128-SHA",
-    "ECDHE-ECDSA-AES256-SHA",
-    "ECDHE-RSA-AES256-SHA",
-    "ECDHE-RSA-AES128-SHA256",
-    "ECDHE-PSK-CHACHA20-POLY1305",
-    "PSK-AES128-CBC-SHA",
-    "PSK-AES256-CBC-SHA",
-    "DES-CBC3-SHA",
-    "AES128-GCM-SHA256",
-    "AES256-GCM-SHA384",
-    "AES128-SHA",
-    "AES256-SHA",
-];
+/// As many certificates as there are kinds of keys: RSA and ECDSA.
+const MAX_CERTIFICATES: usize = 2;
 
 /// Whether plaintext is asked for more than redirects.
 pub(super) fn says_more_than_redirect(tls: &spec::ServerTlsSettings) -> bool {
@@ -47,7 +28,8 @@ pub(super) fn read(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> Op
     if tls.insecure_skip_verify == Some(true) {
         reader.not_honoured("tls.insecureSkipVerify");
     }
-    let mode = mode(tls.mode);
+    let mode = mode(tls.mode, reader)?;
+    unused::check(tls, mode, reader);
     let certificates = certificates(tls, mode, reader)?;
     let client_ca = client_ca(tls, mode, reader)?;
     if !hashes_are_right(tls, reader) {
@@ -71,19 +53,24 @@ pub(super) fn read(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> Op
         verify_hash: shared(&tls.verify_certificate_hash),
         min_version,
         max_version,
-        cipher_suites: ciphers(&tls.cipher_suites, reader),
+        cipher_suites: known(&tls.cipher_suites, &CIPHERS, |i, reason| {
+            reader.add(&format!("tls.cipherSuites[{i}]"), reason);
+        }),
     })
 }
 
-const fn mode(mode: spec::ServerTlsMode) -> ServerTlsMode {
-    match mode {
+fn mode(mode: spec::ServerTlsMode, reader: &mut Reader<'_>) -> Option<ServerTlsMode> {
+    Some(match mode {
         spec::ServerTlsMode::Passthrough => ServerTlsMode::Passthrough,
         spec::ServerTlsMode::Simple => ServerTlsMode::Simple,
         spec::ServerTlsMode::Mutual => ServerTlsMode::Mutual,
-        spec::ServerTlsMode::AutoPassthrough => ServerTlsMode::AutoPassthrough,
         spec::ServerTlsMode::IstioMutual => ServerTlsMode::IstioMutual,
         spec::ServerTlsMode::OptionalMutual => ServerTlsMode::OptionalMutual,
-    }
+        spec::ServerTlsMode::AutoPassthrough => {
+            reader.add("tls.mode", "AUTO_PASSTHROUGH is not honoured yet; the server is not programmed");
+            return None;
+        }
+    })
 }
 
 const fn version(version: spec::TlsProtocol) -> Option<TlsVersion> {
@@ -105,26 +92,27 @@ fn shared(list: &[String]) -> Vec<Arc<str>> {
 }
 
 fn certificates(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut Reader<'_>) -> Option<Certificates> {
-    let pair = |certificate: &str, key: &str| Some((some(certificate)?, some(key)?));
-    let files = |(certificate, key)| CertificateFiles { certificate, key };
-    let mut sources = Vec::new();
-    sources.extend(some(&tls.credential_name).map(|n| ("credentialName", Certificates::Credentials(vec![n]))));
-    let names = shared(&tls.credential_names);
-    sources.extend((!names.is_empty()).then_some(("credentialNames", Certificates::Credentials(names))));
-    let several: Option<Vec<_>> =
-        tls.tls_certificates.iter().map(|c| pair(&c.server_certificate, &c.private_key).map(files)).collect();
-    sources.extend(several.filter(|f| !f.is_empty()).map(|f| ("tlsCertificates", Certificates::Files(f))));
-    let single = pair(&tls.server_certificate, &tls.private_key).map(|p| Certificates::Files(vec![files(p)]));
-    sources.extend(single.map(|f| ("serverCertificate", f)));
+    let mut sources = sources(tls);
     let needed = !mode.is_passthrough() && mode != ServerTlsMode::IstioMutual;
     match (needed, sources.len()) {
-        (false, 0) => Some(Certificates::None),
         (false, _) => {
-            let reason = format!("mode {} uses no certificate of its own; it is ignored", mode.as_str());
-            reader.add(&format!("tls.{}", sources[0].0), reason);
+            for (field, _) in sources {
+                let reason = format!("mode {} uses no certificate of its own; it is ignored", mode.as_str());
+                reader.add(&format!("tls.{field}"), reason);
+            }
             Some(Certificates::None)
         }
-        (true, 1) => sources.pop().map(|(_, certificates)| certificates),
+        (true, 1) => {
+            let (field, certificates) = sources.remove(0);
+            let count = certificates.len();
+            if count > MAX_CERTIFICATES {
+                let reason =
+                    format!("there are {count}, of which {MAX_CERTIFICATES} can be used; the server is not programmed");
+                reader.add(&format!("tls.{field}"), reason);
+                return None;
+            }
+            Some(certificates)
+        }
         (true, 0) => {
             let reason = format!(
                 "mode {} needs credentialName, credentialNames, tlsCertificates, or serverCertificate with \
@@ -142,26 +130,51 @@ fn certificates(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut
     }
 }
 
+/// What is said of certificates, by field.
+fn sources(tls: &spec::ServerTlsSettings) -> Vec<(&'static str, Certificates)> {
+    let pair = |certificate: &str, key: &str| Some((some(certificate)?, some(key)?));
+    let files = |(certificate, key)| CertificateFiles { certificate, key };
+    let mut sources = Vec::new();
+    sources.extend(some(&tls.credential_name).map(|n| ("credentialName", Certificates::Credentials(vec![n]))));
+    let names = shared(&tls.credential_names);
+    sources.extend((!names.is_empty()).then_some(("credentialNames", Certificates::Credentials(names))));
+    let several: Option<Vec<_>> =
+        tls.tls_certificates.iter().map(|c| pair(&c.server_certificate, &c.private_key).map(files)).collect();
+    sources.extend(several.filter(|f| !f.is_empty()).map(|f| ("tlsCertificates", Certificates::Files(f))));
+    let single = pair(&tls.server_certificate, &tls.private_key).map(|p| Certificates::Files(vec![files(p)]));
+    sources.extend(single.map(|f| ("serverCertificate", f)));
+    sources
+}
+
+/// Who signs certificates of clients: of all that is said the first counts.
 fn client_ca(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut Reader<'_>) -> Option<ClientCa> {
     if !mode.checks_client() || mode == ServerTlsMode::IstioMutual {
         return Some(ClientCa::None);
     }
-    let credential = some(&tls.ca_cert_credential_name)
-        .or_else(|| some(&tls.credential_name))
-        .or_else(|| tls.credential_names.first().and_then(|name| some(name)));
-    let file = || {
-        let of_certificates = || tls.tls_certificates.iter().find_map(|c| some(&c.ca_certificates));
-        some(&tls.ca_certificates).or_else(of_certificates)
-    };
-    let found = credential.map(ClientCa::Credential).or_else(|| file().map(ClientCa::File));
-    if found.is_none() {
+    let credential = |field: &str, name: &str| Some((field.to_owned(), ClientCa::Credential(some(name)?)));
+    let file = |field: String, path: &str| Some((field, ClientCa::File(some(path)?)));
+    let of_certificates = tls.tls_certificates.iter().enumerate();
+    let of_certificates =
+        of_certificates.filter_map(|(i, c)| file(format!("tlsCertificates[{i}].caCertificates"), &c.ca_certificates));
+    let credentials = [
+        credential("caCertCredentialName", &tls.ca_cert_credential_name),
+        credential("credentialName", &tls.credential_name),
+        credential("credentialNames", tls.credential_names.first().map_or("", |name| name)),
+    ];
+    let found = credentials.into_iter().flatten().next();
+    let mut files = file("caCertificates".to_owned(), &tls.ca_certificates).into_iter().chain(of_certificates);
+    let Some((first, authority)) = found.or_else(|| files.next()) else {
         let reason = format!(
             "mode {} needs it (or caCertCredentialName) to check clients; the server is not programmed",
             mode.as_str()
         );
         reader.add("tls.caCertificates", reason);
+        return None;
+    };
+    for (field, _) in files {
+        reader.add(&format!("tls.{field}"), format!("has no effect beside {first}"));
     }
-    found
+    Some(authority)
 }
 
 /// A hash that Envoy would refuse is no check that may be dropped.
@@ -186,16 +199,4 @@ fn hashes_are_right(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> b
         return false;
     }
     true
-}
-
-fn ciphers(list: &[String], reader: &mut Reader<'_>) -> Vec<Arc<str>> {
-    let mut known: Vec<Arc<str>> = Vec::with_capacity(list.len());
-    for (i, cipher) in list.iter().enumerate() {
-        if !CIPHERS.contains(&cipher.as_str()) {
-            reader.add(&format!("tls.cipherSuites[{i}]"), format!("{cipher:?} is not known; it is left out"));
-        } else if !known.iter().any(|k| **k == **cipher) {
-            known.push(cipher.as_str().into());
-        }
-    }
-    known
 }

@@ -5,7 +5,7 @@ fn converted(spec: &str, metadata: &str) -> (Option<Service>, Vec<String>) {
     let yaml =
         format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop{metadata}}}\nspec: {spec}");
     let object = serde_yaml_ng::from_str(&yaml).expect("a Service");
-    let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local", ipv6: false });
+    let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local" });
     (made, problems.iter().map(ToString::to_string).collect())
 }
 
@@ -61,18 +61,34 @@ fn annotations_count() {
 #[test]
 fn what_is_wrong_is_said_and_the_rest_stays() {
     let (made, problems) = converted(
-        "{clusterIP: nonsense, trafficDistribution: Far, ports: [{port: 0}, {port: 99999}, {port: 80, protocol: SCTP}, {port: 81}]}",
-        "",
+        "{clusterIP: nonsense, trafficDistribution: Far, ports: [{port: 0}, {port: 99999}, {port: 80, protocol: SCTP}, {port: 81, targetPort: 70000}]}",
+        ", labels: {topology.istio.io/network: n}, annotations: {istio.io/connect-strategy: FIRST_HEALTHY_RACE}",
     );
     assert_eq!(made.expect("a service").ports.len(), 2);
     assert_eq!(
         problems,
         [
+            "Service shop/web: metadata.labels[topology.istio.io/network]: not honoured yet",
+            "Service shop/web: metadata.annotations[istio.io/connect-strategy]: not honoured yet",
             "Service shop/web: spec.ports[0].port: 0 is not a port",
             "Service shop/web: spec.ports[1].port: 99999 is not a port",
             "Service shop/web: spec.ports[2].protocol: SCTP is not supported: the port is left alone",
+            "Service shop/web: spec.ports[3].targetPort: 70000 is not a port",
             "Service shop/web: spec.clusterIPs: \"nonsense\" is not an IP address",
             "Service shop/web: spec.trafficDistribution: \"Far\" is not one of PreferSameZone, PreferSameNode, PreferClose",
         ]
     );
+}
+
+#[test]
+fn the_first_family_is_that_of_members() {
+    for (spec, ipv6) in [
+        ("{clusterIP: 10.0.0.1}", false),
+        ("{clusterIP: 'fd00::1'}", true),
+        ("{clusterIP: None, ipFamilies: [IPv6, IPv4]}", true),
+        ("{clusterIP: 10.0.0.1, ipFamilies: [IPv4, IPv6]}", false),
+        ("{}", false),
+    ] {
+        assert_eq!(clean(spec, "").primary_ipv6, ipv6, "{spec}");
+    }
 }

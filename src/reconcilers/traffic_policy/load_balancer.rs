@@ -32,12 +32,31 @@ fn load_balancer(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings)
         Some(hash) => reader.at("consistentHash", |r| consistent_hash(r, hash)),
         None => simple(settings.simple.unwrap_or_default()),
     };
+    check_effect(reader, settings, &algorithm);
     let given = settings.locality_lb_setting.as_ref();
     LoadBalancer {
         algorithm,
         locality: given.map(|l| reader.at("localityLbSetting", |r| locality(r, l))),
         warmup: warmup(reader, settings),
     }
+}
+
+/// Reports what the algorithm, or another field, leaves no use for.
+fn check_effect(reader: &mut Reader<'_>, given: &spec::LoadBalancerSettings, algorithm: &LbAlgorithm) {
+    if given.consistent_hash.is_some() {
+        reader.without_effect([("simple", given.simple.is_some())], "beside consistentHash");
+    }
+    let (warmup, older) = (given.warmup.is_some(), given.warmup_duration_secs.is_some());
+    let why = match algorithm {
+        LbAlgorithm::RoundRobin | LbAlgorithm::LeastRequest => {
+            return reader.without_effect([("warmupDurationSecs", warmup && older)], "beside warmup");
+        }
+        LbAlgorithm::Random => "with RANDOM",
+        LbAlgorithm::Passthrough => "with PASSTHROUGH",
+        LbAlgorithm::ConsistentHash { .. } => "with consistentHash",
+    };
+    let why = format!("{why}: only with ROUND_ROBIN and LEAST_REQUEST");
+    reader.without_effect([("warmup", warmup), ("warmupDurationSecs", older)], &why);
 }
 
 fn simple(simple: spec::SimpleLb) -> LbAlgorithm {
@@ -52,6 +71,13 @@ fn simple(simple: spec::SimpleLb) -> LbAlgorithm {
 }
 
 fn consistent_hash(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> LbAlgorithm {
+    if hash.maglev.is_some() {
+        reader.without_effect([("ringHash", hash.ring_hash.is_some())], "beside maglev");
+    }
+    if let Some(ring) = hash.maglev.as_ref().map(|_| "maglev").or(hash.ring_hash.as_ref().map(|_| "ringHash")) {
+        let older = [("minimumRingSize", hash.minimum_ring_size != 0)];
+        reader.without_effect(older, &format!("beside {ring}"));
+    }
     let ring = match (&hash.maglev, &hash.ring_hash) {
         (Some(maglev), _) => HashRing::Maglev { table_size: reader.at("maglev", |r| table_size(r, maglev)) },
         (None, Some(ring)) => reader.at("ringHash", |r| ring_of(r, ring.minimum_ring_size)),
@@ -91,23 +117,29 @@ fn is_prime(number: u64) -> bool {
     number > 1 && (2..).take_while(|d| d * d <= number).all(|d| !number.is_multiple_of(d))
 }
 
+/// What is hashed: the first that is set.
 fn hash_key(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> Option<HashKey> {
-    let text = |value: &Option<String>| value.as_deref().filter(|v| !v.is_empty()).map(Arc::from);
-    if let Some(name) = text(&hash.http_header_name) {
-        return Some(HashKey::Header(name));
+    let text = |value: &Option<String>| value.as_deref().filter(|v| !v.is_empty()).map(Arc::<str>::from);
+    let cookie = hash.http_cookie.as_ref().filter(|c| !c.name.is_empty());
+    let keys = [
+        ("httpHeaderName", text(&hash.http_header_name).map(HashKey::Header)),
+        ("httpCookie", cookie.map(|c| hash_cookie(reader, c))),
+        ("useSourceIp", (hash.use_source_ip == Some(true)).then_some(HashKey::SourceIp)),
+        ("httpQueryParameterName", text(&hash.http_query_parameter_name).map(HashKey::QueryParameter)),
+    ];
+    let mut set = keys.into_iter().filter_map(|(field, key)| Some((field, key?)));
+    let (first, key) = set.next()?;
+    reader.without_effect(set.map(|(field, _)| (field, true)), &format!("beside {first}"));
+    Some(key)
+}
+
+fn hash_cookie(reader: &mut Reader<'_>, cookie: &spec::HttpCookie) -> HashKey {
+    HashKey::Cookie {
+        name: cookie.name.as_str().into(),
+        path: cookie.path.as_str().into(),
+        ttl: reader.at("httpCookie", |r| r.duration("ttl", cookie.ttl.as_ref())),
+        attributes: cookie.attributes.iter().map(|a| (a.name.as_str().into(), a.value.as_str().into())).collect(),
     }
-    if let Some(cookie) = hash.http_cookie.as_ref().filter(|c| !c.name.is_empty()) {
-        return Some(HashKey::Cookie {
-            name: cookie.name.as_str().into(),
-            path: cookie.path.as_str().into(),
-            ttl: reader.at("httpCookie", |r| r.duration("ttl", cookie.ttl.as_ref())),
-            attributes: cookie.attributes.iter().map(|a| (a.name.as_str().into(), a.value.as_str().into())).collect(),
-        });
-    }
-    if hash.use_source_ip == Some(true) {
-        return Some(HashKey::SourceIp);
-    }
-    text(&hash.http_query_parameter_name).map(HashKey::QueryParameter)
 }
 
 fn warmup(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings) -> Option<Warmup> {

@@ -55,6 +55,9 @@ impl Reader<'_> {
         if percent.is_none() {
             self.note("fault.abort", "without percentage no request is aborted");
         }
+        if given.http2_error.is_some() {
+            self.not_honoured("fault.abort.http2Error");
+        }
         let status = match (given.http_status, given.grpc_status.as_deref()) {
             (Some(_), Some(_)) => {
                 self.error("fault.abort", "only one of httpStatus and grpcStatus can be set");
@@ -62,10 +65,7 @@ impl Reader<'_> {
             }
             (Some(status), None) => self.http_status("fault.abort.httpStatus", status.into()).map(AbortStatus::Http),
             (None, Some(name)) => self.grpc_status(name).map(AbortStatus::Grpc),
-            (None, None) if given.http2_error.is_some() => {
-                self.not_honoured("fault.abort.http2Error");
-                None
-            }
+            (None, None) if given.http2_error.is_some() => None,
             (None, None) => {
                 self.note("fault.abort", "it aborts nothing: set httpStatus or grpcStatus");
                 None

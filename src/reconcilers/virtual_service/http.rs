@@ -9,6 +9,7 @@ use crate::{
 pub(super) fn route(reader: &mut Reader<'_>, index: usize, given: &spec::HttpRoute) -> Option<HttpRoute> {
     let matches = given.r#match.iter().enumerate().map(|(i, m)| reader.http_match(&format!("match[{i}]"), m)).collect();
     let action = action(reader, given);
+    check_mirrors(reader, given);
     let mirror = given.mirror.as_ref().and_then(|m| reader.destination("mirror", m));
     let older = given.mirror_percent.map(|p| reader.whole_percent("mirrorPercent", p.into()));
     let mirror_percent = reader.percent("mirrorPercentage", given.mirror_percentage.as_ref()).or(older);
@@ -30,6 +31,33 @@ pub(super) fn route(reader: &mut Reader<'_>, index: usize, given: &spec::HttpRou
         headers: given.headers.as_ref().map(|h| reader.headers("headers", h)),
         action: action?,
     })
+}
+
+/// Reports what only has an effect on requests that are forwarded.
+fn check_effect(reader: &mut Reader<'_>, given: &spec::HttpRoute, answered_by: &str) {
+    let fields = [
+        ("rewrite", given.rewrite.is_some()),
+        ("timeout", given.timeout.is_some()),
+        ("retries", given.retries.is_some()),
+        ("mirror", given.mirror.is_some()),
+        ("mirrors", !given.mirrors.is_empty()),
+    ];
+    for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
+        reader.note(field, format!("has no effect beside {answered_by}"));
+    }
+}
+
+fn check_mirrors(reader: &mut Reader<'_>, given: &spec::HttpRoute) {
+    let shares =
+        [("mirrorPercentage", given.mirror_percentage.is_some()), ("mirrorPercent", given.mirror_percent.is_some())];
+    if given.mirror.is_none() {
+        // A delegate's own entries may say which service gets the copies.
+        for (field, _) in shares.into_iter().filter(|(_, set)| *set && given.delegate.is_none()) {
+            reader.note(field, "has no effect without mirror");
+        }
+    } else if shares.iter().all(|(_, set)| *set) {
+        reader.note("mirrorPercent", "has no effect beside mirrorPercentage");
+    }
 }
 
 /// Zero is no timeout, which is the default.
@@ -58,8 +86,8 @@ fn action(reader: &mut Reader<'_>, given: &spec::HttpRoute) -> Option<HttpAction
         reader.error("", format!("exactly one of route, redirect, directResponse and delegate is needed, {found}"));
         return None;
     }
-    if given.rewrite.is_some() && given.route.is_empty() && given.delegate.is_none() {
-        reader.note("rewrite", format!("has no effect beside {}", set.join("")));
+    if given.redirect.is_some() || given.direct_response.is_some() {
+        check_effect(reader, given, set[0]);
     }
     match given {
         spec::HttpRoute { redirect: Some(to), .. } => reader.redirect(to).map(HttpAction::Redirect),

@@ -7,7 +7,10 @@ use ipnet::IpNet;
 use super::{names, reader::Reader};
 use crate::{
     api::virtual_service as spec,
-    model::virtual_service::{L4Destination, TcpMatch, TcpRoute, TlsMatch, TlsRoute},
+    model::{
+        host::is_subset,
+        virtual_service::{L4Destination, TcpMatch, TcpRoute, TlsMatch, TlsRoute},
+    },
     reconcilers::host,
 };
 
@@ -32,7 +35,12 @@ impl Reader<'_> {
         let mut sni_hosts = Vec::with_capacity(given.sni_hosts.len());
         for (index, name) in given.sni_hosts.iter().enumerate() {
             let checked = if name == "*" { Ok("*".into()) } else { host::parse(name) };
-            sni_hosts.extend(self.check(&format!("{field}.sniHosts[{index}]"), checked));
+            let field = format!("{field}.sniHosts[{index}]");
+            let Some(sni) = self.check(&field, checked) else { continue };
+            if !self.site.hosts.iter().any(|host| is_subset(&sni, host) || is_subset(host, &sni)) {
+                self.note(&field, format!("{name:?} has no effect: it is outside of spec.hosts"));
+            }
+            sni_hosts.push(sni);
         }
         TlsMatch {
             sni_hosts,

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use super::text;
 use crate::{
     api,
-    model::virtual_service::{Percent, StringMatch},
+    model::{
+        Host,
+        virtual_service::{Percent, StringMatch},
+    },
     reconcilers::Problems,
 };
 
@@ -20,6 +23,8 @@ pub(super) struct Site<'a> {
     pub(super) delegate: bool,
     /// Whether claims of tokens can be matched.
     pub(super) claims: bool,
+    /// The object's hosts.
+    pub(super) hosts: &'a [Host],
 }
 
 /// Reads one entry. Fields are given relative to it.

@@ -17,7 +17,7 @@ fn read(spec: &Value) -> (Option<VirtualService>, Vec<Problem>) {
     let (object, unknown) = decode(kind).expect("an object");
     assert_eq!(unknown, Vec::<String>::new());
     let Object::VirtualService(object) = object else { panic!("a VirtualService") };
-    convert(&object, &ConvertContext { domain_suffix: "cluster.local", ipv6: false })
+    convert(&object, &ConvertContext { domain_suffix: "cluster.local" })
 }
 
 fn good(spec: &Value) -> VirtualService {
@@ -186,6 +186,21 @@ fn what_is_not_honoured_is_said_and_the_rest_is_used() {
         (json!({"route": to("a"), "corsPolicy": {"maxAge": "1500ms"}}), "corsPolicy.maxAge"),
         (json!({"route": to("a"), "headers": {"response": {"set": {"Host": "x"}}}}), "headers.response.set[\"Host\"]"),
         (json!({"redirect": {"uri": "/"}, "rewrite": {"uri": "/x"}}), "rewrite"),
+        (json!({"redirect": {"uri": "/"}, "timeout": "1s"}), "timeout"),
+        (json!({"directResponse": {"status": 200}, "retries": {"attempts": 1}}), "retries"),
+        (json!({"directResponse": {"status": 200}, "mirror": {"host": "b"}}), "mirror"),
+        (json!({"redirect": {"uri": "/"}, "mirrors": [{"destination": {"host": "b"}}]}), "mirrors"),
+        (json!({"route": to("a"), "mirrorPercentage": {"value": 1.0}}), "mirrorPercentage"),
+        (json!({"route": to("a"), "mirrorPercent": 1}), "mirrorPercent"),
+        (
+            json!({"route": to("a"), "mirror": {"host": "b"}, "mirrorPercent": 1, "mirrorPercentage": {"value": 1.0}}),
+            "mirrorPercent",
+        ),
+        (
+            json!({"route": to("a"), "fault": {"abort": {"http2Error": "X", "httpStatus": 500,
+                   "percentage": {"value": 1.0}}}}),
+            "fault.abort.http2Error",
+        ),
     ];
     for (given, field) in cases {
         let (kept, said) = rule(&given);
@@ -224,8 +239,8 @@ fn values_are_read_as_they_are_meant() {
 
 #[test]
 fn rules_for_connections_are_checked_too() {
-    let (made, problems) = read(&json!({"hosts": ["web"], "tls": [
-        {"match": [{"sniHosts": ["*.a.com"], "destinationSubnets": ["10.0.0.0/8", "10.1.2.3"]}], "route": to("a")},
+    let (made, problems) = read(&json!({"hosts": ["web", "a.com", "x.b.com"], "tls": [
+        {"match": [{"sniHosts": ["a.com", "*.b.com", "*.a.com"], "destinationSubnets": ["10.0.0.0/8", "10.1.2.3"]}], "route": to("a")},
         {"match": [{"sniHosts": []}], "route": to("a")},
         {"match": [{"sniHosts": ["a.com"]}]},
     ], "tcp": [
@@ -239,6 +254,7 @@ fn rules_for_connections_are_checked_too() {
     assert_eq!(
         fields,
         [
+            "spec.tls[0].match[0].sniHosts[2]",
             "spec.tls[1].match[0].sniHosts",
             "spec.tls[2].route",
             "spec.tcp[0].match[0].sourceSubnet",

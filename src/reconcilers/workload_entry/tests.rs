@@ -50,3 +50,16 @@ fn checked_workloads_take_part_while_healthy() {
     assert!(!of("{conditions: [{type: Healthy, status: 'False'}]}"));
     assert!(of("{conditions: [{type: Healthy, status: 'True'}]}"));
 }
+
+#[test]
+fn what_makes_no_sense_of_a_socket_is_told() {
+    let (made, problems) = converted("", "{address: 'unix:///run/', ports: {x: 80}}", "{}");
+    assert!(made.is_some());
+    assert_eq!(
+        problems,
+        [
+            "WorkloadEntry shop/vm: spec.address: \"/run/\" is a directory, not a Unix socket",
+            "WorkloadEntry shop/vm: spec.ports: have no effect with a Unix socket",
+        ]
+    );
+}

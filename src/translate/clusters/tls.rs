@@ -24,6 +24,8 @@ use crate::{
     model::{
         MeshConfig, ProxyKind,
         destination_rule::{ClientTls, ClientTlsMode},
+        gateway::TlsVersion,
+        secret::CONFIG_MAP,
         service::Registry,
     },
     snapshot::{Name, pack_any},
@@ -35,8 +37,6 @@ const OWN_CERTIFICATE: &str = "default";
 const MESH_ROOT: &str = "ROOTCA";
 const SYSTEM_ROOTS: &str = "system";
 const CA_SUFFIX: &str = "-cacert";
-/// The scheme of credentials that are ConfigMaps: authorities only, which everybody may read.
-pub const CONFIG_MAP: &str = "configmap://";
 /// The ALPN of mutual TLS in the mesh: servers tell it from others by it.
 const ALPN_MESH: &str = "istio";
 const ALPN_H2: &str = "h2";
@@ -49,9 +49,6 @@ pub(super) fn apply(cluster: &mut Cluster, http: &mut HttpProtocol, input: &Clus
         ClientTlsMode::Disable => return secrets,
         ClientTlsMode::IstioMutual => mesh_context(tls, http, input),
         ClientTlsMode::Simple | ClientTlsMode::Mutual => {
-            if !may_read_credential(tls, input) {
-                return secrets;
-            }
             verify_by_sni(tls, http);
             user_context(tls, http, input, &mut secrets)
         }
@@ -64,9 +61,13 @@ pub(super) fn apply(cluster: &mut Cluster, http: &mut HttpProtocol, input: &Clus
     secrets
 }
 
-/// A sidecar reads Secrets only for a rule that selects it; a rule for everybody leaves its connections as they
-/// are, as the reference does, since most sidecars may not read the Secret and would never start.
-fn may_read_credential(tls: &ClientTls, input: &ClusterInput<'_>) -> bool {
+/// Whether the proxy may read what the TLS needs: a sidecar reads Secrets only for a rule that selects it. The reference
+/// leaves the connections of others in plaintext; here they have no members, which the rule is told.
+pub(super) fn may_read_credential(input: &ClusterInput<'_>) -> bool {
+    let Some(tls) = input.policy.blocks.tls.as_deref() else { return true };
+    if !matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) {
+        return true;
+    }
     let private = !tls.credential_name.is_empty() && !tls.credential_name.starts_with(CONFIG_MAP);
     let selected = input.rule.is_some_and(|r| r.workload_selector.is_some());
     !private || input.client.kind == ProxyKind::Router || selected
@@ -164,7 +165,12 @@ fn parameters() -> TlsParameters {
 
 fn user_parameters(mesh: &MeshConfig) -> TlsParameters {
     let strings = |list: &[std::sync::Arc<str>]| list.iter().map(ToString::to_string).collect();
+    let lowest = match mesh.tls_min_version {
+        Some(TlsVersion::V1_3) => TlsProtocol::TlSv13,
+        _ => TlsProtocol::TlSv12,
+    };
     TlsParameters {
+        tls_minimum_protocol_version: lowest.into(),
         ecdh_curves: strings(&mesh.tls_ecdh_curves),
         cipher_suites: strings(&mesh.tls_cipher_suites),
         ..parameters()

@@ -1,12 +1,12 @@
 //! TCP proxying: to one cluster or to several by weight (translation §3.2).
 
-use std::{sync::Arc, time::Duration};
+use std::{net::Ipv6Addr, sync::Arc, time::Duration};
 
 use envoy_types::pb::envoy::{
     config::listener::v3::{Filter, filter::ConfigType},
     extensions::filters::network::tcp_proxy::v3::{
         TcpProxy,
-        tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
+        tcp_proxy::{ClusterSpecifier, TunnelingConfig, WeightedCluster, weighted_cluster::ClusterWeight},
     },
     r#type::v3::{
         HashPolicy,
@@ -15,7 +15,11 @@ use envoy_types::pb::envoy::{
 };
 
 use super::access_log;
-use crate::{model::MeshConfig, snapshot::pack_any, translate::listeners::wire};
+use crate::{
+    model::{MeshConfig, destination_rule::Tunnel},
+    snapshot::pack_any,
+    translate::listeners::wire,
+};
 
 /// The clusters of a TCP route, and what their DestinationRule says of connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -30,6 +34,8 @@ pub struct TcpTarget {
     pub max_connection_duration: Option<Duration>,
     /// `consistentHash.useSourceIp`.
     pub hash_source_ip: bool,
+    /// `tunnel`: connections go inside of HTTP requests.
+    pub tunnel: Option<Arc<Tunnel>>,
 }
 
 impl TcpTarget {
@@ -81,12 +87,23 @@ pub fn filter(target: &TcpTarget, mesh: &MeshConfig) -> Option<Filter> {
         idle_timeout: target.idle_timeout.and_then(wire::duration),
         max_downstream_connection_duration: target.max_connection_duration.and_then(wire::duration),
         hash_policy: target.hash_source_ip.then_some(source_ip).into_iter().collect(),
+        tunneling_config: target.tunnel.as_deref().map(tunneling),
         ..TcpProxy::default()
     };
     Some(Filter {
         name: "envoy.filters.network.tcp_proxy".to_owned(),
         config_type: Some(ConfigType::TypedConfig(pack_any(&config))),
     })
+}
+
+fn tunneling(tunnel: &Tunnel) -> TunnelingConfig {
+    let Tunnel { target_host: host, target_port: port, post } = tunnel;
+    let bracketed = host.parse::<Ipv6Addr>().is_ok();
+    TunnelingConfig {
+        hostname: if bracketed { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
+        use_post: *post,
+        ..TunnelingConfig::default()
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +137,17 @@ mod tests {
         assert!(filter(&TcpTarget { clusters, ..TcpTarget::default() }, &MeshConfig::default()).is_none());
         let alone = TcpTarget { clusters: vec![("a".into(), 0)], ..TcpTarget::default() };
         assert_eq!(proxy(&alone).stat_prefix, "a");
+    }
+
+    #[test]
+    fn a_tunnel_leads_to_its_target() {
+        for (host, post, expected) in [("a.test", false, "a.test:443"), ("fd00::1", true, "[fd00::1]:443")] {
+            let tunnel = Arc::new(Tunnel { post, target_host: host.into(), target_port: 443 });
+            let made = proxy(&TcpTarget { tunnel: Some(tunnel), ..TcpTarget::cluster("a") });
+            let config = made.tunneling_config.expect("a tunnel");
+            assert_eq!((&*config.hostname, config.use_post), (expected, post));
+        }
+        assert!(proxy(&TcpTarget::cluster("a")).tunneling_config.is_none());
     }
 
     #[test]

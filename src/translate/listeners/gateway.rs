@@ -19,7 +19,7 @@ use super::{
     tls_context,
 };
 use crate::{
-    model::{IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, SecretState, ServerTlsMode},
+    model::{IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, SecretState},
     translate::filters::{
         self, HttpFilterNeeds, access_log,
         hcm::{self, HcmClass, HcmInput, RouteSource},
@@ -106,19 +106,8 @@ pub fn assemble(listener: &GatewayListener, parts: &[ServerChains], input: &Gate
 /// Why a server has no chains at all.
 fn unusable(server: &MergedServer, input: &GatewayInput<'_>) -> Option<Problem> {
     let tls = server.server().tls.as_ref()?;
-    if tls.mode == ServerTlsMode::AutoPassthrough {
-        return Some(server.problem("tls.mode", "AUTO_PASSTHROUGH is not honoured yet; nothing is programmed".into()));
-    }
     tls_context::secrets(tls).into_iter().find_map(|need| {
-        let because = match (input.secret_state)(&need.resource) {
-            SecretState::Present => return None,
-            SecretState::Missing => "does not exist or lacks the keys".to_owned(),
-            SecretState::Broken(reason) => format!("cannot be used: {reason}"),
-        };
-        let reason = format!(
-            "secret {:?} ({}) {because}; the server's filter chain is withheld until it is there",
-            need.credential, need.resource
-        );
+        let reason = need.lacking((input.secret_state)(&need.resource))?;
         Some(server.problem(&format!("tls.{}", need.field), reason))
     })
 }
@@ -162,7 +151,7 @@ fn http_chain(listener: &GatewayListener, server: &MergedServer, input: &Gateway
     let filter = hcm::network_filter(manager, http_filters);
     let mut refs = RefSet::default();
     refs.routes.insert(route.as_str().into());
-    finish(server, route, matching, vec![filter], refs, None)
+    finish((server, input.mesh), route, matching, vec![filter], refs, None)
 }
 
 fn tcp_chains(listener: &GatewayListener, server: &MergedServer, input: &GatewayInput<'_>) -> ServerChains {
@@ -188,13 +177,13 @@ fn tcp_chains(listener: &GatewayListener, server: &MergedServer, input: &Gateway
         network.extend(input.deny_all.then(rbac::network_deny_all));
         network.push(proxy);
         let name = if route.name.is_empty() { id.clone() } else { format!("{id}.{}", route.name) };
-        made.chains.push(finish(server, name, matching, network, refs, route.origin));
+        made.chains.push(finish((server, input.mesh), name, matching, network, refs, route.origin));
     }
     made
 }
 
 fn finish(
-    server: &MergedServer,
+    (server, mesh): (&MergedServer, &MeshConfig),
     name: String,
     matching: FilterChainMatch,
     filters: Vec<Filter>,
@@ -205,7 +194,7 @@ fn finish(
     if let Some(tls) = terminated {
         refs.secrets.extend(tls_context::secrets(tls).into_iter().map(|need| need.resource));
     }
-    let transport_socket = terminated.map(|tls| tls_context::downstream(tls, server.server().is_http()));
+    let transport_socket = terminated.map(|tls| tls_context::downstream(tls, server.server().is_http(), mesh));
     let origin = origin.or_else(|| Some((server.gateway.object.clone(), server.field(""))));
     Chain::new(ChainParts { name, matching, filters, transport_socket }.build(), refs, origin)
 }

@@ -17,7 +17,7 @@ use envoy_types::pb::envoy::{
 use super::wire;
 use crate::{
     model::{
-        ServerTls, ServerTlsMode,
+        MeshConfig, SecretState, ServerTls, ServerTlsMode,
         gateway::{Certificates, ClientCa, TlsVersion},
     },
     snapshot::{Name, pack_any},
@@ -55,6 +55,22 @@ pub struct SecretNeed {
     pub field: &'static str,
 }
 
+impl SecretNeed {
+    /// What is told of a server whose secret cannot be served.
+    #[must_use]
+    pub fn lacking(&self, state: SecretState) -> Option<String> {
+        let because = match state {
+            SecretState::Present => return None,
+            SecretState::Missing => "does not exist or lacks the keys".to_owned(),
+            SecretState::Broken(reason) => format!("cannot be used: {reason}"),
+        };
+        Some(format!(
+            "secret {:?} ({}) {because}; the server's filter chain is withheld until it is there",
+            self.credential, self.resource
+        ))
+    }
+}
+
 /// The secrets over ADS of a server; files and the mesh's own certificates are the agent's.
 #[must_use]
 pub fn secrets(tls: &ServerTls) -> Vec<SecretNeed> {
@@ -80,9 +96,10 @@ fn is_builtin(credential: &str) -> bool {
     credential.starts_with("builtin://")
 }
 
-/// The transport socket of a server that terminates TLS.
+/// The transport socket of a server that terminates TLS. What it does not say itself the mesh says for all servers but
+/// those of mutual TLS in the mesh.
 #[must_use]
-pub fn downstream(tls: &ServerTls, http: bool) -> TransportSocket {
+pub fn downstream(tls: &ServerTls, http: bool, mesh: &MeshConfig) -> TransportSocket {
     let alpn: &[&str] = match (http, tls.mode) {
         (true, _) => &["h2", "http/1.1"],
         // Istio's first entry, istio-peer-exchange, needs a filter that stock Envoy lacks (translation §10).
@@ -90,7 +107,7 @@ pub fn downstream(tls: &ServerTls, http: bool) -> TransportSocket {
         (false, _) => &[],
     };
     let common = CommonTlsContext {
-        tls_params: Some(parameters(tls)),
+        tls_params: Some(parameters(tls, mesh)),
         alpn_protocols: alpn.iter().map(|p| (*p).to_owned()).collect(),
         tls_certificate_sds_secret_configs: certificates(tls),
         validation_context_type: validation(tls),
@@ -176,7 +193,7 @@ fn subject_alt_name(san: &str) -> SubjectAltNameMatcher {
     SubjectAltNameMatcher { san_type: san_type.into(), matcher: Some(matcher), ..SubjectAltNameMatcher::default() }
 }
 
-fn parameters(tls: &ServerTls) -> TlsParameters {
+fn parameters(tls: &ServerTls, mesh: &MeshConfig) -> TlsParameters {
     let protocol = |version: TlsVersion| match version {
         TlsVersion::V1_0 => TlsProtocol::TlSv10,
         TlsVersion::V1_1 => TlsProtocol::TlSv11,
@@ -184,10 +201,17 @@ fn parameters(tls: &ServerTls) -> TlsParameters {
         TlsVersion::V1_3 => TlsProtocol::TlSv13,
     };
     let strings = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
+    let defaults = (tls.mode != ServerTlsMode::IstioMutual).then_some(mesh);
+    let lowest = defaults.and_then(|m| m.tls_min_version).unwrap_or(TlsVersion::V1_2);
+    // A highest version of the server's own stays possible.
+    let lowest = tls.max_version.map_or(lowest, |max| lowest.min(max));
+    let ciphers =
+        defaults.filter(|_| tls.cipher_suites.is_empty()).map_or(&tls.cipher_suites, |m| &m.tls_cipher_suites);
     TlsParameters {
-        tls_minimum_protocol_version: protocol(tls.min_version.unwrap_or(TlsVersion::V1_2)).into(),
+        tls_minimum_protocol_version: protocol(tls.min_version.unwrap_or(lowest)).into(),
         tls_maximum_protocol_version: tls.max_version.map_or(TlsProtocol::TlsAuto, protocol).into(),
-        cipher_suites: strings(&tls.cipher_suites),
+        cipher_suites: strings(ciphers),
+        ecdh_curves: defaults.map_or_else(Vec::new, |m| strings(&m.tls_ecdh_curves)),
         ..TlsParameters::default()
     }
 }

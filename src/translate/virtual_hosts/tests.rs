@@ -25,6 +25,7 @@ fn service(host: &str, resolution: Resolution) -> Service {
         ports: Vec::new(),
         vips: Vec::new(),
         cidrs: Vec::new(),
+        primary_ipv6: false,
         visibility: None,
         mesh_external: false,
         headless: false,

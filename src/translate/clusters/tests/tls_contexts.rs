@@ -106,7 +106,9 @@ fn mutual_presents_files_and_never_falls_back_to_plaintext() {
 fn credentials_come_over_ads_to_those_who_may_read_them() {
     let tls = ClientTls { credential_name: "cred".into(), ..mode(ClientTlsMode::Mutual) };
     let sidecar = with_tls(tls.clone());
-    assert!(context(&sidecar).is_none() && sidecar.facets().kind);
+    let withheld = sidecar.build();
+    assert!(withheld.transport_socket.is_none() && sidecar.facets().kind);
+    assert_eq!(kind(&withheld), DiscoveryType::Static, "no member is reached in plaintext");
     let gateway = with_tls(tls.clone()).of_router();
     let made = context(&gateway).expect("TLS");
     let common = made.common_tls_context.as_ref().expect("common");

@@ -33,6 +33,7 @@ fn slice(entries: Vec<SliceEntry>) -> SliceEndpoints {
         service: "web".into(),
         namespace: "shop".into(),
         ports: vec![SlicePort { name: "p".into(), number: 8080 }],
+        ipv6: false,
         entries,
     }
 }

@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::model::{
-    Age, Bind, Gateway, Server, ServerTls,
+    Age, Bind, Gateway, Server, ServerTls, ServerTlsMode,
     gateway::{Certificates, ClientCa, ServerHost},
 };
 

@@ -25,8 +25,8 @@ pub struct PortOfService<'a> {
     pub port: &'a ServicePort,
     /// The egress listener that imports it, when it has a port or a socket of its own.
     pub egress: Option<&'a EgressListener>,
-    /// The cluster of connections that no rule leads elsewhere: `outbound|<port>||<host>`.
-    pub cluster: &'a str,
+    /// Where connections go that no rule leads elsewhere.
+    pub default: &'a TcpRoute,
     /// Names of ExternalName services that lead to this one.
     pub aliases: &'a [Host],
     /// What `tls` or `tcp` rules of a VirtualService say; empty is no rule.
@@ -116,7 +116,7 @@ fn tcp_routes(of: &PortOfService<'_>, place: &Place, ranges: &[IpNet], protocol:
     if !of.routes.is_empty() {
         return of.routes.iter().map(within).collect();
     }
-    let mut default = within(&TcpRoute::to_cluster(of.cluster));
+    let mut default = within(of.default);
     // Without an address of its own only the server name tells the service.
     let by_name = *place == Place::Wildcard || of.service.resolution == Resolution::DynamicDns;
     if protocol.is_tls() && by_name {

@@ -14,7 +14,6 @@ fn any_tls() -> impl Strategy<Value = Option<ServerTls>> {
         3 => credential.prop_map(simple),
         2 => Just(passthrough()),
         1 => Just(Some(ServerTls::of_mode(ServerTlsMode::IstioMutual))),
-        1 => Just(Some(ServerTls::of_mode(ServerTlsMode::AutoPassthrough))),
     ]
 }
 

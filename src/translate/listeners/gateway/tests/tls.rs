@@ -153,10 +153,33 @@ fn a_chain_without_its_secret_is_withheld_and_the_others_stay() {
 }
 
 #[test]
-fn automatic_passthrough_is_told_to_be_missing() {
-    let tls = Some(ServerTls::of_mode(ServerTlsMode::AutoPassthrough));
-    let merged = merged(&[gateway("gw", vec![server(15443, Protocol::Tls, &["*.local"], tls)])]);
-    let output = build(&merged.listeners[0], false);
-    assert!(output.is_empty());
-    assert!(output.problems[0].reason.contains("AUTO_PASSTHROUGH is not honoured yet"));
+fn the_mesh_fills_what_a_server_does_not_say_of_tls() {
+    let mesh = MeshConfig {
+        tls_min_version: Some(TlsVersion::V1_3),
+        tls_ecdh_curves: vec!["X25519".into()],
+        tls_cipher_suites: vec!["AES128-SHA".into()],
+        ..MeshConfig::default()
+    };
+    let parameters = |tls: &ServerTls| {
+        let socket = tls_context::downstream(tls, true, &mesh).config_type;
+        let Some(transport_socket::ConfigType::TypedConfig(any)) = socket else { panic!("no context") };
+        let made = DownstreamTlsContext::decode(&any.value[..]).expect("a context");
+        made.common_tls_context.and_then(|c| c.tls_params).expect("parameters")
+    };
+    let plain = ServerTls::of_mode(ServerTlsMode::Simple);
+    let made = parameters(&plain);
+    assert_eq!(made.tls_minimum_protocol_version(), TlsProtocol::TlSv13);
+    assert_eq!((made.ecdh_curves, made.cipher_suites), (vec!["X25519".to_owned()], vec!["AES128-SHA".to_owned()]));
+    let own = parameters(&ServerTls {
+        min_version: Some(TlsVersion::V1_1),
+        cipher_suites: vec!["AES256-SHA".into()],
+        ..plain.clone()
+    });
+    assert_eq!(own.tls_minimum_protocol_version(), TlsProtocol::TlSv11);
+    assert_eq!((own.ecdh_curves.len(), own.cipher_suites), (1, vec!["AES256-SHA".to_owned()]));
+    let bounded = parameters(&ServerTls { max_version: Some(TlsVersion::V1_2), ..plain });
+    assert_eq!(bounded.tls_minimum_protocol_version(), TlsProtocol::TlSv12, "some version is left");
+    let of_mesh = parameters(&ServerTls::of_mode(ServerTlsMode::IstioMutual));
+    assert_eq!(of_mesh.tls_minimum_protocol_version(), TlsProtocol::TlSv12);
+    assert!(of_mesh.ecdh_curves.is_empty() && of_mesh.cipher_suites.is_empty());
 }
