@@ -121,6 +121,7 @@ const fn section(t: ResourceType) -> &'static str {
         ResourceType::Endpoint => "endpoints",
         ResourceType::Listener => "listeners",
         ResourceType::Route => "routes",
+        ResourceType::VirtualHost => "virtualHosts",
         ResourceType::Secret => "secrets",
         ResourceType::ExtensionConfig => "extensions",
         ResourceType::NameTable => "names",

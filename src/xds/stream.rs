@@ -333,7 +333,8 @@ impl<R: Wire> Session<R> {
 
     /// The first request says who asks.
     fn introduce(&mut self, request: &R) -> Result<Arc<Proxy>, Status> {
-        let proxy = node::parse(request.node()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let mut proxy = node::parse(request.node()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        proxy.discovers_hosts &= R::PROTOCOL == Protocol::Delta && self.shared.settings.discover_hosts;
         self.shared.access.check(&self.peer, &proxy).map_err(|e| status_of(&e))?;
         let proxy = Arc::new(proxy);
         self.proxy = Some(Arc::clone(&proxy));
