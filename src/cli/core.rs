@@ -66,7 +66,7 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
         secrets: Arc::new(SecretPolicy { reviews: reviews.clone() }),
         debug: Arc::new(debug::Pages { engine: engine.clone(), id: settings.pod_name.clone() }),
         access: Access { system_namespace: settings.system_namespace.clone(), ..Access::default() },
-        settings: xds::Settings::default(),
+        settings: xds::Settings { discover_hosts: settings.discover_hosts, ..xds::Settings::default() },
         shutdown: shutdown.clone(),
         clients: Clients::default(),
     });

@@ -82,6 +82,10 @@ pub(super) struct DiscoveryArgs {
     /// Serve workloads although a policy that selects them is not enforced yet
     #[arg(long = "allow-unenforced-policy")]
     allow_unenforced_policy: bool,
+    /// Send virtual hosts one by one to sidecars that can take them (Envoy 1.40 and newer over incremental xDS)
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    vhds: bool,
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten, next_help_heading = "Accepted for existing manifests, without effect")]
@@ -190,6 +194,7 @@ impl DiscoveryArgs {
             max_connection_age: self.max_connection_age,
             shutdown: self.shutdown_duration,
             allow_unenforced_policy: self.allow_unenforced_policy,
+            discover_hosts: self.vhds,
         }
     }
 }

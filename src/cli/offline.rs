@@ -127,3 +127,6 @@ const fn section(t: ResourceType) -> &'static str {
         ResourceType::NameTable => "names",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,7 @@ impl StandaloneArgs {
             max_connection_age: None,
             shutdown: SHUTDOWN,
             allow_unenforced_policy: self.allow_unenforced_policy,
+            discover_hosts: true,
         }
     }
 }

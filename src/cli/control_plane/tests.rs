@@ -35,6 +35,7 @@ fn settings(directory: PathBuf) -> Settings {
         max_connection_age: None,
         shutdown: Duration::from_secs(1),
         allow_unenforced_policy: false,
+        discover_hosts: true,
     }
 }
 
