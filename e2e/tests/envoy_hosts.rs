@@ -54,6 +54,10 @@ fn rule(host: &str, to: &str, edit: usize) -> String {
 
 impl Sidecar {
     async fn start(objects: impl FnOnce(u16) -> String) -> Result<Self> {
+        Self::start_with("--vhds", objects).await
+    }
+
+    async fn start_with(arg: &str, objects: impl FnOnce(u16) -> String) -> Result<Self> {
         let (config, port, other) = (ConfigDir::new()?, free_port()?, free_port()?);
         let (outbound, inbound) = (free_port()?, free_port()?);
         let mesh = format!(
@@ -63,7 +67,7 @@ impl Sidecar {
         config.write("mesh.yaml", mesh)?;
         config.write("bound.yaml", bound(&[port, other]))?;
         config.write("objects.yaml", objects(port))?;
-        let mizzen = Mizzen::start(MizzenOptions::files(config.path())).await?;
+        let mizzen = Mizzen::start(MizzenOptions::files(config.path()).arg(arg)).await?;
         let link = Link::open(mizzen.grpc()).await?;
         let node = Node::sidecar("app", "default");
         let envoy = Envoy::start_ready(&EnvoyOptions::dynamic(node, link.address())).await?;
@@ -119,6 +123,16 @@ impl Sidecar {
     fn names(config: &Value) -> BTreeSet<String> {
         let hosts = config["virtual_hosts"].as_array().cloned().unwrap_or_default();
         hosts.iter().filter_map(|h| h["name"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Demands that the virtual hosts were discovered one by one, or were not.
+    async fn has_hosts_apart(&self, apart: bool) -> Result<()> {
+        let dump = self.envoy.admin().config_dump().await?;
+        let config = Self::config_of(&dump, self.port).context("the configuration")?;
+        ensure!(config["vhds"].is_null() != apart, "{config}");
+        let names = Self::names(&config);
+        ensure!(names.iter().all(|name| name.contains('/') == apart), "{names:?}");
+        Ok(())
     }
 
     async fn wait_dropped(&self, port: u16) -> Result<()> {
@@ -298,4 +312,27 @@ async fn a_stream_that_ends_anywhere_is_made_good() -> Result<()> {
     }
     load.stop_unharmed().await?;
     nothing_refused(&sidecar.envoy, &sidecar.mizzen).await
+}
+
+#[tokio::test]
+async fn a_change_of_form_harms_no_request() -> Result<()> {
+    let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
+    let objects = |port: u16, edit: usize| on(port, "a", &a) + &on(port, "b", &b) + &rule("b", "b", edit);
+    // What it has at first, what is on then, and what it has in the end: one with whole configurations keeps them.
+    for (first, then, last) in [(true, false, false), (false, true, false)] {
+        let mut sidecar = Sidecar::start_with(&format!("--vhds={first}"), |port| objects(port, 0)).await?;
+        let port = sidecar.port;
+        sidecar.has_hosts_apart(first).await?;
+        let load = Load::start(&Sidecar::client(port), &Request::get("/").host("a"), 3);
+        for n in 1..=2 {
+            sidecar.mizzen.restart_with(&[&format!("--vhds={then}")]).await?;
+            sidecar.config.write("objects.yaml", objects(port, n))?;
+            sidecar.answered(port, "b", "b", Some(n)).await?;
+            sidecar.has_hosts_apart(last).await?;
+            load.more(50).await?;
+        }
+        load.stop_unharmed().await?;
+        nothing_refused(&sidecar.envoy, &sidecar.mizzen).await?;
+    }
+    Ok(())
 }

@@ -21,7 +21,7 @@ use super::{
     machine::Machine,
     subscription::{Have, InFlight, Lag, Sent, Watch},
 };
-use crate::snapshot::{Name, ResourceType, Snapshot, host_name_parts};
+use crate::snapshot::{Name, ResourceType, Snapshot, Version, host_name_parts};
 
 const HOST: ResourceType = ResourceType::VirtualHost;
 
@@ -41,6 +41,18 @@ impl Machine {
         self.watches[HOST] = Some(Watch { by_config: true, fresh: versions.is_empty(), ..Watch::new(now) });
         self.hosts.claims = Some(versions.iter().map(|(name, version)| (name.clone(), version.clone())).collect());
         self.follow_routes();
+    }
+
+    /// Whether a reconnecting client has a route configuration in another form. Were that replaced by one without
+    /// virtual hosts, requests would fail until these arrive: such a client goes on with whole ones.
+    pub(super) fn has_whole_routes(&self, t: ResourceType, request: &DeltaDiscoveryRequest) -> bool {
+        let (routes, hosts) = (&self.snapshot.views[ResourceType::Route], &self.snapshot.views[HOST]);
+        let is_other = |(name, version): (&String, &String)| {
+            let current = routes.get(name).filter(|_| hosts.hosts_of(name).next().is_some());
+            current.is_some_and(|config| Version::parse(version) != Some(config.version))
+        };
+        let first = t == ResourceType::Route && self.watches[t].is_none();
+        first && request.initial_resource_versions.iter().any(is_other)
     }
 
     /// Makes the virtual hosts that a client should have those of the route configurations that it asks for.
