@@ -68,7 +68,7 @@ impl GoldenCase {
     /// # Errors
     /// When the node is none.
     pub fn translate(&self) -> Result<Translation> {
-        self.translate_for(self.node.metadata.contains_key(DISCOVERY))
+        self.translate_for(self.node.metadata.get(DISCOVERY) == Some(&true.into()))
     }
 
     /// What the proxy is sent when it discovers virtual hosts one by one, or does not.

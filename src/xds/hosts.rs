@@ -58,7 +58,9 @@ impl Machine {
     /// Makes the virtual hosts that a client should have those of the route configurations that it asks for.
     pub(super) fn follow_routes(&mut self) {
         let Some(routes) = &self.watches[ResourceType::Route] else { return };
-        let Some(hosts) = &self.watches[HOST] else { return };
+        let Some(hosts) = &self.watches[HOST] else {
+            return self.hosts.first.retain(|config| routes.subscribed(config));
+        };
         let dropped: Vec<Name> = hosts.names.iter().filter(|config| !routes.subscribed(config)).cloned().collect();
         dropped.iter().for_each(|config| self.drop_hosts(config));
         if let Some(claims) = self.hosts.claims.take() {
@@ -86,11 +88,12 @@ impl Machine {
         }
         watch.names.add(configs);
         for (name, version) in claims {
-            if watch.subscribed(name) {
+            if watch.subscribed(name) && !self.hosts.first.contains(host_name_parts(name).0) {
                 self.resume(HOST, &mut watch, name, version);
             } else {
-                // Of a route configuration that it had once. It would say so again, and then not be believed.
-                watch.lagging.insert(name.as_str().into(), Lag { have: Have::Unknown, ..Lag::default() });
+                // Of a route configuration that it had once: it does not have them any more, and would say so again.
+                let claimed = Lag { have: Have::Unknown, ..Lag::default() };
+                watch.lagging.entry(name.as_str().into()).or_insert(claimed);
             }
         }
         self.watches[HOST] = Some(watch);
@@ -117,11 +120,14 @@ impl Machine {
     /// versions it claims.
     pub(super) fn routes_sent(&mut self, items: &[Sent]) {
         for item in items.iter().filter(|i| i.resource.is_some() && (i.have.is_nothing() || i.forced)) {
-            let Some(watch) = &mut self.watches[HOST] else { return };
             let mut hosts = self.snapshot.views[HOST].hosts_of(&item.name).peekable();
             if hosts.peek().is_none() {
                 continue;
             }
+            let Some(watch) = &mut self.watches[HOST] else {
+                self.hosts.first.insert(Arc::clone(&item.name));
+                continue;
+            };
             let had = watch.names.contains(&item.name) && !item.have.is_nothing();
             watch.names.add([Arc::clone(&item.name)]);
             for host in hosts {
@@ -258,5 +264,7 @@ pub(super) fn told(watches: &Watches, snapshot: &Snapshot) -> bool {
     watches[HOST].is_some() || !routes.names.iter().any(|config| snapshot.views[HOST].hosts_of(config).next().is_some())
 }
 
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 mod tests;

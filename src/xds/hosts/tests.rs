@@ -156,7 +156,8 @@ fn a_claim_is_not_believed_without_its_route_configuration() {
         = rds 80@1 | rds 81@1 | vhds 80/a@1 | vhds 80/any@1 | vhds 81/any@1
         > rds 81@1 80
         < rds 80
-        > vhds 80/a@1 80/any@1 81/any@1
+        > vhds 80/a@1 80/any@1 80/gone@1 81/any@1
+        < vhds 80/a 80/any -80/gone
     ");
 }
 
