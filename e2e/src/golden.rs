@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  e2e/golden/<area>/<case>/in.yaml          the objects; its first line says for which proxy:
-//!                                            # proxy: router NAME NAMESPACE [label=value…] [region/zone/sub-zone]
+//!                                            # proxy: router NAME NAMESPACE [label=value…] [region/zone/sub-zone] [vhds]
 //!                           clusters.yaml …  what it is sent, by type, and the problems of the objects
 //! ```
 
@@ -20,6 +20,9 @@ use mizzen::{
 };
 
 use crate::envoy::Node;
+
+/// The metadata of proxies that discover virtual hosts one by one.
+const DISCOVERY: &str = "MIZZEN_VHDS";
 
 /// A folder of `e2e/golden/<area>/`.
 #[derive(Clone, Debug)]
@@ -65,9 +68,18 @@ impl GoldenCase {
     /// # Errors
     /// When the node is none.
     pub fn translate(&self) -> Result<Translation> {
+        self.translate_for(self.node.metadata.get(DISCOVERY) == Some(&true.into()))
+    }
+
+    /// What the proxy is sent when it discovers virtual hosts one by one, or does not.
+    ///
+    /// # Errors
+    /// When the node is none.
+    pub fn translate_for(&self, discovers_hosts: bool) -> Result<Translation> {
         let mut proxy = offline::proxy(&self.node.id())?;
         proxy.labels = self.node.labels.clone();
         proxy.cluster_id = "Kubernetes".into();
+        proxy.discovers_hosts = discovers_hosts;
         let (region, zone, subzone) = &self.node.locality;
         proxy.locality =
             Locality { region: region.as_str().into(), zone: zone.as_str().into(), subzone: subzone.as_str().into() };
@@ -125,12 +137,14 @@ fn node(words: &[&str]) -> Result<Node> {
         _ => bail!("no kind of proxy: {kind}"),
     };
     for word in more {
-        if let Some((key, value)) = word.split_once('=') {
+        if *word == "vhds" {
+            node = node.metadata(DISCOVERY, true);
+        } else if let Some((key, value)) = word.split_once('=') {
             node = node.label(key, value);
         } else if let [region, zone, sub_zone] = word.split('/').collect::<Vec<_>>()[..] {
             node = node.locality(region, zone, sub_zone);
         } else {
-            bail!("neither a label nor a locality: {word}");
+            bail!("neither a label nor a locality nor vhds: {word}");
         }
     }
     Ok(node)

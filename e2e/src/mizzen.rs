@@ -162,6 +162,15 @@ impl Mizzen {
         self.wait_ready(PATIENCE).await
     }
 
+    /// Starts it again with other arguments than before.
+    ///
+    /// # Errors
+    /// As [`Mizzen::start`].
+    pub async fn restart_with(&mut self, args: &[&str]) -> Result<()> {
+        self.options.args = args.iter().map(ToString::to_string).collect();
+        self.restart().await
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

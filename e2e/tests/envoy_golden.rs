@@ -13,8 +13,21 @@ fn main() -> Result<ExitCode> {
     let trial = |case: GoldenCase| {
         Trial::test(case.name.clone(), move || loads(&case).map_err(|e| Failed::from(format!("{e:#}"))))
     };
-    let trials = GoldenCase::all()?.into_iter().map(trial).collect();
+    let trials = GoldenCase::all()?.into_iter().flat_map(forms).map(trial).collect();
     Ok(libtest_mimic::run(&Arguments::from_args(), trials).exit_code())
+}
+
+/// A sidecar's case in both forms: virtual hosts one by one, and whole route configurations.
+fn forms(case: GoldenCase) -> Vec<GoldenCase> {
+    if case.node.kind != "sidecar" {
+        return vec![case];
+    }
+    let whole = GoldenCase {
+        name: format!("{} (whole)", case.name),
+        node: case.node.clone().metadata("MIZZEN_VHDS", false),
+        ..case.clone()
+    };
+    vec![whole, case]
 }
 
 fn loads(case: &GoldenCase) -> Result<()> {

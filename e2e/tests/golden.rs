@@ -5,12 +5,15 @@
 use std::{collections::BTreeMap, env, fs, process::ExitCode};
 
 use anyhow::{Result, ensure};
+use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use libtest_mimic::{Arguments, Failed, Trial};
 use mizzen::{
     cli::offline::Translation,
+    snapshot::{ResourceType, host_name_parts},
     translate::lint::{Finding, Rule, lint},
 };
 use mizzen_e2e::GoldenCase;
+use prost::Message;
 
 fn main() -> Result<ExitCode> {
     let bless = env::var_os("MIZZEN_BLESS").is_some_and(|v| v == "1");
@@ -34,11 +37,49 @@ fn check(case: &GoldenCase, bless: bool) -> Result<Vec<String>> {
     let stored = case.stored()?;
     let findings = lint(&translation.snapshot).into_iter().filter(|f| !reported(f, &translation));
     let mut wrong: Vec<String> = findings.map(|f| format!("lint: {f}")).collect();
+    wrong.extend(both_forms(case)?);
     if bless {
         write(case, &made, &stored)?;
     } else {
         let names = made.keys().chain(stored.keys().filter(|name| !made.contains_key(*name)));
         wrong.extend(names.filter_map(|name| difference(name, stored.get(name), made.get(name))));
+    }
+    Ok(wrong)
+}
+
+/// Virtual hosts that are discovered one by one are those of the whole route configurations.
+fn both_forms(case: &GoldenCase) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    if case.node.kind != "sidecar" {
+        return Ok(wrong);
+    }
+    let (whole, apart) = (case.translate_for(false)?, case.translate_for(true)?);
+    let found = lint(&apart.snapshot).into_iter().filter(|f| !reported(f, &apart));
+    wrong.extend(found.map(|f| format!("lint of virtual hosts: {f}")));
+    if whole.problems != apart.problems {
+        wrong.push(format!("other problems with virtual hosts apart: {:?}", apart.problems));
+    }
+    let views = |t: &Translation, of: ResourceType| t.snapshot.views[of].resources();
+    let hosts = views(&apart, ResourceType::VirtualHost);
+    let others = views(&apart, ResourceType::Route);
+    for (name, resource) in views(&whole, ResourceType::Route) {
+        let mut expected = RouteConfiguration::decode(resource.body_bytes())?;
+        let Some(other) = others.get(&name) else {
+            wrong.push(format!("no route configuration {name} with virtual hosts apart"));
+            continue;
+        };
+        let mut other = RouteConfiguration::decode(other.body_bytes())?;
+        if other.vhds.take().is_some() {
+            for (full, host) in hosts.iter().filter(|(full, _)| host_name_parts(full).0 == &*name) {
+                let host = VirtualHost::decode(host.body_bytes())?;
+                other.virtual_hosts.push(VirtualHost { name: host_name_parts(full).1.to_owned(), ..host });
+            }
+        }
+        expected.virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        other.virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        if other != expected {
+            wrong.push(format!("route configuration {name} with virtual hosts apart is another: {other:#?}"));
+        }
     }
     Ok(wrong)
 }

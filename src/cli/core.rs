@@ -68,7 +68,11 @@ pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
         secrets: Arc::new(SecretPolicy { reviews: reviews.clone() }),
         debug: Arc::new(debug::Pages { engine: engine.clone(), id: settings.pod_name.clone() }),
         access: Access { system_namespace: settings.system_namespace.clone(), trust_domain, ..Access::default() },
-        settings: xds::Settings { barrier_timeout: settings.barrier_timeout, removal_linger: settings.removal_linger },
+        settings: xds::Settings {
+            barrier_timeout: settings.barrier_timeout,
+            removal_linger: settings.removal_linger,
+            discover_hosts: settings.discover_hosts,
+        },
         shutdown: shutdown.clone(),
         clients: Clients::default(),
     });

@@ -94,6 +94,10 @@ pub(super) struct DiscoveryArgs {
     /// Serve workloads although a policy that selects them is not enforced yet
     #[arg(long = "allow-unenforced-policy")]
     allow_unenforced_policy: bool,
+    /// Send virtual hosts one by one to sidecars that can take them (Envoy 1.40 and newer over incremental xDS)
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    vhds: bool,
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten, next_help_heading = "Accepted for existing manifests, without effect")]
@@ -230,6 +234,7 @@ impl DiscoveryArgs {
             barrier_timeout: self.barrier_timeout,
             removal_linger: self.removal_linger,
             allow_unenforced_policy: self.allow_unenforced_policy,
+            discover_hosts: self.vhds,
         }
     }
 }

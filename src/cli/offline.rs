@@ -121,8 +121,12 @@ const fn section(t: ResourceType) -> &'static str {
         ResourceType::Endpoint => "endpoints",
         ResourceType::Listener => "listeners",
         ResourceType::Route => "routes",
+        ResourceType::VirtualHost => "virtualHosts",
         ResourceType::Secret => "secrets",
         ResourceType::ExtensionConfig => "extensions",
         ResourceType::NameTable => "names",
     }
 }
+
+#[cfg(test)]
+mod tests;

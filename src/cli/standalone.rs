@@ -140,6 +140,7 @@ impl StandaloneArgs {
             barrier_timeout: waits.barrier_timeout,
             removal_linger: waits.removal_linger,
             allow_unenforced_policy: self.allow_unenforced_policy,
+            discover_hosts: true,
         }
     }
 }

@@ -36,6 +36,8 @@ enum Part {
     SidecarListeners(Vec<Scope>, Arc<ListenerFacts>),
     /// Routes of sidecars.
     SidecarRoutes(Vec<Scope>, Arc<RouteFacts>),
+    /// Virtual hosts of these, for sidecars that discover them.
+    SidecarHosts(Vec<Scope>, Arc<RouteFacts>),
 }
 
 /// The parts of a type, the deciding one first.
@@ -98,7 +100,11 @@ impl Query for Enrol {
                 };
                 parts[ResourceType::Listener].push(Part::SidecarListeners(scopes.clone(), Arc::new(facts)));
                 let facts = RouteFacts::of(cx, &proxy, policy, http_proxy_port != 0);
-                parts[ResourceType::Route].push(Part::SidecarRoutes(scopes, Arc::new(facts)));
+                let facts = Arc::new(facts);
+                if facts.discovers_hosts {
+                    parts[ResourceType::VirtualHost].push(Part::SidecarHosts(scopes.clone(), facts.clone()));
+                }
+                parts[ResourceType::Route].push(Part::SidecarRoutes(scopes, facts));
             }
         }
         Arc::new(parts)
@@ -147,6 +153,7 @@ impl Query for Class {
                     Part::SidecarSecrets(secrets) => states.push(cx.get(secrets).0),
                     Part::SidecarListeners(scopes, facts) => states.extend(sidecar_listeners::parts(cx, scopes, facts)),
                     Part::SidecarRoutes(scopes, facts) => states.extend(sidecar_routes::parts(cx, scopes, facts)),
+                    Part::SidecarHosts(scopes, facts) => states.extend(sidecar_routes::host_parts(cx, scopes, facts)),
                 }
             }
             states.retain(|state| !state.map.is_empty());

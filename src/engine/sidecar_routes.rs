@@ -2,14 +2,21 @@
 //! per port and scope (translation §6.2).
 
 mod configs;
+mod discovery;
+mod names;
 mod plan;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-use self::plan::{ImportedRuleHosts, Planned, Source, seen};
+use envoy_types::pb::envoy::config::route::v3::VirtualHost;
+
+use self::{
+    names::{Onlooker, first_routes},
+    plan::{ImportedRuleHosts, Planned, Source, seen},
+};
 use super::{
     checks::followed_instead,
-    gateway_routes::{HostPiece, Site, hash_key, http_routes},
+    gateway_routes::hash_key,
     graph::{Cx, Db, Emission, Emit, Layer, Query, Set},
     index::{MeshRoutesByHost, ServicesByHost, VipOwners},
     inputs::ServiceKey,
@@ -20,22 +27,21 @@ use super::{
     stage,
 };
 use crate::{
-    model::{
-        Host, Labels, Namespace, Problem, VirtualService, destination_rule::effective_policy,
-        virtual_service::GatewayName,
-    },
+    model::{Host, Labels, Namespace, Problem, VirtualService, destination_rule::effective_policy},
     snapshot::{Encoder, Name, Refs, Slot},
     translate::{
         clusters::cluster_name,
         routes::{RouteOutput, default_route},
         virtual_hosts::{
-            DomainInput, host_and_port, rule_domains, service_domains, sidecar_host, sniffed_host, virtual_host_piece,
+            DomainInput, alias_host, host_and_port, rule_domains, service_domains, sidecar_host, sniffed_host,
+            virtual_host_piece,
         },
     },
 };
 
 pub(super) use self::{
     configs::{RouteFacts, parts},
+    discovery::host_parts,
     plan::hides_rules,
 };
 
@@ -152,6 +158,7 @@ impl Emit for EmitPort {
 /// Registers the emitters of virtual hosts.
 pub(super) fn register(db: &mut Db) {
     plan::register(db);
+    discovery::register(db);
     db.emit_for_elements::<ServicesByHost, EmitHosts>(|set, _| EmitHosts(Source::Service(set.0.clone())));
     db.emit_for_elements::<ServicesByHost, EmitLabels>(|set, _| EmitLabels(Source::Service(set.0.clone())));
     db.emit_for_elements::<ServicesByHost, EmitConfigs>(|set, _| EmitConfigs(Source::Service(set.0.clone())));
@@ -185,6 +192,8 @@ pub(super) enum HostSite {
     Sniffed,
     /// That of the forward proxy, where requests tell the port.
     Proxy,
+    /// That of its port, for proxies that discover virtual hosts one by one.
+    Discovered,
 }
 
 /// What of a sidecar and of a route configuration decides virtual hosts.
@@ -208,15 +217,27 @@ impl Query for VirtualHostItem {
     type Value = Slot;
     const STAGE: u8 = stage::ITEM;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Slot {
-        let made = self.build(cx)?;
-        let refs = Refs { clusters: made.clusters.into_iter().collect(), ..Refs::default() };
-        let name = host_and_port(&self.key.host, self.port).into();
-        Some(Arc::new(Encoder::piece(name, made.piece, refs)))
+        let Built { mut host, clusters, rivals } = self.build(cx)?;
+        let clusters = clusters.into_iter().collect();
+        if self.site == HostSite::Discovered {
+            let hosts = rivals.iter().map(|rival| discovery::name(self.port, rival)).collect();
+            return Some(discovery::resource(self.port, &mut host, Refs { clusters, hosts, ..Refs::default() }));
+        }
+        let (name, refs) = (host.name.as_str().into(), Refs { clusters, ..Refs::default() });
+        Some(Arc::new(Encoder::piece(name, virtual_host_piece(&host), refs)))
     }
 }
 
+/// A virtual host with what is to be known of it.
+struct Built {
+    host: VirtualHost,
+    clusters: BTreeSet<Name>,
+    /// Hosts that have, or may have had, a domain of it.
+    rivals: BTreeSet<Host>,
+}
+
 impl VirtualHostItem {
-    fn build(&self, cx: &mut Cx<'_, Self>) -> Option<HostPiece> {
+    fn build(&self, cx: &mut Cx<'_, Self>) -> Option<Built> {
         let (host, client) = (&self.key.host, self.key.client.as_ref());
         let seen = if self.key.ruled_only { None } else { seen(cx, host, client) };
         let mut made = self.ruled(cx);
@@ -225,38 +246,28 @@ impl VirtualHostItem {
             self.add_default(cx, seen.as_deref()?, &mut made);
         }
         made.problems.into_iter().for_each(|p| cx.problem(p));
+        let mut rivals = BTreeSet::new();
         let virtual_host = if self.site == HostSite::Sniffed {
             sniffed_host(host, self.port, made.routes)
         } else {
             let with_port = (self.site == HostSite::Proxy).then_some(self.port);
             let domains = match &seen {
-                Some(seen) => self.domains(cx, seen, with_port),
+                Some(seen) => self.domains(cx, seen, with_port, &mut rivals),
                 None => rule_domains(host, with_port),
             };
             sidecar_host(host, self.port, domains, made.routes)
         };
-        Some(HostPiece { piece: virtual_host_piece(&virtual_host), clusters: made.clusters })
+        Some(Built { host: virtual_host, clusters: made.clusters, rivals })
     }
 
     /// The routes of the first VirtualService that has any for this proxy and port.
     fn ruled(&self, cx: &mut Cx<'_, Self>) -> RouteOutput {
-        let client: Namespace = self.key.client.clone().unwrap_or_else(|| "".into());
         let found = mesh_routes(cx, &self.key.host, self.key.client.as_ref(), self.key.narrowed.as_ref());
-        for (place, vs) in found.iter().enumerate() {
-            let site = Site {
-                gateways: &[GatewayName::Mesh],
-                labels: &self.labels,
-                namespace: &client,
-                port: self.port,
-                tls: false,
-            };
-            let made = http_routes(cx, vs, &site);
-            if !made.routes.is_empty() {
-                self.report_unused(cx, vs, &found[place + 1..]);
-                return made;
-            }
-        }
-        RouteOutput::default()
+        let Some((place, made)) = first_routes(cx, &found, self.key.client.as_ref(), &self.labels, self.port) else {
+            return RouteOutput::default();
+        };
+        self.report_unused(cx, &found[place], &found[place + 1..]);
+        made
     }
 
     /// In the mesh one VirtualService decides about a host (translation §6.1); it would be left out silently.
@@ -275,8 +286,14 @@ impl VirtualHostItem {
         made.clusters.insert(cluster.into());
     }
 
-    fn domains(&self, cx: &mut Cx<'_, Self>, seen: &Seen, with_port: Option<u16>) -> Vec<String> {
-        let vips: Vec<_> = seen.service.vips.iter().copied().filter(|ip| self.owns(cx, seen, *ip)).collect();
+    fn domains(
+        &self,
+        cx: &mut Cx<'_, Self>,
+        seen: &Seen,
+        with_port: Option<u16>,
+        rivals: &mut BTreeSet<Host>,
+    ) -> Vec<String> {
+        let vips: Vec<_> = seen.service.vips.iter().copied().filter(|ip| self.owns(cx, seen, *ip, rivals)).collect();
         let suffix = mesh(cx).domain_suffix.clone();
         let client = self.key.client.as_deref().unwrap_or("-");
         let input = DomainInput {
@@ -286,13 +303,38 @@ impl VirtualHostItem {
             vips: &vips,
             with_port,
         };
-        service_domains(&input, &mut |name| !cx.set(&ServicesByHost(name.into())).is_empty())
+        let mut domains = service_domains(&input, &mut |name| !cx.set(&ServicesByHost(name.into())).is_empty());
+        if with_port.is_none() {
+            self.keep_own(cx, seen, &mut domains, rivals);
+        }
+        domains
+    }
+
+    /// Leaves to other hosts their own names.
+    fn keep_own(&self, cx: &mut Cx<'_, Self>, seen: &Seen, domains: &mut Vec<String>, rivals: &mut BTreeSet<Host>) {
+        let onlooker = Onlooker::of(&self.key, &self.labels, self.port);
+        domains.retain(|domain| {
+            let Some(other) = alias_host(domain).filter(|other| *other != &*self.key.host) else { return true };
+            let other = Host::from(other);
+            if !onlooker.meets(cx, &other) {
+                return true;
+            }
+            if let Some(winner) = onlooker.object_of(cx, &other) {
+                let object = seen.service.object.clone();
+                let field = if object.kind == "Service" { "metadata.name" } else { "spec.hosts" };
+                let reason = format!("requests for {domain:?} are those of {winner}, which has the same domain");
+                cx.problem(Problem { object, field: field.to_owned(), reason });
+            }
+            rivals.insert(other);
+            false
+        });
     }
 
     /// Whether requests for an address are this service's: of the services with it that the proxy sees, the oldest has
     /// it. Envoy refuses a domain that stands twice.
-    fn owns(&self, cx: &mut Cx<'_, Self>, seen: &Seen, ip: IpAddr) -> bool {
+    fn owns(&self, cx: &mut Cx<'_, Self>, seen: &Seen, ip: IpAddr, rivals: &mut BTreeSet<Host>) -> bool {
         let owners = cx.set(&VipOwners(ip, self.port));
+        rivals.extend(owners.iter().map(|(_, key)| key.host.clone()).filter(|host| *host != self.key.host));
         let Some(owner) = owners.iter().map(|(_, key)| key).find(|key| self.sees(cx, key)) else { return true };
         if *owner == seen.key {
             return true;

@@ -147,6 +147,8 @@ pub struct Proxy {
     pub unprivileged: bool,
     /// The port of its forward proxy (`HTTP_PROXY_PORT`), when it says one; 0 is none.
     pub http_proxy_port: Option<u16>,
+    /// Whether it takes virtual hosts one by one (VHDS); others get whole route configurations.
+    pub discovers_hosts: bool,
     /// The whole metadata, as canonical JSON with sorted keys: EnvoyFilter's `match.proxy.metadata` may look at
     /// any of it, and `config_dump` shows it.
     pub metadata: Arc<str>,

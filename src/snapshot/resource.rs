@@ -51,6 +51,9 @@ pub struct Refs {
     pub routes: Arc<[Name]>,
     /// Secrets asked for over ADS.
     pub secrets: Arc<[Name]>,
+    /// Virtual hosts of the same route configuration that have, or may have had, a domain which this one would have
+    /// else: Envoy refuses a domain that stands twice, so such a domain moves in one response.
+    pub hosts: Arc<[Name]>,
 }
 
 /// A resource as it goes over the wire.
@@ -124,6 +127,18 @@ impl Resource {
             (cut < chunk.len()).then(|| chunk.slice(cut..))
         })
     }
+}
+
+/// The route configuration that a virtual host is of, and what people call it, of its resource's name.
+#[must_use]
+pub fn host_name_parts(name: &str) -> (&str, &str) {
+    name.split_once('/').unwrap_or(("", name))
+}
+
+/// The name of the resource of a virtual host.
+#[must_use]
+pub fn host_resource_name(route_configuration: &str, host: &str) -> Name {
+    format!("{route_configuration}/{host}").into()
 }
 
 impl fmt::Debug for Resource {

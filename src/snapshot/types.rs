@@ -15,6 +15,8 @@ pub enum ResourceType {
     Listener,
     /// RDS.
     Route,
+    /// VHDS: virtual hosts of route configurations that have none inline, named `<route configuration>/<host>:<port>`.
+    VirtualHost,
     /// SDS.
     Secret,
     /// ECDS.
@@ -25,7 +27,7 @@ pub enum ResourceType {
 
 impl ResourceType {
     /// How many types there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// All types in push order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -33,6 +35,7 @@ impl ResourceType {
         Self::Endpoint,
         Self::Listener,
         Self::Route,
+        Self::VirtualHost,
         Self::Secret,
         Self::ExtensionConfig,
         Self::NameTable,
@@ -46,6 +49,7 @@ impl ResourceType {
             Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
             Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
             Self::ExtensionConfig => "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             Self::NameTable => "type.googleapis.com/istio.networking.nds.v1.NameTable",
@@ -72,6 +76,7 @@ impl ResourceType {
             Self::Endpoint => "eds",
             Self::Listener => "lds",
             Self::Route => "rds",
+            Self::VirtualHost => "vhds",
             Self::Secret => "sds",
             Self::ExtensionConfig => "ecds",
             Self::NameTable => "nds",

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -58,6 +59,18 @@ impl View {
             all.extend(layer.map.iter().map(|(n, s)| (n.clone(), s.clone())));
         }
         all.into_iter().filter_map(|(n, s)| s.map(|r| (n, r))).collect()
+    }
+
+    /// The virtual hosts of a route configuration. Costs what it has.
+    pub fn hosts_of<'a>(&'a self, route_configuration: &str) -> impl Iterator<Item = &'a Arc<Resource>> {
+        let prefix = format!("{route_configuration}/");
+        self.layers.iter().enumerate().flat_map(move |(i, layer)| {
+            let (uppers, prefix) = (&self.layers[..i], prefix.clone());
+            let from = (Bound::Included(&*prefix), Bound::Unbounded);
+            let of_it: Vec<_> = layer.map.range::<_, str>(from).take_while(|(n, _)| n.starts_with(&*prefix)).collect();
+            let hidden = move |name: &Name| uppers.iter().any(|upper| upper.map.contains_key(name));
+            of_it.into_iter().filter_map(move |(n, slot)| slot.as_ref().filter(|_| !hidden(n)))
+        })
     }
 
     /// Calls `visit` with each resource once, in no particular order.

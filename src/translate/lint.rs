@@ -26,7 +26,7 @@ use envoy_types::pb::envoy::{
 };
 use prost::Message;
 
-use crate::snapshot::{Name, ResourceType, Snapshot, View};
+use crate::snapshot::{Name, ResourceType, Snapshot, View, host_name_parts};
 
 /// A rule that resources break together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +80,9 @@ pub fn lint(snapshot: &Snapshot) -> Vec<Finding> {
     let mut lint = Lint { snapshot, resource: String::new(), findings: BTreeSet::new() };
     lint.clusters();
     lint.listeners();
-    for routes in lint.decode::<RouteConfiguration>(ResourceType::Route, |r| &r.name) {
+    let hosts = lint.decode::<VirtualHost>(ResourceType::VirtualHost, |h| &h.name);
+    for mut routes in lint.decode::<RouteConfiguration>(ResourceType::Route, |r| &r.name) {
+        routes.virtual_hosts.extend(hosts.iter().filter(|h| host_name_parts(&h.name).0 == routes.name).cloned());
         lint.at(ResourceType::Route, &routes.name);
         lint.routes(&routes);
     }

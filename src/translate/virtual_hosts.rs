@@ -11,17 +11,17 @@
 mod domains;
 mod unique;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3::{
-    Route, RouteConfiguration, VirtualHost, route::Action, route_action::ClusterSpecifier,
+    Route, RouteConfiguration, Vhds, VirtualHost, route::Action, route_action::ClusterSpecifier,
     virtual_host::TlsRequirementType,
 };
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 pub use self::{
-    domains::{DomainInput, rule_domains, service_domains},
+    domains::{DomainInput, alias_host, aliases, rule_domains, service_domains},
     unique::{HostEntry, LostDomain, unique_domains},
 };
 use super::{
@@ -139,6 +139,16 @@ pub fn blackhole(port: u16) -> VirtualHost {
 #[must_use]
 pub fn config_piece(name: &str) -> (Version, Bytes) {
     piece(canonical_bytes(&config(name, Vec::new())))
+}
+
+/// A route configuration whose virtual hosts are discovered one by one (VHDS). It has none inline, so that nothing can
+/// clash. The listener waits for them without limit, as it does for the route configuration itself.
+#[must_use]
+pub fn discovering_config(name: &str) -> RouteConfiguration {
+    RouteConfiguration {
+        vhds: Some(Vhds { config_source: wire::over_ads(Some(Duration::ZERO)) }),
+        ..config(name, Vec::new())
+    }
 }
 
 /// The same for a forward proxy, whose domains tell ports.

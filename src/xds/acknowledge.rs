@@ -53,5 +53,8 @@ impl Machine {
             self.barriers.endpoints_settled(response.items.iter().map(|i| &i.name), response.seq);
         }
         self.withdraw(t, fixed);
+        if t == ResourceType::VirtualHost {
+            self.retry_rivals(response);
+        }
     }
 }

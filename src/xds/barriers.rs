@@ -14,21 +14,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::subscription::{Have, Sent, Watch};
+use super::{
+    hosts,
+    subscription::{Have, Sent, Watch},
+};
 use crate::snapshot::{Name, Resource, ResourceType, Snapshot, TypeMap};
 
-/// How long things wait.
+/// How long things wait, and in which form they are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How long a listener or a route waits for the endpoints of a cluster it leads to.
     pub barrier_timeout: Duration,
     /// How long a cluster stays after the last use of it is gone, for requests that are under way.
     pub removal_linger: Duration,
+    /// Whether proxies that can are sent virtual hosts one by one (VHDS).
+    pub discover_hosts: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { barrier_timeout: Duration::from_secs(10), removal_linger: Duration::from_secs(5) }
+        Self { barrier_timeout: Duration::from_secs(10), removal_linger: Duration::from_secs(5), discover_hosts: true }
     }
 }
 
@@ -106,7 +111,10 @@ pub(super) struct Barriers {
     timeouts: u64,
 }
 
-type Watches = TypeMap<Option<Watch>>;
+pub(super) type Watches = TypeMap<Option<Watch>>;
+
+/// What leads to clusters.
+const LEADING: [ResourceType; 3] = [ResourceType::Listener, ResourceType::Route, ResourceType::VirtualHost];
 
 impl Barriers {
     /// Barriers that opened, or removals that passed, their time limit since the last call.
@@ -114,9 +122,14 @@ impl Barriers {
         std::mem::take(&mut self.timeouts)
     }
 
+    /// Whether the endpoints of any new cluster are awaited.
+    pub(super) fn is_warming(&self) -> bool {
+        !self.warming.is_empty()
+    }
+
     /// Whether a listener or a route must wait for the endpoints of a new cluster.
     pub(super) fn holds(&self, resource: &Resource) -> bool {
-        !self.warming.is_empty() && resource.refs.clusters.iter().any(|c| self.warming.contains_key(c))
+        self.is_warming() && resource.refs.clusters.iter().any(|c| self.warming.contains_key(c))
     }
 
     /// Whether the assignment must be sent whatever the client has.
@@ -135,7 +148,7 @@ impl Barriers {
             .map(|(name, _)| Arc::clone(name))
             .collect();
         for name in late {
-            let waited_for = [ResourceType::Listener, ResourceType::Route].into_iter().any(|t| {
+            let waited_for = LEADING.into_iter().any(|t| {
                 let waiting = watches[t].iter().flat_map(|w| w.lagging.keys());
                 waiting.filter_map(|n| snapshot.views[t].get(n)).any(|r| r.refs.clusters.contains(&name))
             });
@@ -185,12 +198,13 @@ impl Barriers {
     }
 
     /// Listeners are on their way to the client. `routes` are the route configurations it has.
-    pub(super) fn listeners_sent(&mut self, items: &[Sent], routes: impl Fn(&str) -> Have) {
+    pub(super) fn listeners_sent(&mut self, items: &[Sent], routes: impl Fn(&str) -> Vec<Have>) {
         for item in items.iter().filter(|i| !i.have.is_nothing()) {
             let before = self.unsettled.entry(Arc::clone(&item.name)).or_default();
             before.add(ResourceType::Listener, &item.have);
             if let Have::Resource(old) = &item.have {
-                old.refs.routes.iter().for_each(|r| before.add(ResourceType::Route, &routes(r)));
+                let routes = old.refs.routes.iter().flat_map(|r| routes(r));
+                routes.for_each(|have| before.add(ResourceType::Route, &have));
             }
         }
     }
@@ -198,8 +212,8 @@ impl Barriers {
     /// What the client may still run, apart from what the snapshot says.
     pub(super) fn in_use(&mut self, watches: &Watches, snapshot: &Snapshot, now: Instant, limits: &Settings) -> InUse {
         self.unsettled.retain(|name, _| !settled(name, watches, snapshot));
-        let mut used = InUse { any_cluster: resuming(watches, now, limits), ..InUse::default() };
-        for t in [ResourceType::Listener, ResourceType::Route] {
+        let mut used = InUse { any_cluster: resuming(watches, snapshot, now, limits), ..InUse::default() };
+        for t in LEADING {
             let Some(watch) = &watches[t] else { continue };
             watch.lagging.values().for_each(|lag| used.add(t, &lag.have));
             watch.in_flight.iter().flat_map(|f| &f.items).for_each(|i| used.add(t, &i.have));
@@ -241,10 +255,10 @@ impl Barriers {
 }
 
 /// Whether a reconnected client may not have told yet which listeners and routes it has.
-fn resuming(watches: &Watches, now: Instant, limits: &Settings) -> bool {
+fn resuming(watches: &Watches, snapshot: &Snapshot, now: Instant, limits: &Settings) -> bool {
     let Some(clusters) = &watches[ResourceType::Cluster] else { return false };
     let told = watches[ResourceType::Listener].is_some() && watches[ResourceType::Route].is_some();
-    !told
+    !(told && hosts::told(watches, snapshot))
         && now < clusters.created + limits.barrier_timeout
         && clusters.lagging.values().any(|lag| matches!(lag.have, Have::Unknown))
 }
@@ -257,7 +271,8 @@ fn settled(name: &str, watches: &Watches, snapshot: &Snapshot) -> bool {
         return false;
     }
     let Some(listener) = snapshot.views[ResourceType::Listener].get(name) else { return true };
-    listener.refs.routes.iter().all(|r| answered(watches[ResourceType::Route].as_ref(), r))
+    let routes = watches[ResourceType::Route].as_ref();
+    listener.refs.routes.iter().all(|r| answered(routes, r) && hosts::answered(watches, snapshot, r))
         && listener.refs.secrets.iter().all(|s| {
             snapshot.views[ResourceType::Secret].get(s).is_some() && answered(watches[ResourceType::Secret].as_ref(), s)
         })

@@ -21,8 +21,14 @@ impl Machine {
     pub fn delta_request(&mut self, t: ResourceType, request: &DeltaDiscoveryRequest, now: Instant) -> Received {
         let received = self.delta_nonce(t, request);
         match self.watches[t] {
+            None if t == ResourceType::VirtualHost => self.watch_hosts(request, now),
+            // Envoy names virtual hosts only to ask for them on demand, which is not served.
+            Some(_) if t == ResourceType::VirtualHost => {}
             None => self.subscribe_first(t, request, now),
             Some(_) => self.change_subscription(t, request),
+        }
+        if t == ResourceType::Route {
+            self.follow_routes();
         }
         received
     }
@@ -66,7 +72,7 @@ impl Machine {
     }
 
     /// The client says that it has a resource from an earlier stream.
-    fn resume(&mut self, t: ResourceType, watch: &mut Watch, name: &str, version: &str) {
+    pub(super) fn resume(&mut self, t: ResourceType, watch: &mut Watch, name: &str, version: &str) {
         let void = t == ResourceType::Endpoint && self.barriers.is_void(name);
         if name.is_empty() || !watch.subscribed(name) || void {
             return;

@@ -14,6 +14,7 @@ use std::{
 use super::{
     Permission,
     barriers::{Barriers, InUse, Settings},
+    hosts::{self, Hosts},
     last_good::{Evidence, LastGood},
     subscription::{Have, InFlight, Lag, Sent, Watch},
     withheld::Withheld,
@@ -95,6 +96,7 @@ pub struct Machine {
     gate: SecretGate,
     /// Secrets that the client asked for and may not have, as far as is known.
     withheld: Withheld,
+    pub(super) hosts: Hosts,
     settings: Settings,
     pub(super) nonce_prefix: String,
     seq: u64,
@@ -120,6 +122,7 @@ impl Machine {
             barriers: Barriers::default(),
             gate,
             withheld: Withheld::default(),
+            hosts: Hosts::default(),
             settings,
             nonce_prefix,
             seq: 0,
@@ -211,7 +214,11 @@ impl Machine {
         if watch.wildcard {
             view.for_each(|r| add(&r.name, Some(r)));
         }
-        watch.names.iter().for_each(|n| add(n, self.target(t, n)));
+        if watch.by_config {
+            watch.names.iter().flat_map(|config| view.hosts_of(config)).for_each(|r| add(&r.name, Some(r)));
+        } else {
+            watch.names.iter().for_each(|n| add(n, self.target(t, n)));
+        }
         watch.lagging.keys().for_each(|n| add(n, None));
         held
     }
@@ -281,10 +288,11 @@ impl Machine {
     fn collect(&mut self, t: ResourceType, only: Option<&BTreeSet<Name>>, now: Instant) -> Vec<Sent> {
         let gone = self.gone(t, now);
         let Some(mut watch) = self.watches[t].take() else { return Vec::new() };
-        let names: Vec<Name> = match only {
+        let names = match only {
             Some(only) => only.iter().filter(|n| watch.lagging.contains_key(*n)).cloned().collect(),
             None => watch.lagging.keys().cloned().collect(),
         };
+        let names: Vec<Name> = self.with_what_moves_together(t, &watch, names);
         let mut items = Vec::new();
         for name in names {
             let resource = match self.step(t, &watch, &name, &gone, now) {
@@ -315,8 +323,9 @@ impl Machine {
 
     fn step(&mut self, t: ResourceType, watch: &Watch, name: &Name, gone: &Gone, now: Instant) -> Step {
         let Some(lag) = watch.lagging.get(name) else { return Step::Wait };
-        let held_back = matches!(t, ResourceType::Listener | ResourceType::Route) && !watch.fresh;
-        let target = self.target(t, name).cloned();
+        let ordered = matches!(t, ResourceType::Listener | ResourceType::Route | ResourceType::VirtualHost);
+        let held_back = ordered && !watch.fresh;
+        let target = self.target(t, name).filter(|_| watch.subscribed(name)).cloned();
         let stand_in = target.as_ref().and_then(|r| self.last_good.stand_in(t, r)).cloned();
         match (target, stand_in) {
             (Some(r), _) if watch.refused.get(name) == Some(&r.version) => Step::Wait,
@@ -324,6 +333,7 @@ impl Machine {
             (Some(_), Some(good)) => self.step_stand_in(watch, lag, good, held_back),
             (Some(r), None) if held_back && self.barriers.holds(&r) => Step::Wait,
             (Some(r), None) => Step::Send(r),
+            (None, _) if t == ResourceType::VirtualHost && self.keeps_host(watch, name) => Step::Wait,
             (None, _) => self.step_absent(t, name, lag, gone, now),
         }
     }
@@ -407,13 +417,17 @@ impl Machine {
             ResourceType::Endpoint => self.barriers.endpoints_sent(items),
             ResourceType::Listener => {
                 let (routes, view) = (&self.watches[ResourceType::Route], &self.snapshot.views[ResourceType::Route]);
+                let (hosts, snapshot) = (&self.watches[ResourceType::VirtualHost], &self.snapshot);
                 self.barriers.listeners_sent(items, |name| match routes {
                     Some(w) if w.subscribed(name) => {
-                        w.lagging.get(name).map_or_else(|| Have::of(view.get(name)), |l| l.have.clone())
+                        let have = w.lagging.get(name).map_or_else(|| Have::of(view.get(name)), |l| l.have.clone());
+                        hosts::held(hosts.as_ref(), snapshot, name).chain([have]).collect()
                     }
-                    _ => Have::Nothing,
+                    _ => Vec::new(),
                 });
             }
+            ResourceType::Route => self.routes_sent(items),
+            ResourceType::VirtualHost => self.hosts_sent(items),
             _ => {}
         }
     }

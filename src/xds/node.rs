@@ -7,7 +7,7 @@ use std::{
 };
 
 use envoy_types::pb::{
-    envoy::config::core::v3::Node,
+    envoy::config::core::v3::{Node, node::UserAgentVersionType},
     google::protobuf::{Struct, Value, value::Kind},
 };
 use serde_json::Value as Json;
@@ -65,8 +65,28 @@ pub fn parse(node: Option<&Node>) -> Result<Proxy, NodeError> {
         unprivileged: matches!(metadata.get("UNPRIVILEGED_POD"), Some(Json::Bool(true)))
             || &*meta.text("UNPRIVILEGED_POD") == "true",
         http_proxy_port: meta.str("HTTP_PROXY_PORT").parse().ok(),
+        discovers_hosts: kind == "sidecar" && discovers_hosts(node, meta),
         metadata: metadata.to_string().into(),
     })
+}
+
+/// The oldest Envoy whose VHDS is known to do what is relied on.
+const OLDEST_WITH_HOSTS: (u32, u32) = (1, 40);
+
+/// Metadata that says whether the proxy takes virtual hosts one by one, whatever its version.
+const HOST_DISCOVERY: &str = "MIZZEN_VHDS";
+
+/// Whether a proxy takes virtual hosts one by one, if it speaks incremental xDS. (Istio's agents hand on all of Envoy's
+/// types there.)
+fn discovers_hosts(node: &Node, meta: Metadata<'_>) -> bool {
+    match meta.0.get(HOST_DISCOVERY) {
+        Some(Json::Bool(said)) => return *said,
+        Some(Json::String(said)) => return said == "true",
+        _ => {}
+    }
+    let Some(UserAgentVersionType::UserAgentBuildVersion(build)) = &node.user_agent_version_type else { return false };
+    let version = build.version.as_ref().map_or((0, 0), |v| (v.major_number, v.minor_number));
+    node.user_agent_name == "envoy" && version >= OLDEST_WITH_HOSTS
 }
 
 fn parse_kind(kind: &str, id: &str) -> Result<ProxyKind, NodeError> {

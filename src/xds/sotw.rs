@@ -14,6 +14,10 @@ use crate::snapshot::{Name, ResourceType};
 impl Machine {
     /// Takes a state-of-the-world request of a type that is served.
     pub fn sotw_request(&mut self, t: ResourceType, request: &DiscoveryRequest, now: Instant) -> Received {
+        if t == ResourceType::VirtualHost {
+            // Envoy discovers virtual hosts over incremental streams only.
+            return Received::Subscription;
+        }
         let refused = request.error_detail.as_ref().map(|e| e.message.as_str());
         let known = self.watches[t].is_some();
         let nonce = match (known, refused) {

@@ -19,7 +19,7 @@ use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
 use super::{
-    AttachError, Machine, Peer, Protocol, Push, Received, Response, SecretGate, Shared, Verdict,
+    AttachError, Attachment, Machine, Peer, Protocol, Push, Received, Response, SecretGate, Shared, Verdict,
     auth::AccessError,
     body::Message,
     clients::Client,
@@ -44,6 +44,8 @@ pub(super) trait Wire: prost::Message + Default + 'static {
     fn names(&self) -> &[String];
     fn refusal(&self) -> Option<&str>;
     fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received;
+    /// Whether the peer has whole route configurations and must go on with them.
+    fn has_whole_routes(&self, machine: &Machine, t: ResourceType) -> bool;
     fn answer(response: &Response) -> Message;
     fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message;
 }
@@ -65,6 +67,9 @@ impl Wire for DeltaDiscoveryRequest {
     }
     fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received {
         machine.delta_request(t, self, now)
+    }
+    fn has_whole_routes(&self, machine: &Machine, t: ResourceType) -> bool {
+        machine.has_whole_routes(t, self)
     }
     fn answer(response: &Response) -> Message {
         Message::delta(response)
@@ -103,6 +108,9 @@ impl Wire for DiscoveryRequest {
     fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received {
         machine.sotw_request(t, self, now)
     }
+    fn has_whole_routes(&self, _: &Machine, _: ResourceType) -> bool {
+        false
+    }
     fn answer(response: &Response) -> Message {
         Message::sotw(response)
     }
@@ -123,6 +131,8 @@ struct Attached {
     shared: Arc<Shared>,
     number: u64,
     client: Arc<Client>,
+    /// The proxy as it is served.
+    proxy: Arc<Proxy>,
     /// Who the peer has proved to be.
     identity: Option<Arc<str>>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -145,7 +155,7 @@ impl Attached {
         for judgement in judgements {
             self.shared.feedback.verdict(Verdict {
                 connection: self.client.id.as_str().into(),
-                proxy: Arc::clone(&self.client.proxy),
+                proxy: Arc::clone(&self.proxy),
                 resource_type: judgement.resource_type,
                 name: judgement.name,
                 version: judgement.version,
@@ -305,6 +315,7 @@ impl<R: Wire> Session<R> {
         if self.attached.is_none() {
             self.attach(proxy).await?;
         }
+        self.keep_whole_routes(&request, t).await?;
         if let Some(attached) = &self.attached {
             let received = {
                 let mut machine = attached.client.machine();
@@ -333,19 +344,41 @@ impl<R: Wire> Session<R> {
 
     /// The first request says who asks.
     fn introduce(&mut self, request: &R) -> Result<Arc<Proxy>, Status> {
-        let proxy = node::parse(request.node()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let mut proxy = node::parse(request.node()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        proxy.discovers_hosts &= R::PROTOCOL == Protocol::Delta && self.shared.settings.discover_hosts;
         self.shared.access.check(&self.peer, &proxy).map_err(|e| status_of(&e))?;
         let proxy = Arc::new(proxy);
         self.proxy = Some(Arc::clone(&proxy));
         Ok(proxy)
     }
 
+    /// Serves the proxy as one that takes no virtual hosts, if that is what it has so far.
+    async fn keep_whole_routes(&mut self, request: &R, t: ResourceType) -> Result<(), Status> {
+        let has_whole = |a: &Attached| a.proxy.discovers_hosts && request.has_whole_routes(&a.client.machine(), t);
+        if !self.attached.as_ref().is_some_and(has_whole) {
+            return Ok(());
+        }
+        let Some(proxy) = &self.proxy else { return Ok(()) };
+        let proxy = Arc::new(Proxy { discovers_hosts: false, ..(**proxy).clone() });
+        let mut attachment = self.attachment(&proxy).await?;
+        if let Some(attached) = &mut self.attached {
+            info!(connection = attached.client.id, "goes on with whole route configurations");
+            attached.client.machine().set_snapshot(&attachment.snapshots.borrow_and_update());
+            (attached.snapshots, attached._guard, attached.proxy) = (attachment.snapshots, attachment.guard, proxy);
+        }
+        Ok(())
+    }
+
+    async fn attachment(&self, proxy: &Arc<Proxy>) -> Result<Attachment, Status> {
+        self.shared.proxies.attach(Arc::clone(proxy)).await.map_err(|e| {
+            self.shared.clients.counters.refused_streams.add(1);
+            Status::unavailable(e.to_string())
+        })
+    }
+
     async fn attach(&mut self, proxy: Arc<Proxy>) -> Result<(), Status> {
         let shared = Arc::clone(&self.shared);
-        let mut attachment = shared.proxies.attach(Arc::clone(&proxy)).await.map_err(|e| {
-            shared.clients.counters.refused_streams.add(1);
-            Status::unavailable(e.to_string())
-        })?;
+        let mut attachment = self.attachment(&proxy).await?;
         let gate: SecretGate = {
             let (secrets, peer, proxy) = (Arc::clone(&shared.secrets), self.peer.clone(), Arc::clone(&proxy));
             Box::new(move |name| secrets.may_read(&peer, &proxy, name))
@@ -353,11 +386,11 @@ impl<R: Wire> Session<R> {
         let number = shared.clients.number();
         let snapshot = Arc::clone(&attachment.snapshots.borrow_and_update());
         let machine = Machine::new(R::PROTOCOL, snapshot, gate, shared.settings, format!("{number:x}-"));
-        let client = shared.clients.enter(number, proxy, &self.peer, machine);
+        let client = shared.clients.enter(number, Arc::clone(&proxy), &self.peer, machine);
         info!(connection = client.id, address = ?client.peer.address, protocol = ?R::PROTOCOL, "stream opened");
         let (identity, last_good) = (shared.access.identity(&self.peer), shared.clients.last_good());
         let (snapshots, _guard) = (attachment.snapshots, attachment.guard);
-        self.attached = Some(Attached { shared, number, client, identity, snapshots, last_good, _guard });
+        self.attached = Some(Attached { shared, number, client, proxy, identity, snapshots, last_good, _guard });
         Ok(())
     }
 

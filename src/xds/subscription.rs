@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use crate::snapshot::{Generation, Name, Resource, Version, View};
+use crate::snapshot::{Generation, Name, Resource, Version, View, host_name_parts};
 
 /// What the client has under a name.
 #[derive(Clone, Debug, Default)]
@@ -119,6 +119,8 @@ impl NameSet {
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) wildcard: bool,
+    /// The names are those of route configurations, and stand for all virtual hosts of these.
+    pub(super) by_config: bool,
     pub(super) names: NameSet,
     pub(super) lagging: BTreeMap<Name, Lag>,
     /// Oldest first.
@@ -152,6 +154,7 @@ impl Watch {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             wildcard: false,
+            by_config: false,
             names: NameSet::default(),
             lagging: BTreeMap::new(),
             in_flight: VecDeque::new(),
@@ -165,7 +168,7 @@ impl Watch {
     }
 
     pub(super) fn subscribed(&self, name: &str) -> bool {
-        self.wildcard || self.names.contains(name)
+        self.wildcard || self.names.contains(if self.by_config { host_name_parts(name).0 } else { name })
     }
 
     /// Where a name stands in responses that are not acknowledged yet.

@@ -28,7 +28,7 @@ pub(super) fn type_of(short: &str) -> ResourceType {
     ResourceType::ALL.into_iter().find(|t| t.short_name() == short).unwrap_or_else(|| panic!("no type {short}"))
 }
 
-/// A resource from `a@1 eds=x cds=y,z rds=r sds=s`; its version is the hash of `a@1`.
+/// A resource from `a@1 eds=x cds=y,z rds=r sds=s vhds=n/h`; its version is the hash of `a@1`.
 pub(super) fn resource(t: ResourceType, text: &str) -> Resource {
     let mut words = text.split_whitespace();
     let first = words.next().unwrap_or_default();
@@ -42,6 +42,7 @@ pub(super) fn resource(t: ResourceType, text: &str) -> Resource {
             "cds" => refs.clusters = names,
             "rds" => refs.routes = names,
             "sds" => refs.secrets = names,
+            "vhds" => refs.hosts = names,
             other => panic!("no reference {other}"),
         }
     }

@@ -202,7 +202,7 @@ fn is_of_type(dump_url: &str, asked: &str) -> bool {
         Some(ResourceType::Cluster) => "ClustersConfigDump",
         Some(ResourceType::Endpoint) => "EndpointsConfigDump",
         Some(ResourceType::Listener) => "ListenersConfigDump",
-        Some(ResourceType::Route) => "RoutesConfigDump",
+        Some(ResourceType::Route | ResourceType::VirtualHost) => "RoutesConfigDump",
         Some(ResourceType::Secret) => "SecretsConfigDump",
         Some(ResourceType::ExtensionConfig) => "EcdsConfigDump",
         Some(ResourceType::NameTable) => return false,

@@ -65,7 +65,7 @@ impl Refusals {
             ResourceType::Cluster => &self.metrics.cds_reject,
             ResourceType::Endpoint => &self.metrics.eds_reject,
             ResourceType::Listener => &self.metrics.lds_reject,
-            ResourceType::Route => &self.metrics.rds_reject,
+            ResourceType::Route | ResourceType::VirtualHost => &self.metrics.rds_reject,
             ResourceType::Secret | ResourceType::ExtensionConfig | ResourceType::NameTable => return,
         };
         let labels = Rejection { node: refusal.proxy.clone(), err: refusal.reason.clone() };

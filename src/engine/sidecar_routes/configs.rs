@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
-
 use super::{
-    ConfigKey, Configs, HostFacets, HostKey, HostLabels, HostLayer, HostPorts, HostSite, VirtualHostItem, seen,
+    ConfigKey, Configs, HostFacets, HostKey, HostLabels, HostLayer, HostPorts, HostSite, VirtualHostItem,
+    discovery::{DiscoveringConfig, has_any_host},
+    seen,
 };
 use crate::{
     engine::{
@@ -19,7 +19,7 @@ use crate::{
         stage,
     },
     model::{Host, Labels, Namespace, ObjectRef, Problem, Proxy, mesh::OutboundPolicy},
-    snapshot::{Encoder, Name, PartState, Refs, Resource, ResourceType, Slot, Version, View},
+    snapshot::{Encoder, Name, PartState, Refs, Resource, ResourceType, Slot, View},
     translate::{
         listeners::http_proxy::HTTP_PROXY_ROUTE,
         virtual_hosts::{
@@ -32,11 +32,13 @@ use crate::{
 /// What of a sidecar decides its routes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::engine) struct RouteFacts {
-    policy: OutboundPolicy,
+    pub(super) policy: OutboundPolicy,
     /// Those of its labels that configuration looks at.
-    labels: Labels,
+    pub(super) labels: Labels,
     /// Whether it has a forward proxy.
     http_proxy: bool,
+    /// Whether it discovers virtual hosts one by one.
+    pub(in crate::engine) discovers_hosts: bool,
 }
 
 impl RouteFacts {
@@ -47,7 +49,13 @@ impl RouteFacts {
         http_proxy: bool,
     ) -> Self {
         let keys = cx.set(&LabelKeys(()));
-        Self { policy, labels: restricted(&proxy.labels, &keys), http_proxy }
+        let discovers_hosts = proxy.discovers_hosts;
+        Self { policy, labels: restricted(&proxy.labels, &keys), http_proxy, discovers_hosts }
+    }
+
+    /// The labels of some keys.
+    pub(super) fn restricted_to(&self, keys: &[Arc<str>]) -> Labels {
+        restricted(&self.labels, keys)
     }
 }
 
@@ -68,6 +76,7 @@ impl Query for Config {
     const STAGE: u8 = stage::ASSEMBLY;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Slot {
         match &self.key {
+            ConfigKey::Port(port) if self.facts.discovers_hosts => cx.get(&DiscoveringConfig(*port)),
             ConfigKey::Port(port) => Some(Arc::new(self.of_port(cx, *port))),
             ConfigKey::Sniffed(key, port) => self.of_host(cx, key, *port),
             ConfigKey::Proxy => Some(Arc::new(self.of_proxy(cx))),
@@ -76,14 +85,24 @@ impl Query for Config {
 }
 
 impl Config {
+    /// What [`DiscoveringConfig`] and the virtual hosts of that port are, in one.
     fn of_port(&self, cx: &mut Cx<'_, Self>, port: u16) -> Resource {
         let mut layers = Vec::new();
         for scope in &self.scopes {
             self.add_layers(cx, scope, port, HostSite::Port, &mut layers);
         }
         let name = port.to_string();
-        let piece = config_piece(&name);
-        self.assemble(cx, name.into(), piece, layers)
+        let mut pieces = vec![config_piece(&name)];
+        let mut clusters = BTreeSet::new();
+        for made in View::new(layers).resources().into_values() {
+            pieces.push((made.version, made.body_bytes()));
+            clusters.extend(made.refs.clusters.iter().cloned());
+        }
+        if !has_any_host(cx, &self.scopes, &self.facts.labels, port) {
+            pieces.push(virtual_host_piece(&catch_all(self.facts.policy, None)));
+        }
+        let refs = Refs { clusters: clusters.into_iter().collect(), ..Refs::default() };
+        Encoder::pieces(ResourceType::Route, name.into(), pieces, refs)
     }
 
     /// The hosts of all ports.
@@ -94,23 +113,18 @@ impl Config {
                 self.add_layers(cx, scope, *port, HostSite::Proxy, &mut layers);
             }
         }
-        self.assemble(cx, HTTP_PROXY_ROUTE.into(), proxy_config_piece(HTTP_PROXY_ROUTE), layers)
+        self.assemble_proxy(cx, layers)
     }
 
     fn add_layers(&self, cx: &mut Cx<'_, Self>, scope: &Scope, port: u16, site: HostSite, to: &mut Vec<PartState>) {
         for keys in cx.set(&HostLabels(scope.clone(), port)).iter() {
             let layer = HostLayer { scope: scope.clone(), port, labels: keys.clone() };
-            to.push(cx.part(&layer, &HostFacets { labels: restricted(&self.facts.labels, keys), site }));
+            to.push(cx.part(&layer, &HostFacets { labels: self.facts.restricted_to(keys), site }));
         }
     }
 
-    fn assemble(
-        &self,
-        cx: &mut Cx<'_, Self>,
-        name: Name,
-        config: (Version, Bytes),
-        layers: Vec<PartState>,
-    ) -> Resource {
+    fn assemble_proxy(&self, cx: &mut Cx<'_, Self>, layers: Vec<PartState>) -> Resource {
+        let (name, config) = (HTTP_PROXY_ROUTE.into(), proxy_config_piece(HTTP_PROXY_ROUTE));
         let mut clusters = BTreeSet::new();
         let mut hosts = Vec::new();
         for made in View::new(layers).resources().into_values() {

@@ -10,7 +10,7 @@ use crate::{
         index::{MeshRoutesByHost, ServicesByHost, VipOwners},
         inputs::{NamespacedName, ServiceKey, VirtualServices},
         scope::{Scope, SidecarScope},
-        services::{Exceptions, Outlook, Seen, visibility_of, visibility_of_rules},
+        services::{Exceptions, Outlook, Seen, mesh, visibility_of, visibility_of_rules},
         sidecars::{Import, ImportedRules, Imports, imported_ports, imports_host, imports_rules},
         stage,
     },
@@ -18,6 +18,7 @@ use crate::{
         Host, Namespace, Protocol, ProtocolClass, Service, ServicePort, VirtualService, Visibility,
         destination_rule::host_patterns, service::Resolution, virtual_service::SourceFacets,
     },
+    translate::virtual_hosts::aliases,
 };
 
 /// The port on which hosts of VirtualServices are served that have no service with a port.
@@ -76,6 +77,27 @@ pub(super) fn seen<Q: Query>(cx: &mut Cx<'_, Q>, host: &Host, client: Option<&Na
     }
 }
 
+/// A VirtualService with its key.
+type Rules = (NamespacedName, Arc<VirtualService>);
+
+/// VirtualServices about hosts that are names of a service too: where such a host is served, it has the name.
+fn alias_rules<Q: Query>(cx: &mut Cx<'_, Q>, service: &Service) -> Vec<Rules> {
+    let suffix = mesh(cx).domain_suffix.clone();
+    aliases(service, &suffix).iter().flat_map(|alias| rules_of(cx, &alias.as_str().into())).collect()
+}
+
+/// Namespaces that see services with a name or an address of a service differently from others.
+fn alias_clients<Q: Query>(cx: &mut Cx<'_, Q>, service: &Service) -> BTreeSet<Namespace> {
+    let suffix = mesh(cx).domain_suffix.clone();
+    let mut rivals: BTreeSet<Host> = aliases(service, &suffix).iter().map(|alias| alias.as_str().into()).collect();
+    rivals.retain(|alias| !cx.set(&ServicesByHost(alias.clone())).is_empty());
+    for owner in service.vips.iter().flat_map(|ip| routed_ports(service).map(|p| VipOwners(*ip, p.number))) {
+        let sharing = cx.set(&owner);
+        rivals.extend(sharing.iter().filter(|_| sharing.len() > 1).map(|(_, key)| key.host.clone()));
+    }
+    rivals.iter().flat_map(|rival| cx.get(&Exceptions(rival.clone())).iter().cloned().collect::<Vec<_>>()).collect()
+}
+
 /// The VirtualServices about a host, whoever sees them.
 fn rules_about<Q: Query>(cx: &mut Cx<'_, Q>, host: &Host) -> Vec<(NamespacedName, Arc<VirtualService>)> {
     let mut all = Vec::new();
@@ -92,8 +114,8 @@ fn rules_of<Q: Query>(cx: &mut Cx<'_, Q>, host: &Host) -> Vec<(NamespacedName, A
 }
 
 /// The labels of proxies that rules look at.
-fn labels_of(rules: &[(NamespacedName, Arc<VirtualService>)]) -> Arc<[Arc<str>]> {
-    let matches = rules.iter().flat_map(|(_, vs)| vs.http.iter().flat_map(|r| &r.matches));
+fn labels_of<'a>(rules: impl IntoIterator<Item = &'a Rules>) -> Arc<[Arc<str>]> {
+    let matches = rules.into_iter().flat_map(|(_, vs)| vs.http.iter().flat_map(|r| &r.matches));
     let labels: BTreeSet<Arc<str>> = matches.flat_map(|m| m.source.labels.keys().map(|k| k.as_str().into())).collect();
     labels.into_iter().collect()
 }
@@ -124,11 +146,18 @@ impl Query for HostPlan {
         for (_, vs) in &rules {
             clients.extend(special_clients(cx, vs));
         }
-        // Clients of the service's own namespace know it by its bare name too.
+        let mut of_aliases = Vec::new();
         for (_, _, key) in cx.set(&ServicesByHost(self.0.clone())).iter() {
+            // Clients of the service's own namespace know it by its bare name too.
             clients.insert(key.object.namespace.clone());
+            let Some(service) = cx.input(key) else { continue };
+            of_aliases.extend(alias_rules(cx, &service));
+            clients.extend(alias_clients(cx, &service));
         }
-        let labels = labels_of(&rules);
+        for (_, vs) in &of_aliases {
+            clients.extend(special_clients(cx, vs));
+        }
+        let labels = labels_of(rules.iter().chain(&of_aliases));
         let everyone = std::iter::once(None).chain(clients.into_iter().map(Some));
         Arc::new(everyone.flat_map(|client| planned(cx, &self.0, client.as_ref(), &labels)).collect())
     }
@@ -155,7 +184,7 @@ fn planned<Q: Query>(
 }
 
 /// The ports whose requests are routed.
-fn routed_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+pub(super) fn routed_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
     service.ports.iter().filter(|p| p.protocol != Protocol::Udp && p.protocol.class() != ProtocolClass::Tcp)
 }
 
@@ -188,12 +217,17 @@ impl Query for ImportedPlan {
     }
 }
 
-/// Whether a Sidecar object hides a VirtualService about a host, or a service that shares an address with it.
+/// Whether a Sidecar object may hide a VirtualService about a host or one of its names, or a service that shares an
+/// address with it.
 fn is_narrowed<Q: Query>(cx: &mut Cx<'_, Q>, scope: &SidecarScope, host: &Host) -> bool {
     if hides_rules(cx, scope, host) {
         return true;
     }
     let Some(seen) = seen(cx, host, Some(&scope.namespace)) else { return false };
+    // Which ports a VirtualService's hosts have depends on what is imported.
+    if !alias_rules(cx, &seen.service).is_empty() {
+        return true;
+    }
     let shares = |cx: &mut Cx<'_, Q>, owner: VipOwners| cx.set(&owner).len() > 1;
     let mut addresses =
         seen.service.vips.iter().flat_map(|ip| routed_ports(&seen.service).map(|p| VipOwners(*ip, p.number)));
@@ -236,7 +270,7 @@ impl Emit for EmitPortsUnder {
 /// Who looks at VirtualServices: clients that see all that is exported to them (`None`: of no special namespace), or those
 /// of a Sidecar object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Viewer {
+pub(super) enum Viewer {
     Client(Option<Namespace>),
     Sidecar(SidecarScope),
 }
@@ -251,7 +285,7 @@ impl Viewer {
         }
     }
 
-    fn service<Q: Query>(&self, cx: &mut Cx<'_, Q>, host: &Host) -> Option<Arc<Seen>> {
+    pub(super) fn service<Q: Query>(&self, cx: &mut Cx<'_, Q>, host: &Host) -> Option<Arc<Seen>> {
         // Most hosts that are asked for are none of a service: that costs one look.
         if cx.set(&ServicesByHost(host.clone())).is_empty() {
             return None;
@@ -281,7 +315,7 @@ impl Viewer {
     }
 
     /// The ports on which a host of VirtualServices is served without a service of its own.
-    fn ruled_ports<Q: Query>(&self, cx: &mut Cx<'_, Q>, host: &Host) -> BTreeSet<u16> {
+    pub(super) fn ruled_ports<Q: Query>(&self, cx: &mut Cx<'_, Q>, host: &Host) -> BTreeSet<u16> {
         let mut ports = BTreeSet::new();
         for (key, vs) in rules_of(cx, host) {
             if !vs.http.is_empty() && self.sees_rules(cx, &key, &vs) {

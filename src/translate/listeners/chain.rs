@@ -44,6 +44,7 @@ impl RefSet {
             endpoints: None,
             routes: self.routes.iter().cloned().collect(),
             secrets: self.secrets.iter().cloned().collect(),
+            ..Refs::default()
         }
     }
 }

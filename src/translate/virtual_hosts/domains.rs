@@ -44,6 +44,29 @@ pub fn service_domains(input: &DomainInput<'_>, known: &mut dyn FnMut(&str) -> b
     found.list
 }
 
+/// Hosts whose own names a service may be called by too, by whatever clients: short forms, the wildcards of a headless
+/// service, addresses. No two services have a name in common, addresses excepted. (A host never ends in a dot.)
+#[must_use]
+pub fn aliases(service: &Service, suffix: &str) -> Vec<String> {
+    let qualified = service.host.strip_suffix(suffix).and_then(|rest| rest.strip_suffix(".svc."));
+    let namespace = qualified.and_then(|q| q.split_once('.')).map_or("-", |(_, namespace)| namespace);
+    let input = DomainInput {
+        service,
+        aliases: &[],
+        proxy_domain: &format!("{namespace}.svc.{suffix}"),
+        vips: &service.vips,
+        with_port: None,
+    };
+    let domains = service_domains(&input, &mut |_| false);
+    domains.iter().filter_map(|domain| alias_host(domain)).filter(|a| **a != *service.host).map(str::to_owned).collect()
+}
+
+/// The host that a domain is the own name of, if there is one.
+#[must_use]
+pub fn alias_host(domain: &str) -> Option<&str> {
+    (!domain.ends_with('.')).then(|| domain.trim_start_matches('[').trim_end_matches(']'))
+}
+
 /// The domains of a `VirtualService`'s host that is no service.
 #[must_use]
 pub fn rule_domains(host: &str, with_port: Option<u16>) -> Vec<String> {
@@ -104,10 +127,9 @@ fn short_forms(host: &str, proxy_domain: &str) -> Vec<String> {
 
 /// Of `svc.ns.svc.<suffix>`: with the namespace always, without it in the same one only.
 fn kubernetes_forms(host: &str, namespace: &str, suffix: &str) -> Vec<String> {
-    if !host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with(".svc.")) {
-        return Vec::new();
-    }
-    let qualified = host.split(".svc.").next().unwrap_or(host);
+    // No two hosts may have a form in common: that of `a.b.svc.c.svc.<suffix>` would be that of `a.b.svc.<suffix>`.
+    let qualified = host.strip_suffix(suffix).and_then(|rest| rest.strip_suffix(".svc."));
+    let Some(qualified) = qualified.filter(|q| !q.contains(".svc.")) else { return Vec::new() };
     match qualified.split_once('.') {
         Some((name, ns)) if ns == namespace => vec![name.to_owned(), format!("{qualified}.svc"), qualified.to_owned()],
         Some(_) => vec![qualified.to_owned(), format!("{qualified}.svc")],

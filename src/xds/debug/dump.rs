@@ -1,5 +1,7 @@
 //! What one proxy has, in the form of Envoy's own `config_dump`.
 
+use std::collections::BTreeMap;
+
 use envoy_types::pb::{
     envoy::{
         admin::v3::{
@@ -12,7 +14,10 @@ use envoy_types::pb::{
             routes_config_dump::DynamicRouteConfig,
             secrets_config_dump::DynamicSecret,
         },
-        config::core::v3::{DataSource, data_source::Specifier},
+        config::{
+            core::v3::{DataSource, data_source::Specifier},
+            route::v3::{RouteConfiguration, VirtualHost},
+        },
         extensions::transport_sockets::tls::v3::{Secret, secret::Type},
     },
     google::protobuf::Any,
@@ -21,7 +26,7 @@ use prost::Message;
 
 use super::any;
 use crate::{
-    snapshot::{Resource, ResourceType},
+    snapshot::{Resource, ResourceType, host_name_parts},
     xds::clients::Client,
 };
 
@@ -50,10 +55,32 @@ pub fn config_dump(client: &Client, with_endpoints: bool) -> ConfigDump {
     });
     configs.push(any(&ListenersConfigDump { dynamic_listeners: listeners.collect(), ..Default::default() }));
     configs.push(any(&ScopedRoutesConfigDump::default()));
-    configs.push(any(&routes(all(ResourceType::Route))));
+    configs.push(any(&routes(with_hosts(client))));
     configs.push(any(&secrets(client)));
     configs.push(any(&extensions(all(ResourceType::ExtensionConfig))));
     ConfigDump { configs }
+}
+
+/// Route configurations with the virtual hosts that were sent apart, under the names that whole ones have.
+fn with_hosts(client: &Client) -> Vec<(String, Any)> {
+    let (configs, hosts) = {
+        let machine = client.machine();
+        (machine.contents(ResourceType::Route), machine.contents(ResourceType::VirtualHost))
+    };
+    let mut pieces: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    for (name, resource) in &hosts {
+        let (config, plain) = host_name_parts(name);
+        let Ok(mut host) = VirtualHost::decode(resource.body_bytes()) else { continue };
+        plain.clone_into(&mut host.name);
+        let piece = RouteConfiguration { virtual_hosts: vec![host], ..RouteConfiguration::default() };
+        pieces.entry(config).or_default().extend(piece.encode_to_vec());
+    }
+    let made = configs.into_values().map(|r| {
+        let mut body = body(ResourceType::Route, &r);
+        body.value.extend(pieces.remove(&*r.name).unwrap_or_default());
+        (r.version.to_string(), body)
+    });
+    made.collect()
 }
 
 fn body(t: ResourceType, resource: &Resource) -> Any {

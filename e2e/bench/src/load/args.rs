@@ -31,6 +31,9 @@ pub struct Args {
     /// Clients, spread over the namespaces.
     #[arg(long, default_value_t = 1000, value_parser = parse_clients)]
     pub clients: usize,
+    /// Clients take whole route configurations; they take virtual hosts one by one (VHDS) by default.
+    #[arg(long)]
+    pub whole_routes: bool,
     /// How many EndpointSlices the event with many of them changes.
     #[arg(long, default_value_t = 100)]
     pub slices: u32,

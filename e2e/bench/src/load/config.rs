@@ -63,6 +63,11 @@ impl Config {
         format!("outbound|{PORT}||{}", self.host(service))
     }
 
+    /// The name of the virtual host of a service, as a resource.
+    pub(super) fn virtual_host(&self, service: u32) -> String {
+        format!("{PORT}/{}:{PORT}", self.host(service))
+    }
+
     /// Gives the first endpoint of some services another address.
     pub(super) async fn change_endpoints(&mut self, services: impl Iterator<Item = u32>) -> Result<()> {
         let mut slices = Vec::new();

@@ -100,7 +100,7 @@ impl<'a> Events<'a> {
         let count = self.args.virtual_services();
         ensure!(count > 0, "there is no VirtualService to change: --virtual-services is 0");
         let service = service.min(count - 1);
-        let wanted = [(Type::Route, PORT.to_string())];
+        let wanted = [self.routes(service)];
         self.sent("one VirtualService", &wanted, async |me: &mut Self| me.config.change_virtual_service(service).await)
             .await
     }
@@ -109,8 +109,16 @@ impl<'a> Events<'a> {
         let service = self.next_service;
         self.next_service += 1;
         let cluster = self.config.cluster(service);
-        let wanted = [(Type::Cluster, cluster.clone()), (Type::Endpoint, cluster), (Type::Route, PORT.to_string())];
+        let wanted = [(Type::Cluster, cluster.clone()), (Type::Endpoint, cluster), self.routes(service)];
         self.sent("one new Service", &wanted, async |me: &mut Self| me.config.add_service(service).await).await
+    }
+
+    /// What brings the routes of a service.
+    fn routes(&self, service: u32) -> (Type, String) {
+        match self.args.whole_routes {
+            true => (Type::Route, PORT.to_string()),
+            false => (Type::Host, self.config.virtual_host(service)),
+        }
     }
 
     /// Does something that must change these resources of every client.

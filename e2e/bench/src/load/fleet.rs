@@ -50,6 +50,7 @@ pub(super) struct Arrivals {
 pub(super) struct Fleet {
     size: usize,
     namespaces: usize,
+    whole_routes: bool,
     target: SocketAddr,
     shared: Arc<Shared>,
     reached: mpsc::UnboundedReceiver<Reached>,
@@ -71,6 +72,7 @@ impl Fleet {
         Self {
             size: args.clients,
             namespaces: args.namespaces as usize,
+            whole_routes: args.whole_routes,
             target,
             shared: Arc::new(shared),
             reached,
@@ -85,7 +87,7 @@ impl Fleet {
             let client = Client {
                 index,
                 endpoint: self.endpoint(index),
-                proxy: Proxy::new(node(index, index % self.namespaces)),
+                proxy: Proxy::new(node(index, index % self.namespaces, self.whole_routes)),
                 shared: self.shared.clone(),
                 epoch: self.epoch.subscribe(),
                 reported: 0,
@@ -157,7 +159,7 @@ fn node_id(index: usize, namespace: usize) -> String {
     format!("sidecar~10.{a}.{b}.{c}~pod-{index}.ns-{namespace}~ns-{namespace}.svc.cluster.local")
 }
 
-fn node(index: usize, namespace: usize) -> Node {
+fn node(index: usize, namespace: usize, whole_routes: bool) -> Node {
     let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
     let object = |fields: &[(&str, Value)]| Struct {
         fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
@@ -166,6 +168,7 @@ fn node(index: usize, namespace: usize) -> Node {
     let metadata = object(&[
         ("NAMESPACE", text(&format!("ns-{namespace}"))),
         ("CLUSTER_ID", text("Kubernetes")),
+        ("MIZZEN_VHDS", text(if whole_routes { "false" } else { "true" })),
         ("ISTIO_VERSION", text("1.29.0")),
         ("LABELS", nested(&[("app", text("client"))])),
         ("PROXY_CONFIG", nested(&[("discoveryAddress", text("istiod.istio-system.svc:15012"))])),

@@ -1,8 +1,8 @@
 //! A client's side of a delta ADS stream, as Envoy behaves: pure, without I/O.
 //!
 //! Envoy asks for all clusters, then for the endpoints of those that are discovered by EDS. Once it has these it asks
-//! for all listeners, then for the route configurations that these name. What a response makes it ask for goes out
-//! before the acknowledgement. After a reconnect it asks for everything at once and says what it has.
+//! for all listeners, then for the route configurations that these name, and for the virtual hosts of all of them once
+//! it has one that has none inline. What a response makes it ask for goes out before the acknowledgement. After a reconnect it asks for everything at once and says what it has.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::{config::core::v3::Node, service::discovery::v3::Del
 
 use super::{
     names::{Dictionary, Id, Table},
-    wire::{Malformed, Resource, Response, Type, assignment_of, routes_of},
+    wire::{Malformed, Resource, Response, Type, assignment_of, config_of, discovers_hosts, routes_of},
 };
 
 /// What a client waits for: resources that must be sent to it.
@@ -38,12 +38,14 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Proxy {
     node: Node,
-    held: [Held; 4],
+    held: [Held; Type::COUNT],
     /// Clusters that are discovered by EDS: the names under which they ask for endpoints.
     assignments: Table,
     /// Listeners that ask for route configurations, and for which.
     routes: HashMap<Id, Box<[Id]>>,
     subscribed_routes: BTreeSet<Id>,
+    /// Route configurations whose virtual hosts it discovers.
+    discovering: BTreeSet<Id>,
     /// The goal that it pursues, and what is still to come.
     goal: u64,
     remaining: HashSet<(Type, Id)>,
@@ -57,6 +59,7 @@ impl Proxy {
             assignments: Table::default(),
             routes: HashMap::new(),
             subscribed_routes: BTreeSet::new(),
+            discovering: BTreeSet::new(),
             goal: 0,
             remaining: HashSet::new(),
         }
@@ -81,7 +84,7 @@ impl Proxy {
         let versions = self.held[t as usize].versions.iter();
         DeltaDiscoveryRequest {
             resource_names_subscribe: match t {
-                Type::Cluster | Type::Listener => Vec::new(),
+                Type::Cluster | Type::Listener | Type::Host => Vec::new(),
                 Type::Endpoint => self.assignments.iter().map(|(_, assignment)| name(assignment)).collect(),
                 Type::Route => self.subscribed_routes.iter().map(|id| name(*id)).collect(),
             },
@@ -166,7 +169,15 @@ impl Proxy {
                     self.routes.insert(name, routes);
                 }
             }
-            Type::Endpoint | Type::Route => {}
+            Type::Route => {
+                // It serves from its first virtual hosts on.
+                if discovers_hosts(resource)? && self.discovering.insert(name) {
+                    self.held[Type::Host as usize].missing.insert(name);
+                    asks.hosts = true;
+                }
+            }
+            Type::Host => _ = self.held[t as usize].missing.remove(&dictionary.names.id(config_of(resource))),
+            Type::Endpoint => {}
         }
         Ok(())
     }
@@ -196,7 +207,7 @@ impl Proxy {
                 }
             }
             Type::Listener => drop(self.routes.remove(&name)),
-            Type::Endpoint | Type::Route => {}
+            Type::Endpoint | Type::Route | Type::Host => {}
         }
     }
 
@@ -205,6 +216,10 @@ impl Proxy {
         asks.more_routes.extend(wanted.difference(&self.subscribed_routes));
         asks.less_routes.extend(self.subscribed_routes.difference(&wanted));
         self.held[Type::Route as usize].missing.extend(&asks.more_routes);
+        for id in &asks.less_routes {
+            self.discovering.remove(id);
+            self.held[Type::Host as usize].missing.remove(id);
+        }
         self.subscribed_routes = wanted;
     }
 
@@ -213,6 +228,11 @@ impl Proxy {
         let mut requests = Vec::new();
         requests.extend(self.change(Type::Endpoint, &asks.more_endpoints, &asks.less_endpoints, dictionary));
         requests.extend(self.change(Type::Route, &asks.more_routes, &asks.less_routes, dictionary));
+        let hosts = &mut self.held[Type::Host as usize];
+        if asks.hosts && !hosts.asked {
+            hosts.asked = true;
+            requests.push(request(Type::Host));
+        }
         let ready = self.held[Type::Endpoint as usize].missing.is_empty();
         let listeners = &mut self.held[Type::Listener as usize];
         if ready && !listeners.asked {
@@ -254,6 +274,7 @@ struct Asks {
     less_endpoints: Vec<Id>,
     more_routes: Vec<Id>,
     less_routes: Vec<Id>,
+    hosts: bool,
 }
 
 fn request(t: Type) -> DeltaDiscoveryRequest {

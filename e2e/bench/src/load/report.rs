@@ -97,6 +97,7 @@ pub(super) struct Report {
     namespaces: u32,
     virtual_services: u32,
     clients: usize,
+    whole_routes: bool,
     rows: Vec<Row>,
 }
 
@@ -108,6 +109,7 @@ impl Report {
             namespaces: args.namespaces,
             virtual_services: args.virtual_services(),
             clients: args.clients,
+            whole_routes: args.whole_routes,
             rows: Vec::new(),
         }
     }
@@ -134,14 +136,20 @@ impl Report {
     fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(
             out,
-            "{} services x {} endpoints in {} namespaces, {} with a VirtualService; {} clients; medians of the rounds\n",
-            self.services, self.endpoints, self.namespaces, self.virtual_services, self.clients
+            "{} services x {} endpoints in {} namespaces, {} with a VirtualService; {} clients that take {}; medians of \
+             the rounds\n",
+            self.services,
+            self.endpoints,
+            self.namespaces,
+            self.virtual_services,
+            self.clients,
+            if self.whole_routes { "whole route configurations" } else { "virtual hosts one by one" },
         )?;
         writeln!(
             out,
-            "| event | p50 ms | p99 ms | last ms | CPU s | MB | cds | eds | lds | rds | removed | RSS MB | peak MB |"
+            "| event | p50 ms | p99 ms | last ms | CPU s | MB | cds | eds | lds | rds | vhds | removed | RSS MB | peak MB |"
         )?;
-        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
         for rounds in self.rows.chunk_by(|a, b| a.event == b.event) {
             Self::write_row(rounds, out)?;
         }

@@ -12,7 +12,7 @@ pub(super) struct Tally {
     bytes: AtomicU64,
     responses: AtomicU64,
     removed: AtomicU64,
-    resources: [AtomicU64; 4],
+    resources: [AtomicU64; Type::COUNT],
     /// Streams that ended although nobody wanted it.
     broken: AtomicU64,
 }
@@ -28,6 +28,7 @@ pub(super) struct Counts {
     pub(super) endpoints: u64,
     pub(super) listeners: u64,
     pub(super) routes: u64,
+    pub(super) hosts: u64,
     pub(super) broken: u64,
 }
 
@@ -55,6 +56,7 @@ impl Tally {
             endpoints: of(Type::Endpoint),
             listeners: of(Type::Listener),
             routes: of(Type::Route),
+            hosts: of(Type::Host),
             broken: get(&self.broken),
         }
     }
@@ -62,8 +64,8 @@ impl Tally {
 
 impl Counts {
     /// Resources of the types in Envoy's order, and removals.
-    pub(super) const COLUMNS: [fn(&Self) -> u64; 5] =
-        [|c| c.clusters, |c| c.endpoints, |c| c.listeners, |c| c.routes, |c| c.removed];
+    pub(super) const COLUMNS: [fn(&Self) -> u64; 6] =
+        [|c| c.clusters, |c| c.endpoints, |c| c.listeners, |c| c.routes, |c| c.hosts, |c| c.removed];
 
     pub(super) fn since(self, earlier: Self) -> Self {
         Self {
@@ -74,12 +76,13 @@ impl Counts {
             endpoints: self.endpoints - earlier.endpoints,
             listeners: self.listeners - earlier.listeners,
             routes: self.routes - earlier.routes,
+            hosts: self.hosts - earlier.hosts,
             broken: self.broken - earlier.broken,
         }
     }
 
     /// Resources of all types.
     pub(super) fn resources(&self) -> u64 {
-        self.clusters + self.endpoints + self.listeners + self.routes
+        self.clusters + self.endpoints + self.listeners + self.routes + self.hosts
     }
 }

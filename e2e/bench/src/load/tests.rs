@@ -17,6 +17,7 @@ use envoy_types::pb::{
             },
             core::v3::Node,
             listener::v3::{Filter, FilterChain, Listener, filter::ConfigType},
+            route::v3::{RouteConfiguration, Vhds},
         },
         extensions::filters::network::http_connection_manager::v3::{
             HttpConnectionManager, Rds, http_connection_manager::RouteSpecifier,
@@ -311,6 +312,28 @@ fn a_cluster_that_is_sent_again_needs_its_endpoints_again() {
     let removed = give(&mut proxy, &mut all, Type::Cluster, &[], &["a"]);
     assert_eq!(removed, ["ClusterLoadAssignment ", "Cluster  ack"]);
     assert_eq!((proxy.count(Type::Cluster), proxy.count(Type::Endpoint)), (0, 0));
+}
+
+#[test]
+fn virtual_hosts_are_asked_for_once_and_awaited_for_each_configuration() {
+    let (mut proxy, mut all) = (Proxy::new(Node::default()), Dictionary::default());
+    let configs =
+        ["80", "81"].map(|name| (name, any(&RouteConfiguration { vhds: Some(Vhds::default()), ..Default::default() })));
+    proxy.open(&all);
+    give(&mut proxy, &mut all, Type::Cluster, &[], &[]);
+    give(&mut proxy, &mut all, Type::Listener, &[], &[]);
+    let said = give(&mut proxy, &mut all, Type::Route, &configs[..1], &[]);
+    assert_eq!(said, ["VirtualHost ", "RouteConfiguration  ack"]);
+    assert!(!proxy.is_content());
+    give(&mut proxy, &mut all, Type::Host, &[("80/a", Any::default())], &[]);
+    assert!(proxy.is_content());
+    assert_eq!(give(&mut proxy, &mut all, Type::Route, &configs, &[]), ["RouteConfiguration  ack"]);
+    assert!(!proxy.is_content());
+    give(&mut proxy, &mut all, Type::Host, &[("81/a", Any::default()), ("81/b", Any::default())], &["80/a"]);
+    assert!(proxy.is_content());
+    assert_eq!(proxy.count(Type::Host), 2);
+    let hosts = proxy.open(&all);
+    assert!(hosts.iter().any(|r| r.type_url == Type::Host.url() && r.initial_resource_versions.len() == 2));
 }
 
 #[test]

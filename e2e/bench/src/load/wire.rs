@@ -14,10 +14,14 @@ pub(super) enum Type {
     Endpoint,
     Listener,
     Route,
+    /// Virtual hosts of route configurations that have none inline.
+    Host,
 }
 
 impl Type {
-    pub(super) const ALL: [Self; 4] = [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route];
+    pub(super) const COUNT: usize = 5;
+    pub(super) const ALL: [Self; Self::COUNT] =
+        [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Host];
 
     pub(super) const fn url(self) -> &'static str {
         match self {
@@ -25,6 +29,7 @@ impl Type {
             Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::Host => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
         }
     }
 
@@ -99,6 +104,16 @@ pub(super) fn assignment_of<'a>(cluster: &Resource<'a>) -> Result<Option<&'a str
         }
     }
     Ok(is_eds.then_some(if service_name.is_empty() { cluster.name } else { service_name }))
+}
+
+/// Whether the virtual hosts of a route configuration are to be discovered.
+pub(super) fn discovers_hosts(config: &Resource<'_>) -> Result<bool, Malformed> {
+    Ok(member(config.body, 9)?.is_some())
+}
+
+/// The route configuration that a virtual host is of.
+pub(super) fn config_of<'a>(host: &Resource<'a>) -> &'a str {
+    host.name.split('/').next().unwrap_or_default()
 }
 
 /// The names of the route configurations that a listener asks for, in the order of its filter chains.

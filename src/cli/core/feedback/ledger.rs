@@ -144,6 +144,7 @@ fn noun(t: ResourceType) -> &'static str {
         ResourceType::Endpoint => "endpoints",
         ResourceType::Listener => "listener",
         ResourceType::Route => "route configuration",
+        ResourceType::VirtualHost => "virtual host",
         ResourceType::Secret => "secret",
         ResourceType::ExtensionConfig => "extension configuration",
         ResourceType::NameTable => "name table",

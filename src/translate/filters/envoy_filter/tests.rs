@@ -64,6 +64,7 @@ fn proxy() -> Proxy {
         interception: crate::model::proxy::InterceptionMode::Redirect,
         unprivileged: false,
         http_proxy_port: None,
+        discovers_hosts: false,
         metadata: r#"{"APP_CONTAINERS":"cart","N":1}"#.into(),
     }
 }

@@ -1,0 +1,270 @@
+//! VHDS: virtual hosts as resources of their own (envoy-increments §1).
+//!
+//! Envoy asks for them once, without names, and means those of all route configurations that it has and that have none
+//! inline. So their watch follows that of the route configurations:
+//!
+//! ```text
+//!  a route configuration is sent to a client without it ──► all its virtual hosts follow, in one response
+//!  the client asks for it no longer                     ──► they are taken back, or its list of versions would lie
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+
+use super::{
+    barriers::Watches,
+    machine::Machine,
+    subscription::{Have, InFlight, Lag, Sent, Watch},
+};
+use crate::snapshot::{Name, ResourceType, Snapshot, Version, host_name_parts};
+
+const HOST: ResourceType = ResourceType::VirtualHost;
+
+/// What one stream knows of virtual hosts beside their watch.
+#[derive(Debug, Default)]
+pub(super) struct Hosts {
+    /// Versions that the client says it has, until it is known which route configurations it has.
+    claims: Option<BTreeMap<String, String>>,
+    /// Route configurations that serve from their first virtual hosts on: these go in one response.
+    first: BTreeSet<Name>,
+}
+
+impl Machine {
+    /// The only subscription of a stream.
+    pub(super) fn watch_hosts(&mut self, request: &DeltaDiscoveryRequest, now: Instant) {
+        let versions = &request.initial_resource_versions;
+        self.watches[HOST] = Some(Watch { by_config: true, fresh: versions.is_empty(), ..Watch::new(now) });
+        self.hosts.claims = Some(versions.iter().map(|(name, version)| (name.clone(), version.clone())).collect());
+        self.follow_routes();
+    }
+
+    /// Whether a reconnecting client has a route configuration in another form. Were that replaced by one without
+    /// virtual hosts, requests would fail until these arrive: such a client goes on with whole ones.
+    pub(super) fn has_whole_routes(&self, t: ResourceType, request: &DeltaDiscoveryRequest) -> bool {
+        let (routes, hosts) = (&self.snapshot.views[ResourceType::Route], &self.snapshot.views[HOST]);
+        let is_other = |(name, version): (&String, &String)| {
+            let current = routes.get(name).filter(|_| hosts.hosts_of(name).next().is_some());
+            current.is_some_and(|config| Version::parse(version) != Some(config.version))
+        };
+        let first = t == ResourceType::Route && self.watches[t].is_none();
+        first && request.initial_resource_versions.iter().any(is_other)
+    }
+
+    /// Makes the virtual hosts that a client should have those of the route configurations that it asks for.
+    pub(super) fn follow_routes(&mut self) {
+        let Some(routes) = &self.watches[ResourceType::Route] else { return };
+        let Some(hosts) = &self.watches[HOST] else {
+            return self.hosts.first.retain(|config| routes.subscribed(config));
+        };
+        let dropped: Vec<Name> = hosts.names.iter().filter(|config| !routes.subscribed(config)).cloned().collect();
+        dropped.iter().for_each(|config| self.drop_hosts(config));
+        if let Some(claims) = self.hosts.claims.take() {
+            self.take_claims(&claims);
+        }
+    }
+
+    /// The client tells what it has, now that the route configurations are known that it has.
+    fn take_claims(&mut self, claims: &BTreeMap<String, String>) {
+        let Some(routes) = &self.watches[ResourceType::Route] else { return };
+        let view = &self.snapshot.views[ResourceType::Route];
+        let has =
+            |config: &Name| routes.lagging.get(config).map_or(view.get(config).is_some(), |l| !l.have.is_nothing());
+        let configs: Vec<Name> = routes.names.iter().filter(|config| has(config)).cloned().collect();
+        let Some(mut watch) = self.watches[HOST].take() else { return };
+        let claimed: BTreeSet<&str> = claims.keys().map(|name| host_name_parts(name).0).collect();
+        for config in &configs {
+            let before = watch.lagging.len();
+            for host in self.snapshot.views[HOST].hosts_of(config) {
+                watch.lagging.entry(Arc::clone(&host.name)).or_default();
+            }
+            if !claimed.contains(&**config) && watch.lagging.len() > before {
+                self.hosts.first.insert(Arc::clone(config));
+            }
+        }
+        watch.names.add(configs);
+        for (name, version) in claims {
+            if watch.subscribed(name) && !self.hosts.first.contains(host_name_parts(name).0) {
+                self.resume(HOST, &mut watch, name, version);
+            } else {
+                // Of a route configuration that it had once: it does not have them any more, and would say so again.
+                let claimed = Lag { have: Have::Unknown, ..Lag::default() };
+                watch.lagging.entry(name.as_str().into()).or_insert(claimed);
+            }
+        }
+        self.watches[HOST] = Some(watch);
+    }
+
+    /// The client asks for a route configuration no longer, and forgets its virtual hosts but not their versions.
+    fn drop_hosts(&mut self, config: &Name) {
+        self.hosts.first.remove(config);
+        let Some(watch) = &mut self.watches[HOST] else { return };
+        for host in self.snapshot.views[HOST].hosts_of(config) {
+            let have = Have::Resource(Arc::clone(host));
+            watch.lagging.entry(Arc::clone(&host.name)).or_insert(Lag { have, ..Lag::default() });
+        }
+        watch.names.remove(&BTreeSet::from([Arc::clone(config)]));
+        let is_of_it = |name: &Name| host_name_parts(name).0 == &**config;
+        watch.lagging.retain(|name, lag| !is_of_it(name) || !lag.have.is_nothing());
+        watch.lagging.iter_mut().filter(|(name, _)| is_of_it(name)).for_each(|(_, lag)| lag.forced = false);
+        watch.suspects.iter_mut().for_each(|group| group.retain(|name| !is_of_it(name)));
+        let refused: Vec<_> = watch.refused.extract_if(.., |name, _| is_of_it(name)).collect();
+        self.withdraw(HOST, refused);
+    }
+
+    /// Route configurations are on their way: a client that did not have one has none of its virtual hosts, whatever
+    /// versions it claims.
+    pub(super) fn routes_sent(&mut self, items: &[Sent]) {
+        for item in items.iter().filter(|i| i.resource.is_some() && (i.have.is_nothing() || i.forced)) {
+            let mut hosts = self.snapshot.views[HOST].hosts_of(&item.name).peekable();
+            if hosts.peek().is_none() {
+                continue;
+            }
+            let Some(watch) = &mut self.watches[HOST] else {
+                self.hosts.first.insert(Arc::clone(&item.name));
+                continue;
+            };
+            let had = watch.names.contains(&item.name) && !item.have.is_nothing();
+            watch.names.add([Arc::clone(&item.name)]);
+            for host in hosts {
+                let have = if had { Have::Resource(Arc::clone(host)) } else { Have::Nothing };
+                watch.lagging.entry(Arc::clone(&host.name)).or_insert(Lag { have, ..Lag::default() }).forced = true;
+            }
+            self.hosts.first.insert(Arc::clone(&item.name));
+        }
+    }
+
+    /// Virtual hosts are on their way.
+    pub(super) fn hosts_sent(&mut self, items: &[Sent]) {
+        if !self.hosts.first.is_empty() {
+            items.iter().for_each(|i| _ = self.hosts.first.remove(host_name_parts(&i.name).0));
+        }
+    }
+
+    /// Whether a virtual host that is gone stays: the route configuration is gone as a whole, or becomes another, and
+    /// is in use until the client asks for it no longer, or has the other.
+    pub(super) fn keeps_host(&self, watch: &Watch, name: &str) -> bool {
+        let config = host_name_parts(name).0;
+        if !watch.subscribed(name) {
+            return false;
+        }
+        let routes = self.watches[ResourceType::Route].as_ref();
+        let had = |w: &Watch| {
+            let lag = w.lagging.get(config).map(|lag| &lag.have);
+            lag.into_iter().chain(w.in_flight_as(config).map(|i| &i.have)).any(|have| matches!(have, Have::Unknown))
+        };
+        routes.is_some_and(had) || self.snapshot.views[ResourceType::Route].get(config).is_none()
+    }
+
+    /// The names among `names` that can go now as far as others are concerned: what serves from its first virtual host
+    /// on, and domains that move from one to another, wait until all of them can go.
+    pub(super) fn with_what_moves_together(&self, t: ResourceType, watch: &Watch, names: Vec<Name>) -> Vec<Name> {
+        if t != HOST || watch.fresh || !self.barriers.is_warming() {
+            return names;
+        }
+        let waits = |name: &Name| {
+            let target = self.target(HOST, name).filter(|_| watch.subscribed(name));
+            target.is_some_and(|r| watch.refused.get(name) != Some(&r.version) && self.barriers.holds(r))
+        };
+        let mut held: BTreeSet<Name> = watch.lagging.keys().filter(|name| waits(name)).cloned().collect();
+        let of_first: BTreeSet<&str> =
+            held.iter().map(|n| host_name_parts(n).0).filter(|config| self.hosts.first.contains(*config)).collect();
+        let together = watch.lagging.keys().filter(|name| of_first.contains(host_name_parts(name).0));
+        let together: Vec<Name> = together.cloned().collect();
+        held.extend(together);
+        let links: Vec<(Name, Name)> = watch
+            .lagging
+            .iter()
+            .flat_map(|(name, lag)| self.rivals(name, lag).map(|r| (Arc::clone(name), r)))
+            .collect();
+        loop {
+            let before = held.len();
+            for (a, b) in &links {
+                if watch.lagging.contains_key(b) && (held.contains(a) || held.contains(b)) {
+                    held.extend([Arc::clone(a), Arc::clone(b)]);
+                }
+            }
+            if held.len() == before {
+                return names.into_iter().filter(|name| !held.contains(name)).collect();
+            }
+        }
+    }
+
+    /// The virtual hosts that one shares domains with, now or as the client has it.
+    fn rivals<'a>(&'a self, name: &str, lag: &'a Lag) -> impl Iterator<Item = Name> + 'a {
+        let had = match &lag.have {
+            Have::Resource(resource) => Some(resource),
+            Have::Nothing | Have::Unknown => None,
+        };
+        self.target(HOST, name).into_iter().chain(had).flat_map(|r| r.refs.hosts.iter().cloned())
+    }
+
+    /// One that was refused may have been so because of a domain that an accepted one gave up.
+    pub(super) fn retry_rivals(&mut self, accepted: &InFlight) {
+        let Some(watch) = &self.watches[HOST] else { return };
+        if watch.refused.is_empty() {
+            return;
+        }
+        let of_item = |item: &Sent| -> Vec<Name> {
+            let had = item.not_had(false);
+            let given = item.resource.iter().flat_map(|r| r.refs.hosts.iter().cloned());
+            given.chain(self.rivals(&item.name, &had)).collect()
+        };
+        let freed: BTreeSet<Name> = accepted.items.iter().flat_map(of_item).collect();
+        let settled: BTreeSet<&Name> = accepted.items.iter().map(|i| &i.name).collect();
+        let again = |name: &Name| {
+            let lag = watch.lagging.get(name).cloned().unwrap_or_default();
+            freed.contains(name) || self.rivals(name, &lag).any(|rival| settled.contains(&rival))
+        };
+        let again: BTreeSet<Name> = watch.refused.keys().filter(|name| again(name)).cloned().collect();
+        let Some(watch) = &mut self.watches[HOST] else { return };
+        again.iter().for_each(|name| watch.lagging.entry(Arc::clone(name)).or_default().forced = true);
+        let withdrawn: Vec<_> = watch.refused.extract_if(.., |name, _| again.contains(name)).collect();
+        self.withdraw(HOST, withdrawn);
+    }
+}
+
+/// What a client has of the virtual hosts of a route configuration.
+pub(super) fn held<'a>(
+    watch: Option<&'a Watch>,
+    snapshot: &'a Snapshot,
+    config: &'a str,
+) -> impl Iterator<Item = Have> + 'a {
+    let watch = watch.filter(|w| w.names.contains(config));
+    let lagging = watch.into_iter().flat_map(|w| &w.lagging);
+    let lagging = lagging.filter(move |(name, _)| host_name_parts(name).0 == config).map(|(_, lag)| lag.have.clone());
+    let of_view = watch.into_iter().flat_map(move |w| {
+        let current = snapshot.views[HOST].hosts_of(config);
+        current.filter(|r| !w.lagging.contains_key(&r.name)).map(|r| Have::Resource(Arc::clone(r)))
+    });
+    lagging.chain(of_view)
+}
+
+/// Whether a route configuration serves: the client has virtual hosts of it, if it discovers them.
+pub(super) fn answered(watches: &Watches, snapshot: &Snapshot, config: &str) -> bool {
+    let mut hosts = snapshot.views[HOST].hosts_of(config).peekable();
+    if hosts.peek().is_none() {
+        return true;
+    }
+    let Some(watch) = watches[HOST].as_ref().filter(|w| w.names.contains(config)) else { return false };
+    let in_flight = watch.in_flight.iter().flat_map(|f| &f.items).filter(|i| i.have.is_nothing());
+    let awaited: HashSet<&Name> = in_flight.map(|i| &i.name).collect();
+    let lags = |name: &Name| watch.lagging.get(name).is_some_and(|lag| lag.have.is_nothing());
+    // The first ones come together.
+    hosts.any(|host| !awaited.contains(&host.name) && !lags(&host.name))
+}
+
+/// Whether a reconnected client has told which virtual hosts it has, if it has any.
+pub(super) fn told(watches: &Watches, snapshot: &Snapshot) -> bool {
+    let Some(routes) = &watches[ResourceType::Route] else { return true };
+    watches[HOST].is_some() || !routes.names.iter().any(|config| snapshot.views[HOST].hosts_of(config).next().is_some())
+}
+
+#[cfg(test)]
+mod random_tests;
+#[cfg(test)]
+mod tests;
