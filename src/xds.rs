@@ -10,6 +10,7 @@ mod body;
 pub mod clients;
 pub mod debug;
 mod delta;
+mod frames;
 mod hosts;
 mod inspect;
 mod last_good;

@@ -8,7 +8,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{Problems, age, host, name, namespace, selector::check_labels};
+use super::{
+    Problems, age,
+    host::{self, is_label},
+    name, namespace,
+    selector::check_labels,
+};
 use crate::{
     api::{self, gateway as spec},
     model::{Bind, Gateway, Problem, Protocol, ProtocolClass, Server, ServerTls, gateway::ServerHost},
@@ -180,12 +185,6 @@ fn server_host(text: &str, own: &Arc<str>) -> Result<ServerHost, String> {
     };
     let host = if name == "*" { "*".into() } else { host::parse(name)? };
     Ok(ServerHost { namespace, host })
-}
-
-/// Whether a text can be the name of a namespace.
-pub(super) fn is_label(text: &str) -> bool {
-    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(inside) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 #[cfg(test)]

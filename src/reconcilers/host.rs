@@ -28,6 +28,12 @@ pub(super) fn parse(text: &str) -> Result<Host, String> {
     }
 }
 
+/// Whether a text can be the name of a namespace.
+pub(super) fn is_label(text: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(inside) && !text.starts_with('-') && !text.ends_with('-')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

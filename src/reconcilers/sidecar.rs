@@ -1,6 +1,11 @@
 //! Sidecars (translation §2).
 
-use super::{Problems, age, gateway::is_label, host, namespace, selector::check_labels};
+use super::{
+    Problems, age,
+    host::{self, is_label},
+    namespace,
+    selector::check_labels,
+};
 use crate::{
     api::{self, sidecar as spec},
     model::{

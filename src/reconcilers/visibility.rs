@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Problems, gateway::is_label};
+use super::{Problems, host::is_label};
 use crate::model::{DefaultVisibility, Namespace, Visibility};
 
 /// To whom a list of words makes an object visible: `*` everybody, `.` its own namespace, `~` nobody, else names.

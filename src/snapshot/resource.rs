@@ -22,8 +22,19 @@ impl Version {
     /// Reads what [`Version`]'s `Display` wrote; `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let lower_hex = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        lower_hex.then(|| u128::from_str_radix(text, 16).ok().map(Self)).flatten()
+        // A reconnecting proxy claims thousands of them: this is several times as fast as `from_str_radix`.
+        let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
+        let half = |digits: &[u8]| {
+            digits.iter().try_fold(0_u64, |value, digit| {
+                let digit = match digit {
+                    b'0'..=b'9' => digit - b'0',
+                    b'a'..=b'f' => digit - b'a' + 10,
+                    _ => return None,
+                };
+                Some(value << 4 | u64::from(digit))
+            })
+        };
+        Some(Self(u128::from(half(&digits[..16])?) << 64 | u128::from(half(&digits[16..])?)))
     }
 }
 

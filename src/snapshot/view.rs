@@ -51,6 +51,12 @@ impl View {
         self.layers.iter().find_map(|l| l.map.get(name)).and_then(Option::as_ref)
     }
 
+    /// How many names its layers hold, one that several hold counted each time.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.layers.iter().map(|l| l.map.len()).sum()
+    }
+
     /// All resources by name. Costs what the view holds.
     #[must_use]
     pub fn resources(&self) -> BTreeMap<Name, Arc<Resource>> {

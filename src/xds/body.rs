@@ -18,13 +18,10 @@ use http_body::{Body, Frame};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tonic::Status;
 
-use super::Response;
-
-/// The default size of an HTTP/2 frame: what is gathered into one chunk.
-const FRAME: usize = 16 * 1024;
-
-/// A chunk of at least this size is not copied.
-const LARGE: usize = 2 * 1024;
+use super::{
+    Protocol, Response,
+    frames::{FRAME, Frames, LARGE},
+};
 
 /// Field numbers of `DeltaDiscoveryResponse` and `DiscoveryResponse`.
 mod field {
@@ -56,20 +53,24 @@ impl Message {
     }
 
     /// A `DeltaDiscoveryResponse`.
-    pub(super) fn delta(response: &Response) -> Self {
+    pub(super) fn delta(response: &Response, frames: &Frames) -> Self {
         let mut tail = Vec::new();
         response.removed.iter().for_each(|n| put_field(field::REMOVED, n.as_bytes(), &mut tail));
         let resources = response.resources.iter().flat_map(|r| r.delta_entry());
+        let len = response.resources.iter().map(|r| r.delta_len()).sum();
+        let resources = frames.of(response, Protocol::Delta, len, resources);
         Self::new([head(response)].into_iter().chain(resources).chain([tail.into()]))
     }
 
     /// A `DiscoveryResponse`.
-    pub(super) fn sotw(response: &Response) -> Self {
+    pub(super) fn sotw(response: &Response, frames: &Frames) -> Self {
         let resources = response.resources.iter().flat_map(|r| {
             let mut tag = Vec::with_capacity(6);
             put_len(field::RESOURCES, r.any_len(), &mut tag);
             std::iter::once(Bytes::from(tag)).chain(r.any())
         });
+        let len = response.resources.iter().map(|r| r.any_len()).sum();
+        let resources = frames.of(response, Protocol::Sotw, len, resources);
         Self::new([head(response)].into_iter().chain(resources))
     }
 
@@ -220,13 +221,13 @@ mod tests {
     #[tokio::test]
     async fn both_forms_decode() {
         let made = response(&[10, 100_000, 0, 5000]);
-        let (chunks, trailers) = through(vec![Message::delta(&made)]).await;
+        let (chunks, trailers) = through(vec![Message::delta(&made, &Frames::default())]).await;
         assert_eq!(trailers["grpc-status"], "0");
         let delta = DeltaDiscoveryResponse::decode(message(&chunks.concat())).expect("decodes");
         assert_eq!((&*delta.nonce, delta.resources.len(), delta.removed_resources.len()), ("n1", 4, 2));
         assert_eq!(delta.resources[1].resource.as_ref().map(|a| a.value.len()), Some(100_000));
         assert_eq!(delta.type_url, ResourceType::Route.type_url());
-        let (chunks, _) = through(vec![Message::sotw(&made)]).await;
+        let (chunks, _) = through(vec![Message::sotw(&made, &Frames::default())]).await;
         let sotw = DiscoveryResponse::decode(message(&chunks.concat())).expect("decodes");
         assert_eq!(sotw.resources.iter().map(|a| a.value.len()).collect::<Vec<_>>(), [10, 100_000, 0, 5000]);
         assert_eq!((sotw.version_info, &*sotw.nonce), (Version(7).to_string(), "n1"));
@@ -236,7 +237,7 @@ mod tests {
     async fn small_chunks_are_gathered_and_large_ones_are_shared() {
         let made = response(&[vec![300; 1000], vec![50_000]].concat());
         let large: Vec<Bytes> = made.resources[1000].body().collect();
-        let (chunks, _) = through(vec![Message::delta(&made)]).await;
+        let (chunks, _) = through(vec![Message::delta(&made, &Frames::default())]).await;
         assert!(chunks.len() < 40, "{} chunks", chunks.len());
         assert!(chunks.iter().any(|c| c.as_ptr() == large[0].as_ptr()), "the large chunk was copied");
     }

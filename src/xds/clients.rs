@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Machine, Peer, Protocol,
+    frames::Frames,
     last_good::{Evidence, LastGood, Refusal},
 };
 use crate::{
@@ -103,6 +104,8 @@ pub struct Clients {
     next: AtomicU64,
     connected: RwLock<BTreeMap<u64, Arc<Client>>>,
     last_good: watch::Sender<LastGood>,
+    /// What is sent to many of them.
+    pub(super) frames: Frames,
     /// What is counted over all streams.
     pub counters: Counters,
 }
@@ -164,8 +167,10 @@ impl Clients {
         self.last_good.send_if_modified(|all| all.accept(t, name, version));
     }
 
-    /// Frees what was kept of resources that are gone. To be called now and then.
+    /// Frees what was kept of resources that are gone, and of responses that nobody is sent any more. To be called now and
+    /// then.
     pub fn forget_gone(&self) {
+        self.frames.sweep();
         self.last_good.send_if_modified(LastGood::forget_gone);
     }
 

@@ -1,17 +1,24 @@
 //! Delta ADS: how a request changes a stream's state (contract §2.5).
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::{
     acknowledge::Nonce,
     machine::{Machine, Received},
-    subscription::{Have, Lag, Watch},
+    subscription::{Have, Lag, NameSet, Watch},
 };
-use crate::snapshot::{Name, ResourceType, Version};
+use crate::snapshot::{Name, Resource, ResourceType, Version, View};
 
 const WILDCARD: &str = "*";
+
+/// A lookup costs as much as a walk past this many resources.
+const WALK: usize = 8;
 
 impl Machine {
     /// Takes a delta request of a type that is served.
@@ -56,25 +63,54 @@ impl Machine {
         // has been answered before, and waits for nothing (envoy-increments §4).
         watch.answer_due = watch.wildcard && versions.is_empty();
         watch.fresh = versions.is_empty();
+        // Most of what a reconnecting client claims is right. It is found in one walk and costs no entry of its own.
+        let snapshot = Arc::clone(&self.snapshot);
+        let view = &snapshot.views[t];
+        let mut right = 0;
+        let mut is_right = |machine: &mut Self, resource: &Arc<Resource>| {
+            let claimed = versions.get(&*resource.name).and_then(|v| Version::parse(v));
+            let is_right = claimed == Some(resource.version) && !machine.is_void(t, &resource.name);
+            if is_right {
+                right += 1;
+                machine.note_has(t, &resource.name, resource.version);
+            }
+            is_right
+        };
+        if watch.wildcard {
+            view.for_each(|r| {
+                if !is_right(self, r) {
+                    watch.lagging.entry(Arc::clone(&r.name)).or_default();
+                }
+            });
+        }
         // What a wildcard client has it need not have asked for by name.
         let known = versions.keys().filter(|_| !watch.wildcard);
-        let asked = subscribe.iter().chain(known).filter(|n| *n != WILDCARD && !n.is_empty());
-        let left = |n: &&String| !request.resource_names_unsubscribe.contains(n);
-        let names = watch.names.add(asked.filter(left).map(|n| self.intern(t, n)));
-        if watch.wildcard {
-            watch.ask_all(&self.snapshot.views[t]);
-        }
-        names.into_iter().for_each(|n| watch.ask(n));
-        for (name, version) in versions {
-            self.resume(t, &mut watch, name, version);
+        let mut asked = names(subscribe.iter().chain(known));
+        request.resource_names_unsubscribe.iter().for_each(|n| _ = asked.remove(n.as_str()));
+        let mut asked_for = Vec::with_capacity(asked.len());
+        each(view, asked, |name, resource| {
+            if watch.wildcard || !resource.is_some_and(|r| is_right(self, r)) {
+                watch.ask(Arc::clone(&name));
+            }
+            asked_for.push(name);
+        });
+        watch.names = NameSet::of(asked_for);
+        if right < versions.len() {
+            for (name, version) in versions {
+                self.resume(t, &mut watch, name, version);
+            }
         }
         self.watches[t] = Some(watch);
     }
 
+    /// Whether what the client has under a name counts for nothing, whatever version it claims.
+    fn is_void(&self, t: ResourceType, name: &str) -> bool {
+        t == ResourceType::Endpoint && self.barriers.is_void(name)
+    }
+
     /// The client says that it has a resource from an earlier stream.
     pub(super) fn resume(&mut self, t: ResourceType, watch: &mut Watch, name: &str, version: &str) {
-        let void = t == ResourceType::Endpoint && self.barriers.is_void(name);
-        if name.is_empty() || !watch.subscribed(name) || void {
+        if name.is_empty() || !watch.subscribed(name) || self.is_void(t, name) {
             return;
         }
         // Whether it may have a secret is asked when there is something to send.
@@ -96,12 +132,6 @@ impl Machine {
             return;
         }
         self.unsubscribe(t, &request.resource_names_unsubscribe);
-        let names: Vec<Name> = request
-            .resource_names_subscribe
-            .iter()
-            .filter(|n| *n != WILDCARD && !n.is_empty())
-            .map(|n| self.intern(t, n))
-            .collect();
         let everything = request.resource_names_subscribe.iter().any(|n| n == WILDCARD) && t != ResourceType::Secret;
         let view = &self.snapshot.views[t];
         let Some(watch) = &mut self.watches[t] else { return };
@@ -114,11 +144,16 @@ impl Machine {
             watch.lagging.retain(|n, _| !known.contains(n));
         }
         // Names that it has already are sent again: the client may have dropped them meanwhile.
-        watch.names.add(names.iter().cloned());
-        for name in names {
-            let have = Have::of(view.get(&name));
-            let lag = watch.lagging.entry(name).or_insert(Lag { have, ..Lag::default() });
-            lag.forced = true;
+        let mut asked_for = Vec::new();
+        each(view, names(request.resource_names_subscribe.iter()), |name, resource| {
+            let have = Have::of(resource.filter(|_| watch.subscribed(&name)));
+            watch.lagging.entry(Arc::clone(&name)).or_insert(Lag { have, ..Lag::default() }).forced = true;
+            asked_for.push(name);
+        });
+        if watch.names.len() == 0 {
+            watch.names = NameSet::of(asked_for);
+        } else {
+            watch.names.add(asked_for);
         }
     }
 
@@ -135,6 +170,27 @@ impl Machine {
             had.into_iter().for_each(|n| watch.ask(n));
         }
         self.forget_unsubscribed(t);
+    }
+}
+
+/// The names of resources among those of a request.
+fn names<'a>(all: impl Iterator<Item = &'a String>) -> HashSet<&'a str> {
+    all.map(String::as_str).filter(|n| *n != WILDCARD && !n.is_empty()).collect()
+}
+
+/// Calls `visit` with each name, as it is shared, and its resource. When there are many, one walk through the view costs
+/// less than to look up each.
+fn each(view: &View, mut asked: HashSet<&str>, mut visit: impl FnMut(Name, Option<&Arc<Resource>>)) {
+    if asked.len() >= view.entries() / WALK {
+        view.for_each(|r| {
+            if asked.remove(&*r.name) {
+                visit(Arc::clone(&r.name), Some(r));
+            }
+        });
+    }
+    for name in asked {
+        let resource = view.get(name);
+        visit(resource.map_or_else(|| name.into(), |r| Arc::clone(&r.name)), resource);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::snapshot::{Generation, Name, Resource, ResourceType, Snapshot, TypeMa
 pub type SecretGate = Box<dyn Fn(&str) -> Permission + Send + Sync>;
 
 /// The two forms of ADS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// `DeltaAggregatedResources`.
     Delta,
@@ -458,12 +458,15 @@ struct Gone {
     assignments: HashSet<Name>,
 }
 
+/// Two responses of a type have the same version exactly when they say the same.
 fn version_of(resources: &[Arc<Resource>], removed: &[Name]) -> Version {
-    let mut bytes = Vec::with_capacity(resources.len() * 32);
-    for resource in resources {
-        bytes.extend_from_slice(resource.name.as_bytes());
-        bytes.extend_from_slice(&resource.version.0.to_be_bytes());
-    }
-    removed.iter().for_each(|n| bytes.extend_from_slice(n.as_bytes()));
+    let mut bytes = Vec::with_capacity(resources.len() * 96);
+    let mut put = |name: &Name, version: Version| {
+        bytes.extend_from_slice(&name.len().to_be_bytes());
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(&version.0.to_be_bytes());
+    };
+    resources.iter().for_each(|r| put(&r.name, r.version));
+    removed.iter().for_each(|n| put(n, Version::default()));
     Version::of(&bytes)
 }

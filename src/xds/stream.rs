@@ -24,6 +24,7 @@ use super::{
     body::Message,
     clients::Client,
     debug::{self, DebugError},
+    frames::Frames,
     last_good::LastGood,
     node,
 };
@@ -46,7 +47,7 @@ pub(super) trait Wire: prost::Message + Default + 'static {
     fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received;
     /// Whether the peer has whole route configurations and must go on with them.
     fn has_whole_routes(&self, machine: &Machine, t: ResourceType) -> bool;
-    fn answer(response: &Response) -> Message;
+    fn answer(response: &Response, frames: &Frames) -> Message;
     fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message;
 }
 
@@ -71,8 +72,8 @@ impl Wire for DeltaDiscoveryRequest {
     fn has_whole_routes(&self, machine: &Machine, t: ResourceType) -> bool {
         machine.has_whole_routes(t, self)
     }
-    fn answer(response: &Response) -> Message {
-        Message::delta(response)
+    fn answer(response: &Response, frames: &Frames) -> Message {
+        Message::delta(response, frames)
     }
     fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message {
         let resources = resources.into_iter().map(|any| envoy_types::pb::envoy::service::discovery::v3::Resource {
@@ -111,8 +112,8 @@ impl Wire for DiscoveryRequest {
     fn has_whole_routes(&self, _: &Machine, _: ResourceType) -> bool {
         false
     }
-    fn answer(response: &Response) -> Message {
-        Message::sotw(response)
+    fn answer(response: &Response, frames: &Frames) -> Message {
+        Message::sotw(response, frames)
     }
     fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message {
         let response = DiscoveryResponse {
@@ -280,7 +281,7 @@ impl<R: Wire> Session<R> {
         };
         attached.tell();
         let response = response?;
-        let (t, message) = (response.resource_type, R::answer(&response));
+        let (t, message) = (response.resource_type, R::answer(&response, &self.shared.clients.frames));
         let counters = &self.shared.clients.counters;
         counters.pushes[t].add(1);
         counters.resources[t].add(response.resources.len() as u64);

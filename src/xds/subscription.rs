@@ -98,6 +98,14 @@ impl NameSet {
         self.0.iter()
     }
 
+    /// Of names in any order.
+    pub(super) fn of(mut names: Vec<Name>) -> Self {
+        names.sort_unstable();
+        names.dedup();
+        names.shrink_to_fit();
+        Self(names)
+    }
+
     /// Adds names; returns those that are new, without duplicates.
     pub(super) fn add(&mut self, names: impl IntoIterator<Item = Name>) -> BTreeSet<Name> {
         let new: BTreeSet<Name> = names.into_iter().filter(|n| !self.contains(n)).collect();

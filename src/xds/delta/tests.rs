@@ -415,6 +415,26 @@ mod barriers {
     }
 
     #[test]
+    fn a_cluster_stays_until_the_route_configuration_that_a_listener_moves_to_is_acknowledged() {
+        connected(
+            "
+            = cds b@1 | lds l@2 rds=q | rds q@1 cds=b | rds r@1 cds=a
+            < cds b
+            < lds l
+            ack lds
+            > rds q
+            < rds q
+            wait 60
+            ack rds
+            > rds -r
+            wait 5.1
+            < cds -a
+            < eds -a
+        ",
+        );
+    }
+
+    #[test]
     fn a_warming_listener_holds_only_what_its_former_self_used() {
         connected(
             "
