@@ -12,6 +12,7 @@ pub mod graph;
 
 mod builtin;
 mod checks;
+mod classes;
 mod clusters;
 mod credentials;
 mod departed;
@@ -32,7 +33,8 @@ mod sidecar_routes;
 mod sidecars;
 mod stage;
 
-pub use handle::{Engine, EngineError, Observer, Report, Ticket};
+pub use classes::Ticket;
+pub use handle::{Engine, EngineError, Observer, Report};
 pub use offline::Offline;
 
 /// Registers what exists without being asked for: indexes and layers.

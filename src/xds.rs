@@ -12,15 +12,20 @@ pub mod debug;
 mod delta;
 mod frames;
 mod hosts;
+mod incoming;
 mod inspect;
 mod last_good;
 pub mod listen;
 mod machine;
+mod names;
 pub mod node;
 mod quarantine;
 #[cfg(test)]
 mod random_tests;
+pub mod request;
+pub mod serve;
 pub mod server;
+mod signal;
 mod sotw;
 mod stream;
 mod subscription;
@@ -41,7 +46,9 @@ use crate::{
 
 pub use barriers::Settings;
 pub use machine::{Judgement, Machine, Protocol, Received, Response, SecretGate};
-pub use server::{Ads, Shared, services};
+pub use names::NameSets;
+pub use request::Request;
+pub use server::{Ads, Services, Shared, services};
 pub use subscription::Status;
 
 /// What a proxy is given: the newest snapshot of its class, replaced whenever an engine round changed it.

@@ -8,10 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use envoy_types::pb::envoy::{
-    config::{core::v3::Node, route::v3::RouteConfiguration},
-    service::discovery::v3::DeltaDiscoveryRequest,
-};
+use envoy_types::pb::envoy::config::{core::v3::Node, route::v3::RouteConfiguration};
 use mizzen::{
     api::Kind,
     engine::Offline,
@@ -19,7 +16,7 @@ use mizzen::{
     reconcilers::intake::{MeshSource, Reconcilers},
     snapshot::{Encoder, PartMap, PartState, Refs, ResourceType, Snapshot, TypeMap, View},
     sources::{Delivery, files::read_once},
-    xds::{Machine, Permission, Protocol, Settings, node},
+    xds::{Machine, Permission, Protocol, Request, Settings, node},
 };
 use prost::Message;
 
@@ -108,15 +105,15 @@ pub fn delta_request(bytes: &[u8]) {
     while let [event, len, after @ ..] = rest {
         let (body, next) = after.split_at(usize::from(*len).min(after.len()));
         rest = next;
-        if let Ok(mut request) = DeltaDiscoveryRequest::decode(body) {
+        if let Ok(mut request) = Request::decode(Protocol::Delta, body) {
             // Whatever it says of itself must be readable or refused.
             drop(node::parse(request.node.as_ref()));
-            let t = ResourceType::from_type_url(&request.type_url);
+            let t = ResourceType::from_type_url(request.type_url);
             let t = t.unwrap_or(ResourceType::ALL[usize::from(*event & 7) % ResourceType::ALL.len()]);
             if event & step::ANSWERS != 0 {
-                request.response_nonce.clone_from(&last[t]);
+                request.nonce = &last[t];
             }
-            machine.delta_request(t, &request, now);
+            machine.request(t, &request, now);
         }
         if event & step::CHANGES != 0 {
             machine.set_snapshot(&snapshot(event >> 3 & 7));
@@ -165,5 +162,5 @@ fn snapshot(number: u8) -> Arc<Snapshot> {
         }
     }
     let views = TypeMap::from_fn(|t| View::new(vec![PartState { id: t as u64, map: maps[t].clone() }]));
-    Arc::new(Snapshot { generation: u64::from(number), views })
+    Arc::new(Snapshot::new(u64::from(number), views))
 }

@@ -37,8 +37,9 @@ use crate::{
         self,
         auth::{Access, TrustDomain},
         clients::Clients,
-        listen::{Socket, Transport, serve},
-        server::{Shared, services},
+        listen::Socket,
+        serve::{Transport, serve},
+        server::{Services, Shared, services},
         tls::{self, Demands},
     },
 };
@@ -170,8 +171,8 @@ async fn run(
     transport: Transport,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let routes = services(shared).await.routes();
-    Ok(serve(socket, routes, &transport, shutdown).await?)
+    serve(socket, services(shared).await, &transport, shutdown).await;
+    Ok(())
 }
 
 async fn review(reviews: Arc<Reviews>, shared: Arc<Shared>, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -184,8 +185,10 @@ fn serve_both(shared: Arc<Shared>, transport: &Transport, shutdown: Cancellation
     let transport = Transport { http1: true, ..transport.clone() };
     Box::new(move |listener, http| {
         let both = async move {
-            let grpc = services(shared).await.routes().into_axum_router();
-            Ok(serve(Socket::of_listener(listener), http::with_grpc(http, grpc).into(), &transport, shutdown).await?)
+            let Services { ads, others } = services(shared).await;
+            let others = http::with_grpc(http, others.into_axum_router()).into();
+            serve(Socket::of_listener(listener), Services { ads, others }, &transport, shutdown).await;
+            Ok(())
         };
         Box::pin(both)
     })

@@ -1,22 +1,19 @@
 //! The engine's thread: applies changes, runs rounds, publishes snapshots.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    thread::JoinHandle,
-};
+use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    classes::{Classes, Ticket},
     departed,
-    graph::{Db, Round, Stats, Watched},
-    inputs::{Clients, Mesh, ServiceKey, VirtualServices},
-    proxies::ProxyViews,
+    graph::{Db, Stats},
+    inputs::{Mesh, ServiceKey, VirtualServices},
+    proxies::Enrol,
     register,
 };
 use crate::{
-    model::{Namespace, ObjectRef, Problem, Proxy},
+    model::{ObjectRef, Problem, Proxy},
     snapshot::{Generation, Name, Snapshot, Version},
 };
 
@@ -26,15 +23,14 @@ type Task = Box<dyn FnOnce(&mut Db) + Send>;
 /// How many commands one round takes in: bounds how long the first of them waits for its effect.
 const COMMANDS_PER_ROUND: usize = 4096;
 
+/// Where an attached proxy's snapshots go.
+type Reply = oneshot::Sender<(Ticket, watch::Receiver<Arc<Snapshot>>)>;
+
 enum Command {
     Change(Task),
-    Attach(Arc<Proxy>, oneshot::Sender<(Ticket, watch::Receiver<Arc<Snapshot>>)>),
+    Attach(Arc<Proxy>, Reply),
     Detach(Ticket),
 }
-
-/// An attached proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ticket(u64);
 
 /// What an observer is told after each round.
 #[derive(Debug)]
@@ -131,9 +127,10 @@ impl Engine {
         version: Version,
     ) -> Result<BTreeMap<ObjectRef, Generation>, EngineError> {
         let explain = move |db: &mut Db| {
-            let (watched, _) = db.watch(&ProxyViews(proxy));
+            let (enrolled, class) = db.watch(&Enrol(proxy));
+            let (watched, _) = db.watch(&class);
             let objects = db.origins(watched, &name, version);
-            db.unwatch(watched);
+            [watched, enrolled].into_iter().for_each(|w| db.unwatch(w));
             objects
         };
         self.ask(explain).await
@@ -145,33 +142,17 @@ impl Engine {
     }
 }
 
-struct Attached {
-    watched: Watched,
-    query: ProxyViews,
-    snapshots: watch::Sender<Arc<Snapshot>>,
-}
-
 struct Worker {
     db: Db,
     observer: Observer,
-    attached: HashMap<Ticket, Attached>,
-    by_watched: HashMap<Watched, Vec<Ticket>>,
-    clients: BTreeMap<Namespace, u32>,
-    next_ticket: u64,
+    classes: Classes,
 }
 
 impl Worker {
     fn new(observer: Observer) -> Self {
         let mut db = Db::default();
         register(&mut db);
-        Self {
-            db,
-            observer,
-            attached: HashMap::new(),
-            by_watched: HashMap::new(),
-            clients: BTreeMap::new(),
-            next_ticket: 0,
-        }
+        Self { db, observer, classes: Classes::default() }
     }
 
     fn run(mut self, mut queue: mpsc::UnboundedReceiver<Command>) {
@@ -182,24 +163,25 @@ impl Worker {
                 match command {
                     Command::Change(task) => task(&mut self.db),
                     Command::Attach(proxy, reply) => {
-                        self.count_client(&proxy.namespace, true);
+                        self.classes.announce(&mut self.db, &proxy);
                         arrivals.push((proxy, reply));
                     }
-                    Command::Detach(ticket) => self.detach(ticket),
+                    Command::Detach(ticket) => self.classes.detach(&mut self.db, ticket),
                 }
             }
             let mut round = self.db.settle();
             if departed::sweep(&mut self.db) {
                 round.absorb(self.db.settle());
             }
-            let concerned = self.publish(&round);
-            if !arrivals.is_empty() {
-                for (proxy, reply) in arrivals {
-                    self.attach(proxy, round.generation, reply);
-                }
-                // What only these proxies have was made just now: tell of its problems with this round.
+            let mut concerned = self.classes.publish(&mut self.db, &round);
+            for (proxy, reply) in arrivals {
+                self.attach(proxy, round.generation, reply);
+            }
+            if self.db.is_unsettled() {
+                // What only proxies have that arrived, or are of another class, was made just now: tell of its problems
+                // with this round.
                 let settled = self.db.settle();
-                self.publish(&settled);
+                concerned += self.classes.publish(&mut self.db, &settled);
                 round.absorb(settled);
             }
             (self.observer)(&Report {
@@ -215,61 +197,11 @@ impl Worker {
         }
     }
 
-    fn attach(
-        &mut self,
-        proxy: Arc<Proxy>,
-        generation: Generation,
-        reply: oneshot::Sender<(Ticket, watch::Receiver<Arc<Snapshot>>)>,
-    ) {
-        let query = ProxyViews(proxy);
-        let (watched, views) = self.db.watch(&query);
-        let (snapshots, receiver) = watch::channel(Arc::new(Snapshot { generation, views: views.to_views() }));
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.by_watched.entry(watched).or_default().push(ticket);
-        self.attached.insert(ticket, Attached { watched, query, snapshots });
+    fn attach(&mut self, proxy: Arc<Proxy>, generation: Generation, reply: Reply) {
+        let (ticket, receiver) = self.classes.attach(&mut self.db, proxy, generation);
         if reply.send((ticket, receiver)).is_err() {
             // The stream ended while it waited.
-            self.detach(ticket);
+            self.classes.detach(&mut self.db, ticket);
         }
-    }
-
-    fn detach(&mut self, ticket: Ticket) {
-        let Some(attached) = self.attached.remove(&ticket) else { return };
-        self.count_client(&attached.query.0.namespace, false);
-        if let Some(tickets) = self.by_watched.get_mut(&attached.watched) {
-            tickets.retain(|t| *t != ticket);
-            if tickets.is_empty() {
-                self.by_watched.remove(&attached.watched);
-            }
-        }
-        self.db.unwatch(attached.watched);
-    }
-
-    fn count_client(&mut self, namespace: &Namespace, arrives: bool) {
-        let count = self.clients.entry(namespace.clone()).or_insert(0);
-        *count = if arrives { *count + 1 } else { *count - 1 };
-        let present = *count > 0;
-        if !present {
-            self.clients.remove(namespace);
-        }
-        self.db.set_input(&Clients(namespace.clone()), present.then_some(()));
-    }
-
-    fn publish(&mut self, round: &Round) -> usize {
-        let mut concerned = 0;
-        for watched in &round.watched {
-            let Some(tickets) = self.by_watched.get(watched) else { continue };
-            let Some(first) = tickets.first().and_then(|t| self.attached.get(t)) else { continue };
-            let views = self.db.peek(&first.query).to_views();
-            let snapshot = Arc::new(Snapshot { generation: round.generation, views });
-            for ticket in tickets {
-                if let Some(attached) = self.attached.get(ticket) {
-                    attached.snapshots.send_replace(snapshot.clone());
-                    concerned += 1;
-                }
-            }
-        }
-        concerned
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{graph::Db, proxies::ProxyViews, register};
+use super::{graph::Db, proxies::Enrol, register};
 use crate::{
     model::{Problem, Proxy},
     snapshot::Snapshot,
@@ -31,16 +31,18 @@ impl Offline {
     pub fn follow(&mut self, proxy: Arc<Proxy>) {
         self.db.set_input(&super::inputs::Clients(proxy.namespace.clone()), Some(()));
         self.db.settle();
-        self.db.watch(&ProxyViews(proxy));
+        let (_, class) = self.db.watch(&Enrol(proxy));
+        self.db.watch(&class);
     }
 
     /// What a proxy has after all changes so far, and the problems that were found.
     pub fn snapshot(&mut self, proxy: Arc<Proxy>) -> (Snapshot, Vec<Problem>) {
         self.db.set_input(&super::inputs::Clients(proxy.namespace.clone()), Some(()));
         let generation = self.db.settle().generation;
-        let (watched, views) = self.db.watch(&ProxyViews(proxy));
+        let (enrolled, class) = self.db.watch(&Enrol(proxy));
+        let (watched, views) = self.db.watch(&class);
         let problems = self.db.problems().cloned().collect();
-        self.db.unwatch(watched);
-        (Snapshot { generation, views: views.to_views() }, problems)
+        [watched, enrolled].into_iter().for_each(|w| self.db.unwatch(w));
+        (Snapshot::new(generation, views.to_views()), problems)
     }
 }

@@ -43,14 +43,14 @@ enum Part {
 /// The parts of a type, the deciding one first.
 type Parts = Arc<TypeMap<Vec<Part>>>;
 
-/// Which parts a proxy has.
+/// Which class a proxy is of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Enrol(Arc<Proxy>);
+pub(super) struct Enrol(pub(super) Arc<Proxy>);
 
 impl Query for Enrol {
-    type Value = Parts;
+    type Value = Class;
     const STAGE: u8 = stage::ENROL;
-    fn run(&self, cx: &mut Cx<'_, Self>) -> Parts {
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Class {
         let labels = labels(cx, &self.0);
         // Facets are taken of the proxy with the labels that the cluster knows.
         let proxy = Proxy { labels: labels.clone(), ..(*self.0).clone() };
@@ -107,7 +107,7 @@ impl Query for Enrol {
                 parts[ResourceType::Route].push(Part::SidecarRoutes(scopes, facts));
             }
         }
-        Arc::new(parts)
+        Class(Arc::new(parts))
     }
 }
 
@@ -120,7 +120,7 @@ fn labels<Q: Query>(cx: &mut Cx<'_, Q>, proxy: &Proxy) -> Labels {
 
 /// The content of a list of parts: shared by the proxies that have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Class(Parts);
+pub(super) struct Class(Parts);
 
 /// The resources of a class of proxies.
 #[derive(Clone, Debug)]
@@ -160,18 +160,5 @@ impl Query for Class {
             views[t] = View::new(states);
         }
         Views(Arc::new(views))
-    }
-}
-
-/// What one proxy has.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ProxyViews(pub(super) Arc<Proxy>);
-
-impl Query for ProxyViews {
-    type Value = Views;
-    const STAGE: u8 = stage::PROXY;
-    fn run(&self, cx: &mut Cx<'_, Self>) -> Views {
-        let parts = cx.get(&Enrol(self.0.clone()));
-        cx.get(&Class(parts))
     }
 }

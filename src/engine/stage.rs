@@ -40,5 +40,3 @@ pub(super) const ASSEMBLY: u8 = 14;
 pub(super) const ENROL: u8 = 16;
 /// What proxies with the same parts have.
 pub(super) const CLASS: u8 = 17;
-/// What one proxy has.
-pub(super) const PROXY: u8 = 18;

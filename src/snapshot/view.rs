@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
 };
 
 use imbl::{OrdMap, ordmap::DiffItem};
@@ -125,12 +125,51 @@ impl View {
 }
 
 /// Everything a class of proxies sees, consistent across types: the result of one engine round.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Snapshot {
     /// The round that made it.
     pub generation: Generation,
     /// One view per type.
     pub views: TypeMap<View>,
+    /// The one before of the same class.
+    before: Weak<Self>,
+    /// What differs from it: compared once, by the first stream that asks.
+    changes: OnceLock<Changes>,
+}
+
+/// Names whose resources differ between two snapshots, by type.
+pub type Changes = Arc<TypeMap<BTreeSet<Name>>>;
+
+impl Snapshot {
+    /// The first snapshot of a class.
+    #[must_use]
+    pub fn new(generation: Generation, views: TypeMap<View>) -> Self {
+        Self { generation, views, ..Self::default() }
+    }
+
+    /// The snapshot of a class that follows `before`.
+    #[must_use]
+    pub fn after(before: &Arc<Self>, generation: Generation, views: TypeMap<View>) -> Self {
+        Self { generation, views, before: Arc::downgrade(before), changes: OnceLock::new() }
+    }
+
+    /// What differs between `older` and this snapshot. All streams of a class that come from the one before share the
+    /// answer.
+    #[must_use]
+    pub fn changed_since(&self, older: &Arc<Self>) -> Changes {
+        let compare = || {
+            Arc::new(TypeMap::from_fn(|t| match self.views[t].same_as(&older.views[t]) {
+                true => BTreeSet::new(),
+                false => self.views[t].changed_since(&older.views[t]),
+            }))
+        };
+        // The address stays taken as long as a weak reference is left.
+        if std::ptr::eq(self.before.as_ptr(), Arc::as_ptr(older)) {
+            Arc::clone(self.changes.get_or_init(compare))
+        } else {
+            compare()
+        }
+    }
 }
 
 #[cfg(test)]

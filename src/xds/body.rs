@@ -117,21 +117,24 @@ fn put_field(number: u32, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(value);
 }
 
+type Messages = Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>;
+
 /// A response body that yields the messages of a stream and ends with its status. The stream is polled only when
 /// the transport can take more.
-pub(super) struct GrpcBody<S> {
-    stream: Pin<Box<S>>,
+#[derive(Default)]
+pub(super) struct GrpcBody {
+    /// `None` when it has ended.
+    stream: Option<Messages>,
     message: Option<Message>,
-    ended: bool,
 }
 
-impl<S> GrpcBody<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream: Box::pin(stream), message: None, ended: false }
+impl GrpcBody {
+    pub(super) fn new(stream: impl Stream<Item = Result<Message, Status>> + Send + 'static) -> Self {
+        Self { stream: Some(Box::pin(stream)), message: None }
     }
 }
 
-impl<S: Stream<Item = Result<Message, Status>>> Body for GrpcBody<S> {
+impl Body for GrpcBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -144,10 +147,8 @@ impl<S: Stream<Item = Result<Message, Status>>> Body for GrpcBody<S> {
                 return Poll::Ready(Some(Ok(Frame::data(chunk))));
             }
             self.message = None;
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            let status = match ready!(self.stream.as_mut().poll_next(cx)) {
+            let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+            let status = match ready!(stream.as_mut().poll_next(cx)) {
                 Some(Ok(message)) => {
                     self.message = Some(message);
                     continue;
@@ -155,13 +156,13 @@ impl<S: Stream<Item = Result<Message, Status>>> Body for GrpcBody<S> {
                 Some(Err(status)) => status,
                 None => Status::ok(""),
             };
-            self.ended = true;
+            self.stream = None;
             return Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))));
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && self.message.is_none()
+        self.stream.is_none() && self.message.is_none()
     }
 }
 

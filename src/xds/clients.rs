@@ -9,12 +9,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use tokio::sync::{Notify, watch};
-
 use super::{
     Machine, Peer, Protocol,
     frames::Frames,
     last_good::{Evidence, LastGood, Refusal},
+    names::NameSets,
+    signal::Signal,
 };
 use crate::{
     model::Proxy,
@@ -76,7 +76,7 @@ pub struct Client {
     /// Delta or state of the world.
     pub protocol: Protocol,
     machine: Mutex<Machine>,
-    wake: Notify,
+    signal: Arc<Signal>,
 }
 
 impl Client {
@@ -89,12 +89,7 @@ impl Client {
     /// Asks again about secrets that were withheld: the answer may have changed.
     pub fn retry_secrets(&self) {
         self.machine().retry_withheld();
-        self.wake.notify_one();
-    }
-
-    /// Returns when the machine may have something to say for another reason than a request, a snapshot or time.
-    pub(super) async fn woken(&self) {
-        self.wake.notified().await;
+        self.signal.ring();
     }
 }
 
@@ -102,21 +97,48 @@ impl Client {
 #[derive(Default)]
 pub struct Clients {
     next: AtomicU64,
+    /// Streams, also those that have not asked for anything yet.
+    signals: Mutex<BTreeMap<u64, Arc<Signal>>>,
     connected: RwLock<BTreeMap<u64, Arc<Client>>>,
-    last_good: watch::Sender<LastGood>,
+    last_good: RwLock<LastGood>,
     /// What is sent to many of them.
     pub(super) frames: Frames,
+    /// What many of them ask for.
+    pub(super) names: Arc<NameSets>,
     /// What is counted over all streams.
     pub counters: Counters,
 }
 
 impl Clients {
-    /// The number of a new stream, unique in this process.
-    pub(super) fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    /// A stream begins: its number, unique in this process, and what wakes it.
+    pub(super) fn begin(&self) -> (u64, Arc<Signal>) {
+        let (number, signal) = (self.next.fetch_add(1, Ordering::Relaxed) + 1, Arc::<Signal>::default());
+        self.signals().insert(number, Arc::clone(&signal));
+        (number, signal)
     }
 
-    pub(super) fn enter(&self, number: u64, proxy: Arc<Proxy>, peer: &Peer, machine: Machine) -> Arc<Client> {
+    pub(super) fn end(&self, number: u64) {
+        self.signals().remove(&number);
+    }
+
+    /// Wakes all streams.
+    pub(super) fn wake_all(&self) {
+        self.signals().values().for_each(|signal| signal.ring());
+    }
+
+    fn signals(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Signal>>> {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A stream asks for something.
+    pub(super) fn enter(
+        &self,
+        number: u64,
+        signal: &Arc<Signal>,
+        proxy: Arc<Proxy>,
+        peer: &Peer,
+        machine: Machine,
+    ) -> Arc<Client> {
         let client = Arc::new(Client {
             id: format!("{}-{number}", proxy.id),
             proxy,
@@ -124,7 +146,7 @@ impl Clients {
             connected: wall_clock(Instant::now()),
             protocol: machine.protocol(),
             machine: Mutex::new(machine),
-            wake: Notify::new(),
+            signal: Arc::clone(signal),
         });
         let mut connected = self.connected.write().unwrap_or_else(PoisonError::into_inner);
         connected.insert(number, Arc::clone(&client));
@@ -135,9 +157,16 @@ impl Clients {
         self.connected.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 
-    /// What streams found out of versions that some refuse, as it changes.
-    pub(super) fn last_good(&self) -> watch::Receiver<LastGood> {
-        self.last_good.subscribe()
+    /// Gives a stream what all of them found out of versions that some refuse. They are woken when it changes.
+    pub(super) fn inform(&self, machine: &mut Machine) {
+        machine.set_last_good(&self.last_good.read().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn change_last_good(&self, change: impl FnOnce(&mut LastGood) -> bool) {
+        let changed = change(&mut self.last_good.write().unwrap_or_else(PoisonError::into_inner));
+        if changed {
+            self.wake_all();
+        }
     }
 
     /// Takes what a stream found out; refusals count only if its peer has proved who it is. Call without holding a
@@ -148,7 +177,7 @@ impl Clients {
                 (Evidence::Accepted { resource_type, name, version }, _) => self.acquit(resource_type, &name, version),
                 (Evidence::Refused { resource_type: t, resource, kept }, Some(identity)) => {
                     let mut refusal = Refusal::Known;
-                    self.last_good.send_if_modified(|all| {
+                    self.change_last_good(|all| {
                         refusal = all.refuse(t, &resource, kept.as_ref(), identity);
                         refusal != Refusal::Known
                     });
@@ -164,14 +193,15 @@ impl Clients {
     }
 
     fn acquit(&self, t: ResourceType, name: &Name, version: Version) {
-        self.last_good.send_if_modified(|all| all.accept(t, name, version));
+        self.change_last_good(|all| all.accept(t, name, version));
     }
 
     /// Frees what was kept of resources that are gone, and of responses that nobody is sent any more. To be called now and
     /// then.
     pub fn forget_gone(&self) {
         self.frames.sweep();
-        self.last_good.send_if_modified(LastGood::forget_gone);
+        self.names.sweep();
+        self.change_last_good(LastGood::forget_gone);
     }
 
     /// Those connected now, the oldest first.

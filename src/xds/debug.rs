@@ -10,7 +10,10 @@ use envoy_types::pb::{
     envoy::{
         admin::v3::UpdateFailureState,
         config::core::v3::{ControlPlane, Node},
-        service::status::v3::{ClientConfig, ConfigStatus, client_config::GenericXdsConfig},
+        service::{
+            discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse, Resource},
+            status::v3::{ClientConfig, ConfigStatus, client_config::GenericXdsConfig},
+        },
     },
     google::protobuf::{Any, Struct, Timestamp, Value, value::Kind},
 };
@@ -20,8 +23,9 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::{
-    Shared, Status,
+    Protocol, Shared, Status,
     auth::Scope,
+    body::Message as Framed,
     clients::{Client, Clients, wall_clock},
 };
 use crate::{model::ProxyKind, snapshot::ResourceType};
@@ -98,9 +102,29 @@ pub enum DebugError {
     Forbidden(String),
 }
 
+/// What a debug request is answered with, once.
 pub(super) struct Answer {
-    pub(super) resources: Vec<Any>,
-    pub(super) control_plane: Option<ControlPlane>,
+    resources: Vec<Any>,
+    control_plane: Option<ControlPlane>,
+}
+
+impl Answer {
+    pub(super) fn into_message(self, protocol: Protocol, type_url: &str) -> Framed {
+        let Self { resources, control_plane } = self;
+        let (type_url, nonce) = (type_url.to_owned(), "debug".to_owned());
+        let body = match protocol {
+            Protocol::Delta => {
+                let resources = resources.into_iter().map(|any| Resource { resource: Some(any), ..Default::default() });
+                let resources = resources.collect();
+                DeltaDiscoveryResponse { type_url, nonce, resources, control_plane, ..Default::default() }
+                    .encode_to_vec()
+            }
+            Protocol::Sotw => {
+                DiscoveryResponse { type_url, nonce, resources, control_plane, ..Default::default() }.encode_to_vec()
+            }
+        };
+        Framed::new([body.into()])
+    }
 }
 
 /// Whether requests of a type are answered at once and never watched.
@@ -112,7 +136,7 @@ pub(super) fn is_debug(type_url: &str) -> bool {
 pub(super) async fn answer(
     shared: &Shared,
     type_url: &str,
-    names: &[String],
+    names: &[&str],
     scope: &Scope,
 ) -> Result<Answer, DebugError> {
     if type_url == SYNCZ {
@@ -122,7 +146,7 @@ pub(super) async fn answer(
     }
     let [name] = names else { return Err(DebugError::Names(names.len())) };
     if type_url == CONFIG_DUMP {
-        let of_name = |c: &&Arc<Client>| &*c.proxy.id == name && scope.covers(&c.proxy.namespace);
+        let of_name = |c: &&Arc<Client>| &*c.proxy.id == *name && scope.covers(&c.proxy.namespace);
         let dump = shared.clients.list().iter().find(of_name).map(|c| config_dump(c, false));
         return Ok(Answer { resources: dump.map(|d| d.configs).unwrap_or_default(), control_plane: None });
     }

@@ -1,21 +1,25 @@
 //! Delta ADS: how a request changes a stream's state (contract §2.5).
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use foldhash::quality::RandomState;
+use hashbrown::{HashMap, HashSet};
 
 use super::{
+    Request,
     acknowledge::Nonce,
     machine::{Machine, Received},
-    subscription::{Have, Lag, NameSet, Watch},
+    subscription::{Have, Lag, Watch},
 };
 use crate::snapshot::{Name, Resource, ResourceType, Version, View};
 
 const WILDCARD: &str = "*";
+
+/// Names of a request. Their hashes differ from process to process, as whoever sends them may be hostile.
+type Names<'a> = HashSet<&'a str, RandomState>;
+
+/// What a client says it has, by name. `None` is a version that is none of ours.
+pub(super) type Claims<'a> = HashMap<&'a str, Option<Version>, RandomState>;
 
 /// A lookup costs as much as a walk past this many resources.
 const WALK: usize = 8;
@@ -25,7 +29,7 @@ impl Machine {
     ///
     /// An acknowledgement of an unknown nonce is ignored, but not the names beside it: unlike in
     /// state-of-the-world they are changes, which would be lost.
-    pub fn delta_request(&mut self, t: ResourceType, request: &DeltaDiscoveryRequest, now: Instant) -> Received {
+    pub(super) fn delta_request(&mut self, t: ResourceType, request: &Request<'_>, now: Instant) -> Received {
         let received = self.delta_nonce(t, request);
         match self.watches[t] {
             None if t == ResourceType::VirtualHost => self.watch_hosts(request, now),
@@ -40,36 +44,36 @@ impl Machine {
         received
     }
 
-    fn delta_nonce(&mut self, t: ResourceType, request: &DeltaDiscoveryRequest) -> Received {
+    fn delta_nonce(&mut self, t: ResourceType, request: &Request<'_>) -> Received {
         // The first request of a type on a stream is a subscription, whatever nonce it carries.
-        if request.response_nonce.is_empty() || self.watches[t].is_none() {
+        if request.nonce.is_empty() || self.watches[t].is_none() {
             return Received::Subscription;
         }
-        let refused = request.error_detail.as_ref().map(|e| e.message.as_str());
-        match self.acknowledge(t, &request.response_nonce, refused) {
+        let refused = request.refused.as_deref();
+        match self.acknowledge(t, request.nonce, refused) {
             Nonce::Unknown => Received::Stale,
             _ if refused.is_some() => Received::Nack,
             _ => Received::Ack,
         }
     }
 
-    fn subscribe_first(&mut self, t: ResourceType, request: &DeltaDiscoveryRequest, now: Instant) {
-        let subscribe = &request.resource_names_subscribe;
-        let versions = &request.initial_resource_versions;
-        let mut watch = Watch::new(now);
-        let everything = subscribe.iter().any(|n| n == WILDCARD) || subscribe.is_empty() && t.is_wildcard();
+    fn subscribe_first(&mut self, t: ResourceType, request: &Request<'_>, now: Instant) {
+        let subscribe = &request.names;
+        let claims = claims(&request.versions);
+        let mut watch = Watch::new(now, &self.names);
+        let everything = subscribe.contains(&WILDCARD) || subscribe.is_empty() && t.is_wildcard();
         watch.wildcard = everything && t != ResourceType::Secret;
         // A client that has nothing waits for its first answer even when there is nothing. One that has something
         // has been answered before, and waits for nothing (envoy-increments §4).
-        watch.answer_due = watch.wildcard && versions.is_empty();
-        watch.fresh = versions.is_empty();
+        watch.answer_due = watch.wildcard && claims.is_empty();
+        watch.fresh = claims.is_empty();
         // Most of what a reconnecting client claims is right. It is found in one walk and costs no entry of its own.
         let snapshot = Arc::clone(&self.snapshot);
         let view = &snapshot.views[t];
         let mut right = 0;
         let mut is_right = |machine: &mut Self, resource: &Arc<Resource>| {
-            let claimed = versions.get(&*resource.name).and_then(|v| Version::parse(v));
-            let is_right = claimed == Some(resource.version) && !machine.is_void(t, &resource.name);
+            let is_right =
+                claims.get(&*resource.name) == Some(&Some(resource.version)) && !machine.is_void(t, &resource.name);
             if is_right {
                 right += 1;
                 machine.note_has(t, &resource.name, resource.version);
@@ -84,9 +88,9 @@ impl Machine {
             });
         }
         // What a wildcard client has it need not have asked for by name.
-        let known = versions.keys().filter(|_| !watch.wildcard);
+        let known = claims.keys().filter(|_| !watch.wildcard);
         let mut asked = names(subscribe.iter().chain(known));
-        request.resource_names_unsubscribe.iter().for_each(|n| _ = asked.remove(n.as_str()));
+        request.unsubscribed.iter().for_each(|n| _ = asked.remove(n));
         let mut asked_for = Vec::with_capacity(asked.len());
         each(view, asked, |name, resource| {
             if watch.wildcard || !resource.is_some_and(|r| is_right(self, r)) {
@@ -94,11 +98,9 @@ impl Machine {
             }
             asked_for.push(name);
         });
-        watch.names = NameSet::of(asked_for);
-        if right < versions.len() {
-            for (name, version) in versions {
-                self.resume(t, &mut watch, name, version);
-            }
+        watch.names.add(asked_for);
+        if right < claims.len() {
+            claims.iter().for_each(|(name, version)| self.resume(t, &mut watch, name, *version));
         }
         self.watches[t] = Some(watch);
     }
@@ -109,12 +111,12 @@ impl Machine {
     }
 
     /// The client says that it has a resource from an earlier stream.
-    pub(super) fn resume(&mut self, t: ResourceType, watch: &mut Watch, name: &str, version: &str) {
+    pub(super) fn resume(&mut self, t: ResourceType, watch: &mut Watch, name: &str, has: Option<Version>) {
         if name.is_empty() || !watch.subscribed(name) || self.is_void(t, name) {
             return;
         }
         // Whether it may have a secret is asked when there is something to send.
-        let (has, current) = (Version::parse(version), self.snapshot.views[t].get(name).cloned());
+        let current = self.snapshot.views[t].get(name).cloned();
         let stand_in = current.as_ref().and_then(|r| self.last_good.stand_in(t, r));
         let have = match (current, stand_in) {
             (Some(r), _) if has == Some(r.version) => {
@@ -127,12 +129,12 @@ impl Machine {
         watch.lagging.insert(self.intern(t, name), Lag { have, ..Lag::default() });
     }
 
-    fn change_subscription(&mut self, t: ResourceType, request: &DeltaDiscoveryRequest) {
-        if request.resource_names_subscribe.is_empty() && request.resource_names_unsubscribe.is_empty() {
+    fn change_subscription(&mut self, t: ResourceType, request: &Request<'_>) {
+        if request.names.is_empty() && request.unsubscribed.is_empty() {
             return;
         }
-        self.unsubscribe(t, &request.resource_names_unsubscribe);
-        let everything = request.resource_names_subscribe.iter().any(|n| n == WILDCARD) && t != ResourceType::Secret;
+        self.unsubscribe(t, &request.unsubscribed);
+        let everything = request.names.contains(&WILDCARD) && t != ResourceType::Secret;
         let view = &self.snapshot.views[t];
         let Some(watch) = &mut self.watches[t] else { return };
         if everything && !watch.wildcard {
@@ -145,21 +147,17 @@ impl Machine {
         }
         // Names that it has already are sent again: the client may have dropped them meanwhile.
         let mut asked_for = Vec::new();
-        each(view, names(request.resource_names_subscribe.iter()), |name, resource| {
+        each(view, names(request.names.iter()), |name, resource| {
             let have = Have::of(resource.filter(|_| watch.subscribed(&name)));
             watch.lagging.entry(Arc::clone(&name)).or_insert(Lag { have, ..Lag::default() }).forced = true;
             asked_for.push(name);
         });
-        if watch.names.len() == 0 {
-            watch.names = NameSet::of(asked_for);
-        } else {
-            watch.names.add(asked_for);
-        }
+        watch.names.add(asked_for);
     }
 
-    fn unsubscribe(&mut self, t: ResourceType, names: &[String]) {
+    fn unsubscribe(&mut self, t: ResourceType, names: &[&str]) {
         let Some(watch) = &mut self.watches[t] else { return };
-        let gone: BTreeSet<Name> = names.iter().map(|n| Name::from(n.as_str())).collect();
+        let gone: BTreeSet<Name> = names.iter().map(|n| Name::from(*n)).collect();
         let had: Vec<Name> = gone.iter().filter(|n| watch.names.contains(n)).map(Arc::clone).collect();
         watch.names.remove(&gone);
         if gone.contains(WILDCARD) {
@@ -174,13 +172,18 @@ impl Machine {
 }
 
 /// The names of resources among those of a request.
-fn names<'a>(all: impl Iterator<Item = &'a String>) -> HashSet<&'a str> {
-    all.map(String::as_str).filter(|n| *n != WILDCARD && !n.is_empty()).collect()
+fn names<'a>(all: impl Iterator<Item = &'a &'a str>) -> Names<'a> {
+    all.copied().filter(|n| *n != WILDCARD && !n.is_empty()).collect()
+}
+
+/// What a client says it has.
+pub(super) fn claims<'a>(versions: &[(&'a str, &str)]) -> Claims<'a> {
+    versions.iter().map(|(name, version)| (*name, Version::parse(version))).collect()
 }
 
 /// Calls `visit` with each name, as it is shared, and its resource. When there are many, one walk through the view costs
 /// less than to look up each.
-fn each(view: &View, mut asked: HashSet<&str>, mut visit: impl FnMut(Name, Option<&Arc<Resource>>)) {
+fn each(view: &View, mut asked: Names<'_>, mut visit: impl FnMut(Name, Option<&Arc<Resource>>)) {
     if asked.len() >= view.entries() / WALK {
         view.for_each(|r| {
             if asked.remove(&*r.name) {

@@ -9,15 +9,15 @@
 //! ```
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
     time::Instant,
 };
 
-use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
-
 use super::{
+    Request,
     barriers::Watches,
+    delta::{Claims, claims},
     machine::Machine,
     subscription::{Have, InFlight, Lag, Sent, Watch},
 };
@@ -29,30 +29,33 @@ const HOST: ResourceType = ResourceType::VirtualHost;
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     /// Versions that the client says it has, until it is known which route configurations it has.
-    claims: Option<BTreeMap<String, String>>,
+    claims: Option<Vec<(Box<str>, Option<Version>)>>,
     /// Route configurations that serve from their first virtual hosts on: these go in one response.
     first: BTreeSet<Name>,
 }
 
 impl Machine {
     /// The only subscription of a stream.
-    pub(super) fn watch_hosts(&mut self, request: &DeltaDiscoveryRequest, now: Instant) {
-        let versions = &request.initial_resource_versions;
-        self.watches[HOST] = Some(Watch { by_config: true, fresh: versions.is_empty(), ..Watch::new(now) });
-        self.hosts.claims = Some(versions.iter().map(|(name, version)| (name.clone(), version.clone())).collect());
-        self.follow_routes();
+    pub(super) fn watch_hosts(&mut self, request: &Request<'_>, now: Instant) {
+        let claims = claims(&request.versions);
+        self.watches[HOST] = Some(Watch { by_config: true, fresh: claims.is_empty(), ..Watch::new(now, &self.names) });
+        if self.watches[ResourceType::Route].is_some() {
+            self.take_claims(&claims);
+        } else {
+            self.hosts.claims = Some(claims.into_iter().map(|(name, version)| (name.into(), version)).collect());
+        }
     }
 
     /// Whether a reconnecting client has a route configuration in another form. Were that replaced by one without
     /// virtual hosts, requests would fail until these arrive: such a client goes on with whole ones.
-    pub(super) fn has_whole_routes(&self, t: ResourceType, request: &DeltaDiscoveryRequest) -> bool {
+    pub(super) fn has_whole_routes(&self, t: ResourceType, request: &Request<'_>) -> bool {
         let (routes, hosts) = (&self.snapshot.views[ResourceType::Route], &self.snapshot.views[HOST]);
-        let is_other = |(name, version): (&String, &String)| {
+        let is_other = |(name, version): &(&str, &str)| {
             let current = routes.get(name).filter(|_| hosts.hosts_of(name).next().is_some());
             current.is_some_and(|config| Version::parse(version) != Some(config.version))
         };
         let first = t == ResourceType::Route && self.watches[t].is_none();
-        first && request.initial_resource_versions.iter().any(is_other)
+        first && request.versions.iter().any(is_other)
     }
 
     /// Makes the virtual hosts that a client should have those of the route configurations that it asks for.
@@ -64,12 +67,12 @@ impl Machine {
         let dropped: Vec<Name> = hosts.names.iter().filter(|config| !routes.subscribed(config)).cloned().collect();
         dropped.iter().for_each(|config| self.drop_hosts(config));
         if let Some(claims) = self.hosts.claims.take() {
-            self.take_claims(&claims);
+            self.take_claims(&claims.iter().map(|(name, version)| (&**name, *version)).collect());
         }
     }
 
     /// The client tells what it has, now that the route configurations are known that it has.
-    fn take_claims(&mut self, claims: &BTreeMap<String, String>) {
+    fn take_claims(&mut self, claims: &Claims<'_>) {
         let Some(routes) = &self.watches[ResourceType::Route] else { return };
         let view = &self.snapshot.views[ResourceType::Route];
         let has =
@@ -77,23 +80,29 @@ impl Machine {
         let configs: Vec<Name> = routes.names.iter().filter(|config| has(config)).cloned().collect();
         let Some(mut watch) = self.watches[HOST].take() else { return };
         let claimed: BTreeSet<&str> = claims.keys().map(|name| host_name_parts(name).0).collect();
+        let (mut right, snapshot) = (0, Arc::clone(&self.snapshot));
         for config in &configs {
-            let before = watch.lagging.len();
-            for host in self.snapshot.views[HOST].hosts_of(config) {
-                watch.lagging.entry(Arc::clone(&host.name)).or_default();
-            }
-            if !claimed.contains(&**config) && watch.lagging.len() > before {
-                self.hosts.first.insert(Arc::clone(config));
+            let is_claimed = claimed.contains(&**config);
+            for host in snapshot.views[HOST].hosts_of(config) {
+                if is_claimed && claims.get(&*host.name) == Some(&Some(host.version)) {
+                    right += 1;
+                    self.note_has(HOST, &host.name, host.version);
+                } else {
+                    watch.lagging.entry(Arc::clone(&host.name)).or_default();
+                    if !is_claimed {
+                        self.hosts.first.insert(Arc::clone(config));
+                    }
+                }
             }
         }
         watch.names.add(configs);
-        for (name, version) in claims {
+        for (name, version) in claims.iter().filter(|_| right < claims.len()) {
             if watch.subscribed(name) && !self.hosts.first.contains(host_name_parts(name).0) {
-                self.resume(HOST, &mut watch, name, version);
+                self.resume(HOST, &mut watch, name, *version);
             } else {
                 // Of a route configuration that it had once: it does not have them any more, and would say so again.
                 let claimed = Lag { have: Have::Unknown, ..Lag::default() };
-                watch.lagging.entry(name.as_str().into()).or_insert(claimed);
+                watch.lagging.entry((*name).into()).or_insert(claimed);
             }
         }
         self.watches[HOST] = Some(watch);

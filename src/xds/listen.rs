@@ -1,4 +1,4 @@
-//! Sockets: plaintext, TLS and Unix, and the HTTP/2 server on them.
+//! Sockets: plaintext, TLS and Unix, and the connections that come in.
 
 use std::{
     io,
@@ -18,11 +18,6 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::Routes,
-    transport::{Server, server::Connected},
-};
 use tracing::{debug, warn};
 
 use super::{Peer, tls};
@@ -33,37 +28,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long accepting pauses after an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Limits of HTTP/2 connections (contract §1).
-#[derive(Clone, Debug)]
-pub struct Transport {
-    /// How often an idle peer is pinged.
-    pub keepalive_interval: Duration,
-    /// How long it may take to answer.
-    pub keepalive_timeout: Duration,
-    /// How many streams a connection may have.
-    pub max_concurrent_streams: u32,
-    /// How old a connection may become.
-    pub max_connection_age: Option<Duration>,
-    /// How long its streams may live on after that.
-    pub max_connection_age_grace: Duration,
-    /// Whether HTTP/1.1 is taken too, for plain HTTP on the same port.
-    pub http1: bool,
-}
-
-impl Default for Transport {
-    fn default() -> Self {
-        Self {
-            keepalive_interval: Duration::from_secs(30),
-            keepalive_timeout: Duration::from_secs(10),
-            max_concurrent_streams: 100_000,
-            max_connection_age: None,
-            max_connection_age_grace: Duration::from_secs(10),
-            http1: false,
-        }
-    }
-}
-
-/// Why serving is not possible.
+/// Why a socket cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The socket cannot be had.
@@ -75,9 +40,6 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
-    /// The server ended.
-    #[error("the gRPC server failed")]
-    Serve(#[source] tonic::transport::Error),
 }
 
 /// A listening socket.
@@ -139,30 +101,9 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address: address.to_string(), source })
 }
 
-/// Serves until `shutdown`, then takes no more connections and returns when those that are open have ended.
-pub async fn serve(
-    socket: Socket,
-    routes: Routes,
-    limits: &Transport,
-    shutdown: CancellationToken,
-) -> Result<(), ListenError> {
-    let mut server = Server::builder()
-        .http2_keepalive_interval(Some(limits.keepalive_interval))
-        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-        .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_connection_age_grace(limits.max_connection_age_grace)
-        .accept_http1(limits.http1);
-    if let Some(age) = limits.max_connection_age {
-        server = server.max_connection_age(age);
-    }
-    let incoming = incoming(socket.0);
-    let router = server.add_routes(routes);
-    router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned()).await.map_err(ListenError::Serve)
-}
-
-/// Accepted connections. Handshakes run beside each other, so that a slow one delays nobody.
-fn incoming(kind: Kind) -> impl Stream<Item = io::Result<Connection>> {
-    futures::stream::unfold((kind, JoinSet::new()), |(kind, mut handshakes)| async move {
+/// Accepted connections, without end. Handshakes run beside each other, so that a slow one delays nobody.
+pub(super) fn connections(socket: Socket) -> impl Stream<Item = Connection> {
+    futures::stream::unfold((socket.0, JoinSet::new()), |(kind, mut handshakes)| async move {
         let connection = loop {
             let accepted = tokio::select! {
                 accepted = accept(&kind) => accepted,
@@ -182,7 +123,7 @@ fn incoming(kind: Kind) -> impl Stream<Item = io::Result<Connection>> {
                 }
             }
         };
-        Some((Ok(connection), (kind, handshakes)))
+        Some((connection, (kind, handshakes)))
     })
 }
 
@@ -229,22 +170,14 @@ async fn handshake(stream: TcpStream, address: SocketAddr, config: Arc<rustls::S
 }
 
 /// A connection with what is known of its peer.
-struct Connection {
+pub(super) struct Connection {
     io: Pin<Box<dyn Io>>,
-    peer: Peer,
+    pub(super) peer: Peer,
 }
 
 trait Io: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

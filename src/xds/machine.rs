@@ -12,10 +12,11 @@ use std::{
 };
 
 use super::{
-    Permission,
+    Permission, Request,
     barriers::{Barriers, InUse, Settings},
     hosts::{self, Hosts},
     last_good::{Evidence, LastGood},
+    names::NameSets,
     subscription::{Have, InFlight, Lag, Sent, Watch},
     withheld::Withheld,
 };
@@ -93,11 +94,13 @@ pub struct Machine {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) watches: TypeMap<Option<Watch>>,
     pub(super) barriers: Barriers,
+    /// Lists of names that streams share.
+    pub(super) names: Arc<NameSets>,
     gate: SecretGate,
     /// Secrets that the client asked for and may not have, as far as is known.
     withheld: Withheld,
     pub(super) hosts: Hosts,
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) nonce_prefix: String,
     seq: u64,
     pub(super) judgements: Vec<Judgement>,
@@ -120,6 +123,7 @@ impl Machine {
             snapshot,
             watches: TypeMap::default(),
             barriers: Barriers::default(),
+            names: Arc::default(),
             gate,
             withheld: Withheld::default(),
             hosts: Hosts::default(),
@@ -132,10 +136,25 @@ impl Machine {
         }
     }
 
+    /// Shares lists of names with other streams. To be called before the first request.
+    #[must_use]
+    pub fn sharing(mut self, names: &Arc<NameSets>) -> Self {
+        self.names = Arc::clone(names);
+        self
+    }
+
     /// The form of ADS that it speaks.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// Takes a request of a type that is served.
+    pub fn request(&mut self, t: ResourceType, request: &Request<'_>, now: Instant) -> Received {
+        match self.protocol {
+            Protocol::Delta => self.delta_request(t, request, now),
+            Protocol::Sotw => self.sotw_request(t, request, now),
+        }
     }
 
     /// Replaces the snapshot. Costs what differs, nothing when it is the same.
@@ -144,15 +163,13 @@ impl Machine {
             return;
         }
         let old = std::mem::replace(&mut self.snapshot, Arc::clone(new));
+        let changes = new.changed_since(&old);
         for (t, watch) in self.watches.iter_mut() {
-            let (Some(watch), before, after) = (watch, &old.views[t], &new.views[t]) else { continue };
-            if after.same_as(before) {
-                continue;
-            }
-            for name in after.changed_since(before).into_iter().filter(|n| watch.subscribed(n)).collect::<Vec<_>>() {
-                match (t == ResourceType::Secret).then(|| self.withheld.take(&name)).flatten() {
-                    Some(lag) => watch.take_up(name, lag),
-                    None => watch.note_change(Arc::clone(&name), before.get(&name), old.generation),
+            let (Some(watch), before) = (watch, &old.views[t]) else { continue };
+            for name in changes[t].iter().filter(|n| watch.subscribed(n)).collect::<Vec<_>>() {
+                match (t == ResourceType::Secret).then(|| self.withheld.take(name)).flatten() {
+                    Some(lag) => watch.take_up(Arc::clone(name), lag),
+                    None => watch.note_change(Arc::clone(name), before.get(name), old.generation),
                 }
             }
         }
@@ -175,7 +192,7 @@ impl Machine {
     /// When [`Self::next_response`] may have something without anything else happening.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.barriers.next_deadline(&self.settings)
+        self.barriers.next_deadline(&self.settings).into_iter().chain(self.resuming_until()).min()
     }
 
     /// Resources found to be refused, or no longer refused, since the last call.
@@ -261,7 +278,10 @@ impl Machine {
 
     fn next_of(&mut self, t: ResourceType, now: Instant) -> Option<Response> {
         let watch = self.watches[t].as_ref()?;
-        if watch.lagging.is_empty() && !watch.answer_due || self.must_finish_probe(t, watch) {
+        if watch.lagging.is_empty() && !watch.answer_due
+            || self.must_finish_probe(t, watch)
+            || self.must_resume_later(t, now)
+        {
             return None;
         }
         while let Some(group) = self.watches[t].as_mut().and_then(|w| w.suspects.pop_front()) {
@@ -397,7 +417,7 @@ impl Machine {
         };
         if let Some(watch) = &mut self.watches[t] {
             watch.answer_due = false;
-            watch.fresh = false;
+            (watch.fresh, watch.resumes) = (false, false);
             watch.status.nonce_sent.clone_from(&nonce);
             watch.status.last_sent = Some(now);
             let conclusive = !full || watch.in_flight.is_empty();

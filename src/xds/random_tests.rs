@@ -12,7 +12,10 @@ use envoy_types::pb::{
 };
 use proptest::{collection::vec, prelude::*};
 
-use super::{Machine, Permission, Protocol, Response, Settings, testing::snapshot};
+use super::{
+    Machine, Permission, Protocol, Response, Settings,
+    testing::{give, snapshot},
+};
 use crate::snapshot::{Name, Resource, ResourceType, Snapshot, Version};
 
 const TYPES: [ResourceType; 4] =
@@ -173,12 +176,12 @@ impl Client {
                     resource_names_unsubscribe: remove.to_vec(),
                     ..Default::default()
                 };
-                self.machine.delta_request(t, &request, self.now);
+                give(&mut self.machine, t, &request, self.now);
             }
             Protocol::Sotw => {
                 let resource_names = self.wants.get(&t).into_iter().flatten().map(ToString::to_string).collect();
                 let request = DiscoveryRequest { response_nonce, error_detail, resource_names, ..Default::default() };
-                self.machine.sotw_request(t, &request, self.now);
+                give(&mut self.machine, t, &request, self.now);
             }
         }
     }
@@ -201,7 +204,7 @@ impl Client {
                 ..Default::default()
             };
             match self.protocol {
-                Protocol::Delta => _ = self.machine.delta_request(t, &request, self.now),
+                Protocol::Delta => give(&mut self.machine, t, &request, self.now),
                 Protocol::Sotw => self.request(t, "", None, &[], &[]),
             }
             self.receive();

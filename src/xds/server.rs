@@ -1,36 +1,17 @@
 //! The gRPC services: aggregated discovery, health and reflection.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{error::Error, sync::Arc};
 
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use futures::future::{Ready, ready};
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http_body::Body;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Status, Streaming,
-    body::Body,
-    codec::Codec,
-    server::NamedService,
-    service::{Routes, RoutesBuilder},
-};
-use tonic_prost::ProstCodec;
-use tower::Service;
+use tonic::{Status, server::NamedService, service::Routes};
 
 use super::{
-    Feedback, Peer, Proxies, SecretAccess, Settings,
-    auth::Access,
-    body::GrpcBody,
-    clients::Clients,
-    debug::DebugSource,
-    stream::{self, Wire},
+    Feedback, Peer, Protocol, Proxies, SecretAccess, Settings, auth::Access, body::GrpcBody, clients::Clients,
+    debug::DebugSource, incoming::Incoming, stream,
 };
-
-/// The largest request that is taken, 4 MiB (contract §1).
-const MAX_REQUEST: usize = 4 * 1024 * 1024;
 
 /// The descriptors of the discovery service and of the messages that it names, written by `just gen`. Those of the
 /// resources inside an `Any` would be fifty times as large.
@@ -64,47 +45,52 @@ impl NamedService for Ads {
     const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 }
 
-impl Service<Request<Body>> for Ads {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
-        ready(Ok(match method {
-            "DeltaAggregatedResources" => self.open::<DeltaDiscoveryRequest>(request),
-            "StreamAggregatedResources" => self.open::<DiscoveryRequest>(request),
-            _ => Status::unimplemented("no such method").into_http(),
-        }))
-    }
-}
-
 impl Ads {
-    fn open<R: Wire>(&self, request: Request<Body>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let Some(peer) = parts.extensions.get::<Peer>().cloned() else {
-            self.0.clients.counters.internal_errors.add(1);
-            return Status::internal("the connection is not known").into_http();
+    /// Whether a request is one for this service.
+    pub(super) fn is_for<B>(request: &Request<B>) -> bool {
+        let service = request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(Self::NAME));
+        service.is_some_and(|method| method.starts_with('/'))
+    }
+
+    /// Opens the stream that a request asks for.
+    pub(super) fn open<B>(&self, request: Request<B>, peer: Peer) -> Response<GrpcBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let protocol = match request.uri().path().rsplit('/').next() {
+            Some("DeltaAggregatedResources") => Protocol::Delta,
+            Some("StreamAggregatedResources") => Protocol::Sotw,
+            _ => return Status::unimplemented("no such method").into_http(),
         };
-        let decoder = ProstCodec::<R, R>::default().decoder();
-        let requests = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST));
-        let answers = stream::answer::<R>(Arc::clone(&self.0), peer, requests);
-        let mut response = Response::new(Body::new(GrpcBody::new(answers)));
+        let requests = Incoming::new(request.into_body());
+        let answers = stream::answer(Arc::clone(&self.0), peer, protocol, requests);
+        let mut response = Response::new(GrpcBody::new(answers));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
     }
+
+    /// Lets all streams see that the server is shutting down.
+    pub(super) fn wake_all(&self) {
+        self.0.clients.wake_all();
+    }
 }
 
-/// The services of a listener: discovery, health and reflection. More can be added to what is returned.
-pub async fn services(shared: Arc<Shared>) -> RoutesBuilder {
+/// What a listener serves.
+#[derive(Clone)]
+pub struct Services {
+    /// Discovery.
+    pub ads: Ads,
+    /// Health and reflection. Others can be put beside them.
+    pub others: Routes,
+}
+
+/// The services of a listener: discovery, health and reflection.
+pub async fn services(shared: Arc<Shared>) -> Services {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<Ads>().await;
     let mut routes = Routes::builder();
-    routes.add_service(Ads(shared)).add_service(health);
+    routes.add_service(health);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -113,7 +99,7 @@ pub async fn services(shared: Arc<Shared>) -> RoutesBuilder {
     if let (Ok(v1), Ok(v1alpha)) = (reflection().build_v1(), reflection().build_v1alpha()) {
         routes.add_service(v1).add_service(v1alpha);
     }
-    routes
+    Services { ads: Ads(shared), others: routes.routes() }
 }
 
 #[cfg(test)]

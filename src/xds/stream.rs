@@ -3,127 +3,286 @@
 //! There is no task and no queue: the transport polls the stream when it can take more, and only then the next
 //! response is made, of the newest snapshot. A slow peer costs nothing but its own lag.
 
-use std::{sync::Arc, time::Instant};
-
-use envoy_types::pb::{
-    envoy::{
-        config::core::v3::{ControlPlane, Node},
-        service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse},
-    },
-    google::protobuf::Any,
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
 };
-use futures::{FutureExt, Stream, future};
-use prost::Message as _;
-use tokio::sync::watch;
-use tonic::{Status, Streaming};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, future::poll_fn};
+use http_body::Body;
+use tokio::time::Sleep;
+use tokio_stream::wrappers::WatchStream;
+use tonic::Status;
 use tracing::{debug, info, warn};
 
 use super::{
-    AttachError, Attachment, Machine, Peer, Protocol, Push, Received, Response, SecretGate, Shared, Verdict,
+    AttachError, Attachment, Machine, Peer, Protocol, Push, Received, Request, Response, SecretGate, Shared, Verdict,
     auth::AccessError,
     body::Message,
     clients::Client,
     debug::{self, DebugError},
-    frames::Frames,
-    last_good::LastGood,
+    incoming::Incoming,
     node,
+    signal::Signal,
 };
 use crate::{
     model::Proxy,
-    snapshot::{ResourceType, Snapshot},
+    snapshot::{Generation, ResourceType, Snapshot},
 };
 
 /// How many requests are taken before the peer is looked after again.
 const REQUESTS_AT_ONCE: usize = 64;
 
-/// What differs between the two forms of ADS.
-pub(super) trait Wire: prost::Message + Default + 'static {
-    const PROTOCOL: Protocol;
-
-    fn node(&self) -> Option<&Node>;
-    fn type_url(&self) -> &str;
-    fn names(&self) -> &[String];
-    fn refusal(&self) -> Option<&str>;
-    fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received;
-    /// Whether the peer has whole route configurations and must go on with them.
-    fn has_whole_routes(&self, machine: &Machine, t: ResourceType) -> bool;
-    fn answer(response: &Response, frames: &Frames) -> Message;
-    fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message;
+/// What a stream does next.
+enum Event {
+    Request(Bytes),
+    Answer(Message),
+    End,
 }
 
-impl Wire for DeltaDiscoveryRequest {
-    const PROTOCOL: Protocol = Protocol::Delta;
+/// The answers to a stream of requests.
+pub(super) fn answer<B>(
+    shared: Arc<Shared>,
+    peer: Peer,
+    protocol: Protocol,
+    requests: Incoming<B>,
+) -> impl Stream<Item = Result<Message, Status>> + Send
+where
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (number, signal) = shared.clients.begin();
+    let session =
+        Session { number, signal, peer, protocol, requests, taken: 0, proxy: None, attached: None, shared, tick: None };
+    futures::stream::unfold(session, |mut session| async move {
+        let item = session.next().await.transpose()?;
+        Some((item, session))
+    })
+}
 
-    fn node(&self) -> Option<&Node> {
-        self.node.as_ref()
-    }
-    fn type_url(&self) -> &str {
-        &self.type_url
-    }
-    fn names(&self) -> &[String] {
-        &self.resource_names_subscribe
-    }
-    fn refusal(&self) -> Option<&str> {
-        self.error_detail.as_ref().map(|e| e.message.as_str())
-    }
-    fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received {
-        machine.delta_request(t, self, now)
-    }
-    fn has_whole_routes(&self, machine: &Machine, t: ResourceType) -> bool {
-        machine.has_whole_routes(t, self)
-    }
-    fn answer(response: &Response, frames: &Frames) -> Message {
-        Message::delta(response, frames)
-    }
-    fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message {
-        let resources = resources.into_iter().map(|any| envoy_types::pb::envoy::service::discovery::v3::Resource {
-            resource: Some(any),
-            ..Default::default()
-        });
-        let response = DeltaDiscoveryResponse {
-            type_url: type_url.to_owned(),
-            nonce: "debug".to_owned(),
-            resources: resources.collect(),
-            control_plane,
-            ..Default::default()
-        };
-        Message::new([response.encode_to_vec().into()])
+struct Session<B> {
+    shared: Arc<Shared>,
+    number: u64,
+    signal: Arc<Signal>,
+    peer: Peer,
+    protocol: Protocol,
+    requests: Incoming<B>,
+    /// Requests since the peer was looked after.
+    taken: usize,
+    proxy: Option<Arc<Proxy>>,
+    attached: Option<Attached>,
+    /// Ends when the machine may have something to say without anything else happening.
+    tick: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl<B> Drop for Session<B> {
+    fn drop(&mut self) {
+        self.shared.clients.end(self.number);
     }
 }
 
-impl Wire for DiscoveryRequest {
-    const PROTOCOL: Protocol = Protocol::Sotw;
+impl<B> Session<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    async fn next(&mut self) -> Result<Option<Message>, Status> {
+        loop {
+            match poll_fn(|cx| self.poll_event(cx)).await? {
+                Event::Answer(message) => return Ok(Some(message)),
+                Event::End => return Ok(None),
+                Event::Request(bytes) => {
+                    if let Some(answer) = self.take(&bytes).await? {
+                        return Ok(Some(answer));
+                    }
+                }
+            }
+        }
+    }
 
-    fn node(&self) -> Option<&Node> {
-        self.node.as_ref()
+    /// Looks at everything that can move the stream, once, and is woken by all of it.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Status>> {
+        self.signal.register(cx.waker());
+        loop {
+            self.signal.take();
+            if self.shared.shutdown.is_cancelled() {
+                return Poll::Ready(Err(Status::unavailable("the server is shutting down")));
+            }
+            let full = self.taken == REQUESTS_AT_ONCE;
+            if !full && let Poll::Ready(request) = self.requests.poll_message(cx) {
+                self.taken += 1;
+                return Poll::Ready(request.map(|request| request.map_or(Event::End, Event::Request)));
+            }
+            self.taken = 0;
+            self.poll_snapshot(cx)?;
+            if let Some(message) = self.advance() {
+                return Poll::Ready(Ok(Event::Answer(message)));
+            }
+            if !full && !self.signal.take() && self.poll_tick(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
     }
-    fn type_url(&self) -> &str {
-        &self.type_url
+
+    fn poll_snapshot(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
+        let Some(attached) = &mut self.attached else { return Ok(()) };
+        while let Poll::Ready(newest) = attached.snapshots.poll_next_unpin(cx) {
+            let newest = newest.ok_or_else(|| Status::unavailable(AttachError::ShuttingDown.to_string()))?;
+            let mut machine = attached.client.machine();
+            let before = machine.generation();
+            attached.follows = attached.follows.or((newest.generation > before).then_some(before));
+            machine.set_snapshot(&newest);
+        }
+        Ok(())
     }
-    fn names(&self) -> &[String] {
-        &self.resource_names
-    }
-    fn refusal(&self) -> Option<&str> {
-        self.error_detail.as_ref().map(|e| e.message.as_str())
-    }
-    fn give(&self, machine: &mut Machine, t: ResourceType, now: Instant) -> Received {
-        machine.sotw_request(t, self, now)
-    }
-    fn has_whole_routes(&self, _: &Machine, _: ResourceType) -> bool {
-        false
-    }
-    fn answer(response: &Response, frames: &Frames) -> Message {
-        Message::sotw(response, frames)
-    }
-    fn answer_debug(type_url: &str, resources: Vec<Any>, control_plane: Option<ControlPlane>) -> Message {
-        let response = DiscoveryResponse {
-            type_url: type_url.to_owned(),
-            nonce: "debug".to_owned(),
-            resources,
-            control_plane,
-            ..Default::default()
+
+    /// Ready when the time has come that the machine waits for.
+    fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.attached.as_ref().and_then(|a| a.client.machine().next_deadline());
+        let Some(at) = deadline else {
+            self.tick = None;
+            return Poll::Pending;
         };
-        Message::new([response.encode_to_vec().into()])
+        let (set_to, sleep) = self.tick.get_or_insert_with(|| (at, Box::pin(tokio::time::sleep_until(at.into()))));
+        if *set_to != at {
+            *set_to = at;
+            sleep.as_mut().reset(at.into());
+        }
+        ready!(sleep.as_mut().poll(cx));
+        self.tick = None;
+        Poll::Ready(())
+    }
+
+    /// The next response that the machine has.
+    fn advance(&mut self) -> Option<Message> {
+        let shared = Arc::clone(&self.shared);
+        let attached = self.attached.as_mut()?;
+        let start = Instant::now();
+        let Some(response) = attached.with(|machine| machine.next_response(start)) else {
+            attached.follows = None;
+            return None;
+        };
+        let t = response.resource_type;
+        let message = match self.protocol {
+            Protocol::Delta => Message::delta(&response, &shared.clients.frames),
+            Protocol::Sotw => Message::sotw(&response, &shared.clients.frames),
+        };
+        attached.pushed(&response, &message, start);
+        debug!(
+            connection = attached.client.id,
+            resource_type = t.short_name(),
+            resources = response.resources.len(),
+            removed = response.removed.len(),
+            bytes = message.len(),
+            "push"
+        );
+        Some(message)
+    }
+
+    /// Takes a request; what it is answered with at once, if it is.
+    async fn take(&mut self, bytes: &[u8]) -> Result<Option<Message>, Status> {
+        let request = Request::decode(self.protocol, bytes).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let proxy = match &self.proxy {
+            Some(proxy) => Arc::clone(proxy),
+            None => self.introduce(&request).inspect_err(|_| self.shared.clients.counters.refused_streams.add(1))?,
+        };
+        if debug::is_debug(request.type_url) {
+            return self.debug(&request).await.map(Some);
+        }
+        let Some(t) = ResourceType::from_type_url(request.type_url) else {
+            self.shared.clients.counters.unknown_types.add(1);
+            debug!(proxy = %proxy.id, type_url = request.type_url, "a type that is not served");
+            return Ok(None);
+        };
+        if self.attached.is_none() {
+            self.attach(proxy).await?;
+        }
+        self.keep_whole_routes(&request, t).await?;
+        if let Some(attached) = &self.attached {
+            let received = attached.with(|machine| machine.request(t, &request, Instant::now()));
+            self.count(t, received, &request, &attached.client.id);
+        }
+        Ok(None)
+    }
+
+    fn count(&self, t: ResourceType, received: Received, request: &Request<'_>, connection: &str) {
+        let counters = &self.shared.clients.counters;
+        match received {
+            Received::Subscription | Received::Ack => {}
+            Received::Nack => {
+                counters.rejects[t].add(1);
+                let reason = request.refused.as_deref().unwrap_or_default();
+                warn!(connection, resource_type = t.short_name(), reason, "the proxy refused a response");
+            }
+            Received::Stale => counters.expired_nonces[t].add(1),
+        }
+    }
+
+    /// The first request says who asks.
+    fn introduce(&mut self, request: &Request<'_>) -> Result<Arc<Proxy>, Status> {
+        let mut proxy = node::parse(request.node.as_ref()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        proxy.discovers_hosts &= self.protocol == Protocol::Delta && self.shared.settings.discover_hosts;
+        self.shared.access.check(&self.peer, &proxy).map_err(|e| status_of(&e))?;
+        let proxy = Arc::new(proxy);
+        self.proxy = Some(Arc::clone(&proxy));
+        Ok(proxy)
+    }
+
+    /// Serves the proxy as one that takes no virtual hosts, if that is what it has so far.
+    async fn keep_whole_routes(&mut self, request: &Request<'_>, t: ResourceType) -> Result<(), Status> {
+        let has_whole = |a: &Attached| a.proxy.discovers_hosts && a.client.machine().has_whole_routes(t, request);
+        if !self.attached.as_ref().is_some_and(has_whole) {
+            return Ok(());
+        }
+        let Some(proxy) = &self.proxy else { return Ok(()) };
+        let proxy = Arc::new(Proxy { discovers_hosts: false, ..(**proxy).clone() });
+        let mut attachment = self.attachment(&proxy).await?;
+        if let Some(attached) = &mut self.attached {
+            info!(connection = attached.client.id, "goes on with whole route configurations");
+            attached.client.machine().set_snapshot(&attachment.snapshots.borrow_and_update());
+            attached.snapshots = WatchStream::from_changes(attachment.snapshots);
+            (attached._guard, attached.proxy) = (attachment.guard, proxy);
+        }
+        Ok(())
+    }
+
+    async fn attachment(&mut self, proxy: &Arc<Proxy>) -> Result<Attachment, Status> {
+        self.shared.proxies.attach(Arc::clone(proxy)).await.map_err(|e| {
+            self.shared.clients.counters.refused_streams.add(1);
+            Status::unavailable(e.to_string())
+        })
+    }
+
+    async fn attach(&mut self, proxy: Arc<Proxy>) -> Result<(), Status> {
+        let shared = Arc::clone(&self.shared);
+        let Attachment { mut snapshots, guard } = self.attachment(&proxy).await?;
+        let gate: SecretGate = {
+            let (secrets, peer, proxy) = (Arc::clone(&shared.secrets), self.peer.clone(), Arc::clone(&proxy));
+            Box::new(move |name| secrets.may_read(&peer, &proxy, name))
+        };
+        let (number, snapshot) = (self.number, Arc::clone(&snapshots.borrow_and_update()));
+        let machine = Machine::new(self.protocol, snapshot, gate, shared.settings, format!("{number:x}-"))
+            .sharing(&shared.clients.names);
+        let client = shared.clients.enter(number, &self.signal, Arc::clone(&proxy), &self.peer, machine);
+        info!(connection = client.id, address = ?client.peer.address, protocol = ?self.protocol, "stream opened");
+        let (identity, snapshots) = (shared.access.identity(&self.peer), WatchStream::from_changes(snapshots));
+        let attached = Attached { shared, number, client, proxy, identity, snapshots, follows: None, _guard: guard };
+        self.attached = Some(attached);
+        Ok(())
+    }
+
+    async fn debug(&mut self, request: &Request<'_>) -> Result<Message, Status> {
+        let scope = self.shared.access.scope(&self.peer).map_err(|e| status_of(&e))?;
+        let type_url = request.type_url;
+        let answer = debug::answer(&self.shared, type_url, &request.names, &scope).await.map_err(|e| match e {
+            DebugError::Names(_) => Status::invalid_argument(e.to_string()),
+            DebugError::Forbidden(_) => Status::permission_denied(e.to_string()),
+        })?;
+        Ok(answer.into_message(self.protocol, type_url))
     }
 }
 
@@ -136,17 +295,22 @@ struct Attached {
     proxy: Arc<Proxy>,
     /// Who the peer has proved to be.
     identity: Option<Arc<str>>,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    last_good: watch::Receiver<LastGood>,
+    snapshots: WatchStream<Arc<Snapshot>>,
+    /// The generation before the newest snapshot, until a response is made of that.
+    follows: Option<Generation>,
     _guard: Box<dyn Send + Sync>,
 }
 
 impl Attached {
-    fn tell(&self) {
-        let (judgements, evidence, denied) = {
+    /// Does something with the machine, and tells what it found out.
+    fn with<T>(&self, act: impl FnOnce(&mut Machine) -> T) -> T {
+        let (result, judgements, evidence, denied) = {
             let mut machine = self.client.machine();
+            // What is acknowledged now may be what others refused a moment ago.
+            self.shared.clients.inform(&mut machine);
+            let result = act(&mut machine);
             self.shared.clients.counters.barrier_timeouts.add(machine.take_barrier_timeouts());
-            (machine.take_judgements(), machine.take_evidence(), machine.take_denied())
+            (result, machine.take_judgements(), machine.take_evidence(), machine.take_denied())
         };
         for name in denied {
             self.shared.clients.counters.denied_secrets.add(1);
@@ -164,245 +328,24 @@ impl Attached {
                 refused: judgement.refused,
             });
         }
+        result
+    }
+
+    fn pushed(&mut self, response: &Response, message: &Message, start: Instant) {
+        let (t, counters) = (response.resource_type, &self.shared.clients.counters);
+        counters.pushes[t].add(1);
+        counters.resources[t].add(response.resources.len() as u64);
+        counters.bytes[t].add(message.len() as u64);
+        let (took, follows) = (start.elapsed(), self.follows.take());
+        self.shared.feedback.pushed(&Push { resource_type: t, bytes: message.len(), took, follows });
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
         self.shared.clients.leave(self.number);
-        self.client.machine().end();
-        self.tell();
+        self.with(Machine::end);
         info!(connection = self.client.id, "stream closed");
-    }
-}
-
-struct Session<R> {
-    shared: Arc<Shared>,
-    peer: Peer,
-    requests: Streaming<R>,
-    proxy: Option<Arc<Proxy>>,
-    attached: Option<Attached>,
-}
-
-/// What a request leads to.
-enum Next {
-    Go,
-    Reply(Message),
-    End,
-}
-
-/// The answers to a stream of requests.
-pub(super) fn answer<R: Wire>(
-    shared: Arc<Shared>,
-    peer: Peer,
-    requests: Streaming<R>,
-) -> impl Stream<Item = Result<Message, Status>> + Send {
-    let session = Session { shared, peer, requests, proxy: None, attached: None };
-    futures::stream::unfold(session, |mut session| async move {
-        let item = session.next().await.transpose()?;
-        Some((item, session))
-    })
-}
-
-impl<R: Wire> Session<R> {
-    async fn next(&mut self) -> Result<Option<Message>, Status> {
-        loop {
-            for _ in 0..REQUESTS_AT_ONCE {
-                let Some(request) = self.requests.message().now_or_never() else { break };
-                match self.take(request?).await? {
-                    Next::Go => {}
-                    Next::Reply(message) => return Ok(Some(message)),
-                    Next::End => return Ok(None),
-                }
-            }
-            if let Some(message) = self.advance() {
-                return Ok(Some(message));
-            }
-            let event = self.wait().await?;
-            if let Some(request) = event {
-                match self.take(request?).await? {
-                    Next::Go => {}
-                    Next::Reply(message) => return Ok(Some(message)),
-                    Next::End => return Ok(None),
-                }
-            }
-        }
-    }
-
-    /// Waits for a request, or for something else that the machine may act on.
-    async fn wait(&mut self) -> Result<Option<Result<Option<R>, Status>>, Status> {
-        let deadline = self.attached.as_ref().and_then(|a| a.client.machine().next_deadline());
-        let tick = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => future::pending().await,
-            }
-        };
-        let client = self.attached.as_ref().map(|a| Arc::clone(&a.client));
-        let changed = async {
-            match &mut self.attached {
-                Some(attached) => tokio::select! {
-                    changed = attached.snapshots.changed() => changed,
-                    changed = attached.last_good.changed() => changed,
-                },
-                None => future::pending().await,
-            }
-        };
-        let woken = async {
-            match &client {
-                Some(client) => client.woken().await,
-                None => future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.shared.shutdown.cancelled() => Err(Status::unavailable("the server is shutting down")),
-            request = self.requests.message() => Ok(Some(request)),
-            changed = changed => match changed {
-                Ok(()) => Ok(None),
-                Err(_) => Err(Status::unavailable(AttachError::ShuttingDown.to_string())),
-            },
-            () = tick => Ok(None),
-            () = woken => Ok(None),
-        }
-    }
-
-    /// The next response that the machine has, made of the newest snapshot.
-    fn advance(&mut self) -> Option<Message> {
-        let attached = self.attached.as_mut()?;
-        let (start, response, follows) = {
-            let mut machine = attached.client.machine();
-            let before = machine.generation();
-            machine.set_last_good(&attached.last_good.borrow_and_update());
-            machine.set_snapshot(&attached.snapshots.borrow_and_update());
-            let start = Instant::now();
-            let response = machine.next_response(start);
-            (start, response, (machine.generation() > before).then_some(before))
-        };
-        attached.tell();
-        let response = response?;
-        let (t, message) = (response.resource_type, R::answer(&response, &self.shared.clients.frames));
-        let counters = &self.shared.clients.counters;
-        counters.pushes[t].add(1);
-        counters.resources[t].add(response.resources.len() as u64);
-        counters.bytes[t].add(message.len() as u64);
-        let push = Push { resource_type: t, bytes: message.len(), took: start.elapsed(), follows };
-        self.shared.feedback.pushed(&push);
-        debug!(
-            connection = attached.client.id,
-            resource_type = t.short_name(),
-            resources = response.resources.len(),
-            removed = response.removed.len(),
-            bytes = message.len(),
-            "push"
-        );
-        Some(message)
-    }
-
-    async fn take(&mut self, request: Option<R>) -> Result<Next, Status> {
-        let Some(request) = request else { return Ok(Next::End) };
-        let proxy = match &self.proxy {
-            Some(proxy) => Arc::clone(proxy),
-            None => self.introduce(&request).inspect_err(|_| self.shared.clients.counters.refused_streams.add(1))?,
-        };
-        if debug::is_debug(request.type_url()) {
-            return self.debug(&request).await.map(Next::Reply);
-        }
-        let Some(t) = ResourceType::from_type_url(request.type_url()) else {
-            self.shared.clients.counters.unknown_types.add(1);
-            debug!(proxy = %proxy.id, type_url = request.type_url(), "a type that is not served");
-            return Ok(Next::Go);
-        };
-        if self.attached.is_none() {
-            self.attach(proxy).await?;
-        }
-        self.keep_whole_routes(&request, t).await?;
-        if let Some(attached) = &self.attached {
-            let received = {
-                let mut machine = attached.client.machine();
-                // What is acknowledged now may be what others refused a moment ago.
-                machine.set_last_good(&attached.last_good.borrow());
-                request.give(&mut machine, t, Instant::now())
-            };
-            self.count(t, received, &request, &attached.client.id);
-            attached.tell();
-        }
-        Ok(Next::Go)
-    }
-
-    fn count(&self, t: ResourceType, received: Received, request: &R, connection: &str) {
-        let counters = &self.shared.clients.counters;
-        match received {
-            Received::Subscription | Received::Ack => {}
-            Received::Nack => {
-                counters.rejects[t].add(1);
-                let reason = request.refusal().unwrap_or_default();
-                warn!(connection, resource_type = t.short_name(), reason, "the proxy refused a response");
-            }
-            Received::Stale => counters.expired_nonces[t].add(1),
-        }
-    }
-
-    /// The first request says who asks.
-    fn introduce(&mut self, request: &R) -> Result<Arc<Proxy>, Status> {
-        let mut proxy = node::parse(request.node()).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        proxy.discovers_hosts &= R::PROTOCOL == Protocol::Delta && self.shared.settings.discover_hosts;
-        self.shared.access.check(&self.peer, &proxy).map_err(|e| status_of(&e))?;
-        let proxy = Arc::new(proxy);
-        self.proxy = Some(Arc::clone(&proxy));
-        Ok(proxy)
-    }
-
-    /// Serves the proxy as one that takes no virtual hosts, if that is what it has so far.
-    async fn keep_whole_routes(&mut self, request: &R, t: ResourceType) -> Result<(), Status> {
-        let has_whole = |a: &Attached| a.proxy.discovers_hosts && request.has_whole_routes(&a.client.machine(), t);
-        if !self.attached.as_ref().is_some_and(has_whole) {
-            return Ok(());
-        }
-        let Some(proxy) = &self.proxy else { return Ok(()) };
-        let proxy = Arc::new(Proxy { discovers_hosts: false, ..(**proxy).clone() });
-        let mut attachment = self.attachment(&proxy).await?;
-        if let Some(attached) = &mut self.attached {
-            info!(connection = attached.client.id, "goes on with whole route configurations");
-            attached.client.machine().set_snapshot(&attachment.snapshots.borrow_and_update());
-            (attached.snapshots, attached._guard, attached.proxy) = (attachment.snapshots, attachment.guard, proxy);
-        }
-        Ok(())
-    }
-
-    async fn attachment(&self, proxy: &Arc<Proxy>) -> Result<Attachment, Status> {
-        self.shared.proxies.attach(Arc::clone(proxy)).await.map_err(|e| {
-            self.shared.clients.counters.refused_streams.add(1);
-            Status::unavailable(e.to_string())
-        })
-    }
-
-    async fn attach(&mut self, proxy: Arc<Proxy>) -> Result<(), Status> {
-        let shared = Arc::clone(&self.shared);
-        let mut attachment = self.attachment(&proxy).await?;
-        let gate: SecretGate = {
-            let (secrets, peer, proxy) = (Arc::clone(&shared.secrets), self.peer.clone(), Arc::clone(&proxy));
-            Box::new(move |name| secrets.may_read(&peer, &proxy, name))
-        };
-        let number = shared.clients.number();
-        let snapshot = Arc::clone(&attachment.snapshots.borrow_and_update());
-        let machine = Machine::new(R::PROTOCOL, snapshot, gate, shared.settings, format!("{number:x}-"));
-        let client = shared.clients.enter(number, Arc::clone(&proxy), &self.peer, machine);
-        info!(connection = client.id, address = ?client.peer.address, protocol = ?R::PROTOCOL, "stream opened");
-        let (identity, last_good) = (shared.access.identity(&self.peer), shared.clients.last_good());
-        let (snapshots, _guard) = (attachment.snapshots, attachment.guard);
-        self.attached = Some(Attached { shared, number, client, proxy, identity, snapshots, last_good, _guard });
-        Ok(())
-    }
-
-    async fn debug(&self, request: &R) -> Result<Message, Status> {
-        let scope = self.shared.access.scope(&self.peer).map_err(|e| status_of(&e))?;
-        let type_url = request.type_url();
-        let answer = debug::answer(&self.shared, type_url, request.names(), &scope).await.map_err(|e| match e {
-            DebugError::Names(_) => Status::invalid_argument(e.to_string()),
-            DebugError::Forbidden(_) => Status::permission_denied(e.to_string()),
-        })?;
-        Ok(R::answer_debug(type_url, answer.resources, answer.control_plane))
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use super::names::{NameSet, NameSets};
 use crate::snapshot::{Generation, Name, Resource, Version, View, host_name_parts};
 
 /// What the client has under a name.
@@ -81,48 +82,6 @@ pub(super) struct InFlight {
     pub(super) conclusive: bool,
 }
 
-/// Sorted names: a fraction of a hash set's memory, and there is one per stream and type.
-#[derive(Debug, Default)]
-pub(super) struct NameSet(Vec<Name>);
-
-impl NameSet {
-    pub(super) fn contains(&self, name: &str) -> bool {
-        self.0.binary_search_by(|n| (**n).cmp(name)).is_ok()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Name> {
-        self.0.iter()
-    }
-
-    /// Of names in any order.
-    pub(super) fn of(mut names: Vec<Name>) -> Self {
-        names.sort_unstable();
-        names.dedup();
-        names.shrink_to_fit();
-        Self(names)
-    }
-
-    /// Adds names; returns those that are new, without duplicates.
-    pub(super) fn add(&mut self, names: impl IntoIterator<Item = Name>) -> BTreeSet<Name> {
-        let new: BTreeSet<Name> = names.into_iter().filter(|n| !self.contains(n)).collect();
-        if !new.is_empty() {
-            self.0.extend(new.iter().cloned());
-            self.0.sort_unstable();
-        }
-        new
-    }
-
-    pub(super) fn remove(&mut self, gone: &BTreeSet<Name>) {
-        if !gone.is_empty() {
-            self.0.retain(|n| !gone.contains(n));
-        }
-    }
-}
-
 /// The state of one type on one stream.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -141,6 +100,9 @@ pub(super) struct Watch {
     pub(super) answer_due: bool,
     /// Nothing was sent yet and the client said that it has nothing: what is sent first is never held or split.
     pub(super) fresh: bool,
+    /// Nothing was sent yet, and the client has something from an earlier stream; it is not known what (state of the
+    /// world).
+    pub(super) resumes: bool,
     pub(super) created: Instant,
     pub(super) status: Status,
 }
@@ -159,17 +121,18 @@ pub struct Status {
 }
 
 impl Watch {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, sets: &Arc<NameSets>) -> Self {
         Self {
             wildcard: false,
             by_config: false,
-            names: NameSet::default(),
+            names: NameSet::new(sets),
             lagging: BTreeMap::new(),
             in_flight: VecDeque::new(),
             refused: BTreeMap::new(),
             suspects: VecDeque::new(),
             answer_due: false,
             fresh: true,
+            resumes: false,
             created: now,
             status: Status::default(),
         }
@@ -177,6 +140,11 @@ impl Watch {
 
     pub(super) fn subscribed(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(if self.by_config { host_name_parts(name).0 } else { name })
+    }
+
+    /// Whether the client has taken all that there is.
+    pub(super) fn at_rest(&self) -> bool {
+        !self.resumes && !self.answer_due && self.lagging.is_empty() && self.in_flight.is_empty()
     }
 
     /// Where a name stands in responses that are not acknowledged yet.

@@ -20,7 +20,7 @@ use envoy_types::pb::{
     },
 };
 
-use super::{Judgement, Machine, Permission, Protocol, Response, Settings};
+use super::{Judgement, Machine, Permission, Protocol, Request, Response, Settings};
 use crate::snapshot::{Encoder, Name, PartMap, PartState, Refs, Resource, ResourceType, Snapshot, TypeMap, View};
 
 /// The type of a short name.
@@ -58,7 +58,7 @@ pub(super) fn snapshot(text: &str) -> Snapshot {
         maps[type_of(short)].insert(Arc::clone(&made.name), Some(Arc::new(made)));
     }
     let views = TypeMap::from_fn(|t| View::new(vec![PartState { id: t as u64, map: maps[t].clone() }]));
-    Snapshot { generation: 0, views }
+    Snapshot::new(0, views)
 }
 
 /// A conversation under way.
@@ -102,6 +102,7 @@ impl Script {
     /// ```text
     /// = cds a@1 eds=a | eds a@1      the snapshot becomes
     /// > eds a b@1 -c                 subscribe a; b, held in version 1; unsubscribe c (SotW: the names)
+    /// >> cds                         the same by a client that has something from an earlier stream (SotW)
     /// < cds a b -c                   the next response: resources, then removals
     /// ack eds | nack eds <reason>    answers the oldest unanswered response of the type
     /// wait 5                         seconds pass
@@ -136,7 +137,8 @@ impl Script {
         let (short, words) = rest.split_once(' ').unwrap_or((rest, ""));
         match verb {
             "=" => self.machine.set_snapshot(&Arc::new(snapshot(rest))),
-            ">" => self.subscribe(type_of(short), words),
+            ">" => self.subscribe(type_of(short), words, ""),
+            ">>" => self.subscribe(type_of(short), words, "7"),
             "ack" | "nack" => {
                 let t = type_of(short);
                 let nonce = self.nonces.get_mut(&t).and_then(VecDeque::pop_front);
@@ -172,21 +174,23 @@ impl Script {
                 resource_names,
                 ..Default::default()
             };
-            self.machine.sotw_request(t, &request, self.now);
+            give(&mut self.machine, t, &request, self.now);
         } else {
             let request =
                 DeltaDiscoveryRequest { response_nonce: nonce.to_owned(), error_detail, ..Default::default() };
-            self.machine.delta_request(t, &request, self.now);
+            give(&mut self.machine, t, &request, self.now);
         }
     }
 
-    fn subscribe(&mut self, t: ResourceType, words: &str) {
+    fn subscribe(&mut self, t: ResourceType, words: &str, version: &str) {
         if self.sotw {
             let names: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
             let response_nonce = self.last.get(&t).cloned().unwrap_or_default();
             self.names.insert(t, names.clone());
-            let request = DiscoveryRequest { resource_names: names, response_nonce, ..Default::default() };
-            self.machine.sotw_request(t, &request, self.now);
+            let version_info = version.to_owned();
+            let request =
+                DiscoveryRequest { resource_names: names, response_nonce, version_info, ..Default::default() };
+            give(&mut self.machine, t, &request, self.now);
             return;
         }
         let mut request = DeltaDiscoveryRequest::default();
@@ -203,7 +207,7 @@ impl Script {
                 (None, None) => request.resource_names_subscribe.push(word.to_owned()),
             }
         }
-        self.machine.delta_request(t, &request, self.now);
+        give(&mut self.machine, t, &request, self.now);
     }
 
     fn next(&mut self) -> Option<String> {
@@ -230,4 +234,11 @@ pub(super) fn node(namespace: &str, service_account: &str) -> Node {
         metadata: Some(Struct { fields: fields.iter().map(|(k, v)| ((*k).to_owned(), text(v))).collect() }),
         ..Node::default()
     }
+}
+
+/// Gives a machine a request as it comes over the wire.
+pub(super) fn give(machine: &mut Machine, t: ResourceType, request: &impl prost::Message, now: Instant) {
+    let bytes = request.encode_to_vec();
+    let request = Request::decode(machine.protocol(), &bytes).expect("a request");
+    machine.request(t, &request, now);
 }

@@ -184,6 +184,13 @@ impl Db {
         (Watched(id), value)
     }
 
+    /// The result of a watched query, which must be one of this type, as of the last round.
+    pub fn value<Q: Query>(&mut self, watched: Watched) -> Q::Value {
+        let row = self.row(watched.0);
+        let value = self.table::<QueryTable<Q>>().row(row).payload.clone();
+        value.expect("a watched query has a value")
+    }
+
     /// Releases a watched query.
     pub fn unwatch(&mut self, watched: Watched) {
         let id = watched.0;
@@ -229,6 +236,15 @@ impl Db {
         watched.sort_unstable();
         watched.dedup();
         Round { generation: self.generation, watched, appeared, vanished }
+    }
+
+    /// Whether queries were evaluated since the last round, or something is left to do.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        !self.problems_touched.is_empty()
+            || !self.watched_changed.is_empty()
+            || !self.garbage.is_empty()
+            || self.buckets.iter().any(|bucket| !bucket.is_empty())
     }
 
     /// All problems that queries report now.

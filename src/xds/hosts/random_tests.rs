@@ -13,7 +13,10 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::{
     snapshot::{Name, Resource, ResourceType, Snapshot, Version, host_name_parts},
-    xds::{Machine, Permission, Protocol, Response, Settings, testing::snapshot},
+    xds::{
+        Machine, Permission, Protocol, Response, Settings,
+        testing::{give, snapshot},
+    },
 };
 
 const ROUTE: ResourceType = ResourceType::Route;
@@ -73,7 +76,7 @@ impl Client {
     fn request(&mut self, t: ResourceType, request: &DeltaDiscoveryRequest) {
         let now = *self.now.get_or_insert_with(Instant::now);
         let machine = self.machine.as_mut().expect("connected");
-        machine.delta_request(t, request, now);
+        give(machine, t, request, now);
         self.receive();
     }
 

@@ -49,7 +49,8 @@ use crate::{
     xds::{
         AttachError, Attachment, Permission, Push, Verdict,
         auth::Scope,
-        listen::{Socket, Transport, serve},
+        listen::Socket,
+        serve::{Transport, serve},
         testing,
         tls::{self, Demands},
     },
@@ -136,10 +137,10 @@ impl Rig {
             Some(config) => Socket::tls(any, watch::Sender::new(config).subscribe()).await.expect("a socket"),
         };
         let address = socket.local_addr().expect("an address");
-        let routes = services(Arc::clone(&shared)).await.routes();
+        let services = services(Arc::clone(&shared)).await;
         let (shutdown, mut tasks) = (shared.shutdown.clone(), JoinSet::new());
         tasks.spawn(async move {
-            serve(socket, routes, &Transport::default(), shutdown).await.expect("serves");
+            serve(socket, services, &Transport::default(), shutdown).await;
         });
         Self { house, shared, address, tasks }
     }
@@ -360,9 +361,9 @@ async fn health_and_a_unix_socket_are_served() {
     let path = folder.path().join("xds.sock");
     std::fs::write(&path, "left behind").expect("writes");
     let socket = Socket::unix(&path).expect("a socket");
-    let (routes, mut tasks) = (services(Arc::clone(&rig.shared)).await.routes(), JoinSet::new());
+    let (services, mut tasks) = (services(Arc::clone(&rig.shared)).await, JoinSet::new());
     tasks.spawn(async move {
-        serve(socket, routes, &Transport::default(), CancellationToken::new()).await.expect("serves");
+        serve(socket, services, &Transport::default(), CancellationToken::new()).await;
     });
     let uri = format!("unix://{}", path.display());
     let channel = Endpoint::from_shared(uri).expect("a uri").connect().await.expect("connects");

@@ -174,3 +174,53 @@ fn secrets_that_are_denied_are_left_out() {
         < sds s
     ");
 }
+
+#[test]
+fn a_client_that_resumes_loses_clusters_when_its_routes_have_let_go_of_them() {
+    run("
+        = cds a@1 eds=a | eds a@1 | lds l@1 rds=r | rds r@2 cds=a
+        >> cds
+        >> eds a gone
+        < eds a
+        >> lds
+        < lds l
+        >> rds r
+        < rds r
+        ack lds
+        ack rds
+        < cds a
+        < eds a
+    ");
+}
+
+#[test]
+fn a_client_that_resumes_has_new_clusters_before_what_leads_to_them() {
+    run("
+        = cds a@1 eds=a | cds new@1 eds=new | eds a@1 | eds new@1 | lds l@1 rds=r cds=new | rds r@2 cds=new
+        >> cds
+        >> eds a gone
+        < eds a
+        >> lds
+        < cds a new
+        < eds a
+        >> rds r
+        >> eds a new
+        < eds new
+        ack eds
+        ack eds
+        ack eds
+        < lds l
+        < rds r
+    ");
+}
+
+#[test]
+fn clusters_wait_for_a_client_that_resumes_no_longer_than_a_barrier() {
+    run("
+        = cds a@1 eds=a | eds a@1
+        >> cds
+        wait 9
+        wait 2
+        < cds a
+    ");
+}
