@@ -80,10 +80,11 @@ impl Machine {
             }
             is_right
         };
+        let mut lagging = Vec::new();
         if watch.wildcard {
             view.for_each(|r| {
                 if !is_right(self, r) {
-                    watch.lagging.entry(Arc::clone(&r.name)).or_default();
+                    lagging.push((Arc::clone(&r.name), Lag::default()));
                 }
             });
         }
@@ -94,10 +95,12 @@ impl Machine {
         let mut asked_for = Vec::with_capacity(asked.len());
         each(view, asked, |name, resource| {
             if watch.wildcard || !resource.is_some_and(|r| is_right(self, r)) {
-                watch.ask(Arc::clone(&name));
+                lagging.push((Arc::clone(&name), Lag { forced: true, ..Lag::default() }));
             }
             asked_for.push(name);
         });
+        // Of equal names the last one counts: it was asked for.
+        watch.lagging = lagging.into_iter().collect();
         watch.names.add(asked_for);
         if right < claims.len() {
             claims.iter().for_each(|(name, version)| self.resume(t, &mut watch, name, *version));

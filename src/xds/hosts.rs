@@ -169,11 +169,11 @@ impl Machine {
         routes.is_some_and(had) || self.snapshot.views[ResourceType::Route].get(config).is_none()
     }
 
-    /// The names among `names` that can go now as far as others are concerned: what serves from its first virtual host
-    /// on, and domains that move from one to another, wait until all of them can go.
-    pub(super) fn with_what_moves_together(&self, t: ResourceType, watch: &Watch, names: Vec<Name>) -> Vec<Name> {
+    /// The names that cannot go now because of others: what serves from its first virtual host on, and domains that move
+    /// from one to another, wait until all of them can go.
+    pub(super) fn held_together(&self, t: ResourceType, watch: &Watch) -> BTreeSet<Name> {
         if t != HOST || watch.fresh || !self.barriers.is_warming() {
-            return names;
+            return BTreeSet::new();
         }
         let waits = |name: &Name| {
             let target = self.target(HOST, name).filter(|_| watch.subscribed(name));
@@ -198,7 +198,7 @@ impl Machine {
                 }
             }
             if held.len() == before {
-                return names.into_iter().filter(|name| !held.contains(name)).collect();
+                return held;
             }
         }
     }

@@ -17,7 +17,7 @@ use imbl::OrdMap;
 use super::{
     Machine,
     machine::Step,
-    subscription::{Have, InFlight, Lag, Sent, Watch},
+    subscription::{Have, InFlight, Lag, Watch},
 };
 use crate::snapshot::{Name, Resource, ResourceType, Version};
 
@@ -203,15 +203,6 @@ impl Machine {
         let has_it = !lag.forced && lag.have.version() == Some(good.version);
         let refuses_it = watch.refused.get(&good.name) == Some(&good.version);
         if has_it || refuses_it || held_back && self.barriers.holds(&good) { Step::Wait } else { Step::StandIn(good) }
-    }
-}
-
-impl Watch {
-    /// Sends a resource in place of another, for which the name keeps lagging.
-    pub(super) fn stand_in(&mut self, name: Name, good: Arc<Resource>) -> Sent {
-        let standing = Lag { have: Have::Resource(Arc::clone(&good)), ..Lag::default() };
-        let Lag { have, forced, since } = self.lagging.insert(Arc::clone(&name), standing).unwrap_or_default();
-        Sent { name, resource: Some(good), have, forced, since }
     }
 }
 

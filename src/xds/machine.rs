@@ -308,31 +308,37 @@ impl Machine {
     fn collect(&mut self, t: ResourceType, only: Option<&BTreeSet<Name>>, now: Instant) -> Vec<Sent> {
         let gone = self.gone(t, now);
         let Some(mut watch) = self.watches[t].take() else { return Vec::new() };
-        let names = match only {
-            Some(only) => only.iter().filter(|n| watch.lagging.contains_key(*n)).cloned().collect(),
-            None => watch.lagging.keys().cloned().collect(),
-        };
-        let names: Vec<Name> = self.with_what_moves_together(t, &watch, names);
-        let mut items = Vec::new();
-        for name in names {
-            let resource = match self.step(t, &watch, &name, &gone, now) {
-                Step::Wait => continue,
-                Step::StandIn(good) => {
-                    items.push(watch.stand_in(name, good));
+        let held = self.held_together(t, &watch);
+        // Taken and put back as a whole: at a start these are thousands, and all of them go.
+        let lagging = std::mem::take(&mut watch.lagging);
+        let (mut items, mut rest) = (Vec::with_capacity(lagging.len()), Vec::new());
+        for (name, lag) in lagging {
+            if only.is_some_and(|only| !only.contains(&name)) || held.contains(&name) {
+                rest.push((name, lag));
+                continue;
+            }
+            let resource = match self.step(t, &watch, &name, &lag, &gone, now) {
+                Step::Wait => {
+                    rest.push((name, lag));
                     continue;
                 }
-                Step::Send(resource) => Some(resource),
-                Step::Remove => None,
                 Step::Drop => {
-                    watch.lagging.remove(&name);
                     let withdrawn = watch.refused.remove_entry(&name);
                     self.withdraw(t, withdrawn);
                     continue;
                 }
+                Step::StandIn(good) => {
+                    // The name keeps lagging behind what it stands for.
+                    let have = Have::Resource(Arc::clone(&good));
+                    rest.push((Arc::clone(&name), Lag { have, ..Lag::default() }));
+                    Some(good)
+                }
+                Step::Send(resource) => Some(resource),
+                Step::Remove => None,
             };
-            let Lag { have, forced, since } = watch.lagging.remove(&name).unwrap_or_default();
-            items.push(Sent { name, resource, have, forced, since });
+            items.push(Sent { name, resource, have: lag.have, forced: lag.forced, since: lag.since });
         }
+        watch.lagging = rest.into_iter().collect();
         if t == ResourceType::Cluster {
             let view = &self.snapshot.views[t];
             self.barriers.retain_removing(|n| watch.lagging.contains_key(n) && view.get(n).is_none());
@@ -341,8 +347,7 @@ impl Machine {
         items
     }
 
-    fn step(&mut self, t: ResourceType, watch: &Watch, name: &Name, gone: &Gone, now: Instant) -> Step {
-        let Some(lag) = watch.lagging.get(name) else { return Step::Wait };
+    fn step(&mut self, t: ResourceType, watch: &Watch, name: &Name, lag: &Lag, gone: &Gone, now: Instant) -> Step {
         let ordered = matches!(t, ResourceType::Listener | ResourceType::Route | ResourceType::VirtualHost);
         let held_back = ordered && !watch.fresh;
         let target = self.target(t, name).filter(|_| watch.subscribed(name)).cloned();

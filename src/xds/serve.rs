@@ -71,6 +71,10 @@ impl Default for Transport {
     }
 }
 
+/// How much of a response waits in a connection, in bytes, beside what the kernel takes. The chunks are shared, but each
+/// has an entry in a list that stays.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// Serves until `shutdown`, then takes no more connections and returns when those that are open have ended.
 pub async fn serve(socket: Socket, services: Services, limits: &Transport, shutdown: CancellationToken) {
     let mut open = JoinSet::new();
@@ -145,6 +149,7 @@ fn builder(limits: &Transport, streams: Streams) -> auto::Builder<Streams> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout);
     builder

@@ -11,10 +11,11 @@ mod ledger;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ pub(super) use self::{changes::ChangeTimes, counts::count};
 use crate::{
     engine::Engine,
     model::Problem,
-    snapshot::ResourceType,
+    snapshot::{ResourceType, TypeMap},
     telemetry::{
         metrics::{Metrics, Rejection, Type},
         problems::Problems,
@@ -40,6 +41,8 @@ pub(super) struct Refusals {
     ledger: Mutex<Ledger>,
     changes: Arc<ChangeTimes>,
     metrics: Arc<Metrics>,
+    /// Seconds to make responses and their sizes, by type: looked up once, as each push adds to them.
+    pushed: TypeMap<OnceLock<(Histogram, Histogram)>>,
 }
 
 /// Verdicts that [`follow`] has not seen yet.
@@ -48,7 +51,7 @@ pub(super) struct Verdicts(mpsc::UnboundedReceiver<Verdict>);
 impl Refusals {
     pub(super) fn new(metrics: Arc<Metrics>, changes: Arc<ChangeTimes>) -> (Self, Verdicts) {
         let (verdicts, queue) = mpsc::unbounded_channel();
-        (Self { verdicts, ledger: Mutex::default(), changes, metrics }, Verdicts(queue))
+        (Self { verdicts, ledger: Mutex::default(), changes, metrics, pushed: TypeMap::default() }, Verdicts(queue))
     }
 
     /// The problems that refusals are, each with the proxies that refuse.
@@ -85,8 +88,12 @@ impl Feedback for Refusals {
 
     fn pushed(&self, push: &Push) {
         let t = push.resource_type;
-        self.metrics.push_time.get_or_create(&Type::new(t.short_name())).observe(push.took.as_secs_f64());
-        self.metrics.config_size.get_or_create(&Type::new(t.type_url())).observe(push.bytes as f64);
+        let (time, size) = self.pushed[t].get_or_init(|| {
+            let time = self.metrics.push_time.get_or_create_owned(&Type::new(t.short_name()));
+            (time, self.metrics.config_size.get_or_create_owned(&Type::new(t.type_url())))
+        });
+        time.observe(push.took.as_secs_f64());
+        size.observe(push.bytes as f64);
         if let Some(since) = push.follows.and_then(|before| self.changes.since(before)) {
             self.metrics.convergence_time.observe(Instant::now().duration_since(since).as_secs_f64());
         }
