@@ -31,6 +31,8 @@ mod sidecar_listeners;
 mod sidecar_routes;
 mod sidecars;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{Engine, EngineError, Observer, Report, Ticket};
 pub use offline::Offline;
