@@ -32,6 +32,8 @@ mod sidecar_listeners;
 mod sidecar_routes;
 mod sidecars;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 pub use classes::Ticket;
 pub use handle::{Engine, EngineError, Observer, Report};

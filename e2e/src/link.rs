@@ -1,4 +1,4 @@
-//! A TCP connection that can be cut.
+//! A TCP connection that can be cut, or lead elsewhere.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,8 +15,14 @@ use tokio::{
 #[derive(Debug)]
 pub struct Link {
     address: SocketAddr,
-    up: Arc<watch::Sender<bool>>,
+    state: Arc<watch::Sender<State>>,
     _tasks: JoinSet<()>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    up: bool,
+    target: SocketAddr,
 }
 
 impl Link {
@@ -27,10 +33,10 @@ impl Link {
     pub async fn open(target: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let up = Arc::new(watch::channel(true).0);
+        let state = Arc::new(watch::channel(State { up: true, target }).0);
         let mut tasks = JoinSet::new();
-        tasks.spawn(forward(listener, target, up.clone()));
-        Ok(Self { address, up, _tasks: tasks })
+        tasks.spawn(forward(listener, state.clone()));
+        Ok(Self { address, state, _tasks: tasks })
     }
 
     /// Where it listens.
@@ -41,29 +47,35 @@ impl Link {
 
     /// Ends all connections; new ones are closed at once.
     pub fn cut(&self) {
-        self.up.send_replace(false);
+        self.state.send_modify(|state| state.up = false);
     }
 
     /// Serves again.
     pub fn mend(&self) {
-        self.up.send_replace(true);
+        self.state.send_modify(|state| state.up = true);
+    }
+
+    /// Leads new connections to another address, and ends those to the former one.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.state.send_modify(|state| state.target = target);
     }
 }
 
-async fn forward(listener: TcpListener, target: SocketAddr, up: Arc<watch::Sender<bool>>) {
+async fn forward(listener: TcpListener, state: Arc<watch::Sender<State>>) {
     let mut connections = JoinSet::new();
     while let Ok((mut inner, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let mut state = up.subscribe();
-        if !*state.borrow_and_update() {
+        let mut changes = state.subscribe();
+        let now = *changes.borrow_and_update();
+        if !now.up {
             continue;
         }
         connections.spawn(async move {
-            let Ok(mut outer) = TcpStream::connect(target).await else { return };
+            let Ok(mut outer) = TcpStream::connect(now.target).await else { return };
             tokio::select! {
                 // Either way both ends are closed, which is all that a cut means.
                 _ = copy_bidirectional(&mut inner, &mut outer) => {}
-                _ = state.wait_for(|up| !up) => {}
+                _ = changes.wait_for(|state| *state != now) => {}
             }
         });
     }

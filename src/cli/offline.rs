@@ -127,6 +127,3 @@ const fn section(t: ResourceType) -> &'static str {
         ResourceType::NameTable => "names",
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -21,6 +21,15 @@ use crate::{
     translate::clusters,
 };
 
+/// Where Sidecar objects look for what they import.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// One namespace.
+    Namespace(Namespace),
+    /// All of them.
+    Anywhere,
+}
+
 macro_rules! index {
     ($($(#[$doc:meta])* $name:ident($($key:ty),+) of $elem:ty;)*) => {$(
         $(#[$doc])*
@@ -52,8 +61,8 @@ index! {
     VipOwners(IpAddr, u16) of (Age, ServiceKey);
     /// Services of a namespace.
     ServicesIn(Namespace) of ServiceKey;
-    /// All namespaces with services.
-    ServiceNamespaces(()) of Namespace;
+    /// Services of a place.
+    ServicesAt(Place) of ServiceKey;
     /// Slices of a Kubernetes Service.
     SlicesOf(NamespacedName) of NamespacedName;
     /// Slices that name a Pod.
@@ -66,10 +75,8 @@ index! {
     RulesByHost(Host) of (Age, NamespacedName);
     /// VirtualServices on the mesh gateway by host.
     MeshRoutesByHost(Host) of (Age, NamespacedName);
-    /// VirtualServices on the mesh gateway of a namespace.
-    MeshRoutesIn(Namespace) of NamespacedName;
-    /// All namespaces with VirtualServices on the mesh gateway.
-    MeshRouteNamespaces(()) of Namespace;
+    /// VirtualServices on the mesh gateway of a place.
+    MeshRoutesAt(Place) of NamespacedName;
     /// VirtualServices bound to a Gateway.
     RoutesByGateway(NamespacedName) of (Age, NamespacedName);
     /// Distinct selectors of Gateways; `None` selects every gateway workload.
@@ -127,8 +134,8 @@ emitters! {
     ServiceKey => IndexServiceIn: ServicesIn |key, service, cx| {
         vec![(ServicesIn(service.namespace.clone()), key.clone())]
     };
-    ServiceKey => IndexServiceNamespace: ServiceNamespaces |key, service, cx| {
-        vec![(ServiceNamespaces(()), service.namespace.clone())]
+    ServiceKey => IndexServiceAt: ServicesAt |key, service, cx| {
+        places(&service.namespace).map(|place| (ServicesAt(place), key.clone())).into()
     };
     Slices => IndexSlice: SlicesOf |key, slice, cx| {
         let service = NamespacedName { namespace: slice.namespace.clone(), name: slice.service.clone() };
@@ -169,13 +176,10 @@ emitters! {
         let hosts = vs.hosts.iter().filter(|_| mesh);
         hosts.map(|h| (MeshRoutesByHost(h.clone()), (vs.age.clone(), key.0.clone()))).collect()
     };
-    VirtualServices => IndexMeshRouteIn: MeshRoutesIn |key, vs, cx| {
+    VirtualServices => IndexMeshRouteAt: MeshRoutesAt |key, vs, cx| {
         let mesh = vs.gateways.contains(&GatewayName::Mesh) && !vs.is_delegate();
-        mesh.then(|| (MeshRoutesIn(vs.object.namespace.clone()), key.0.clone())).into_iter().collect()
-    };
-    VirtualServices => IndexMeshRouteNamespace: MeshRouteNamespaces |key, vs, cx| {
-        let mesh = vs.gateways.contains(&GatewayName::Mesh) && !vs.is_delegate();
-        mesh.then(|| (MeshRouteNamespaces(()), vs.object.namespace.clone())).into_iter().collect()
+        let places = places(&vs.object.namespace).into_iter().filter(|_| mesh);
+        places.map(|place| (MeshRoutesAt(place), key.0.clone())).collect()
     };
     VirtualServices => IndexGatewayRoute: RoutesByGateway |key, vs, cx| {
         let named = vs.gateways.iter().filter_map(|g| match g {
@@ -202,6 +206,10 @@ emitters! {
     };
     EnvoyFilters => IndexFilter: FiltersIn |key, filter, cx| vec![(FiltersIn(filter.object.namespace.clone()), key.0.clone())];
     Policies => IndexPolicy: PoliciesIn |key, policy, cx| vec![(PoliciesIn(policy.namespace.clone()), key.0.clone())];
+}
+
+fn places(namespace: &Namespace) -> [Place; 2] {
+    [Place::Namespace(namespace.clone()), Place::Anywhere]
 }
 
 /// Reports what conversion found, through the same way as everything that queries find.

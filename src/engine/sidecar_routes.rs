@@ -104,6 +104,15 @@ impl Set for Configs {
     const STAGE: u8 = stage::LAYER;
 }
 
+/// The ports of a scope that have a route configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OpenPorts(Scope);
+
+impl Set for OpenPorts {
+    type Elem = u16;
+    const STAGE: u8 = stage::LISTENER_LAYER;
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct EmitHosts(Source);
 
@@ -155,6 +164,20 @@ impl Emit for EmitPort {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct EmitOpenPort(Configs, ConfigKey);
+
+impl Emit for EmitOpenPort {
+    type Into = OpenPorts;
+    const STAGE: u8 = stage::ITEM;
+    fn run(&self, _: &mut Cx<'_, Emission<Self>>) -> Vec<(OpenPorts, u16)> {
+        match self.1 {
+            ConfigKey::Port(port) => vec![(OpenPorts(self.0.0.clone()), port)],
+            ConfigKey::Sniffed(..) | ConfigKey::Proxy => Vec::new(),
+        }
+    }
+}
+
 /// Registers the emitters of virtual hosts.
 pub(super) fn register(db: &mut Db) {
     plan::register(db);
@@ -172,6 +195,7 @@ pub(super) fn register(db: &mut Db) {
     db.emit_for_elements::<ImportedRuleHosts, EmitLabels>(|set, h| EmitLabels(Source::imported_ruled(set, h)));
     db.emit_for_elements::<ImportedRuleHosts, EmitConfigs>(|set, h| EmitConfigs(Source::imported_ruled(set, h)));
     db.emit_for_elements::<HostLabels, EmitPort>(|set, _| EmitPort(set.clone()));
+    db.emit_for_elements::<Configs, EmitOpenPort>(|set, key| EmitOpenPort(set.clone(), key.clone()));
 }
 
 /// The virtual host of a key at a port, for proxies with these labels.

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     graph::{Cx, Db, Emission, Emit, Query, Set},
-    index::{MeshRouteNamespaces, MeshRoutesIn, ServiceNamespaces, ServicesIn, SidecarsIn},
+    index::{MeshRoutesAt, Place, ServicesAt, SidecarsIn},
     inputs::{Clients, NamespacedName, ServiceKey, Sidecars, VirtualServices},
     scope::SidecarScope,
-    services::{Claims, mesh, visibility_of_rules},
+    services::{Claims, mesh, sees, visibility_of_rules},
     stage,
 };
 use crate::model::{
@@ -36,29 +36,44 @@ impl Emit for IndexClient {
     }
 }
 
-/// All views of Sidecar objects that somebody may need.
+/// Sidecar objects, as seen from namespaces where somebody may need them, that import something of a place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct SidecarScopes;
+struct Importers(Place);
 
-impl Set for SidecarScopes {
+impl Set for Importers {
     type Elem = SidecarScope;
     const STAGE: u8 = stage::FACT2;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EmitScopes(Sidecars);
+struct EmitImporters(Sidecars);
 
-impl Emit for EmitScopes {
-    type Into = SidecarScopes;
+impl Emit for EmitImporters {
+    type Into = Importers;
     const STAGE: u8 = stage::FACT;
-    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(SidecarScopes, SidecarScope)> {
+    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(Importers, SidecarScope)> {
         let Some(sidecar) = cx.input(&self.0) else { return Vec::new() };
-        let for_namespace = |namespace| SidecarScope { sidecar: self.0.0.clone(), namespace };
         // One of the root namespace without a selector is the default of every namespace.
         let root = mesh(cx).root_namespace == sidecar.namespace && sidecar.workload_selector.is_none();
         let namespaces = if root { cx.set(&ClientNamespaces) } else { Arc::from([sidecar.namespace.clone()]) };
-        namespaces.iter().map(|ns| (SidecarScopes, for_namespace(ns.clone()))).collect()
+        let views = namespaces.iter().flat_map(|namespace| {
+            let scope = SidecarScope { sidecar: self.0.0.clone(), namespace: namespace.clone() };
+            places(&sidecar, namespace).into_iter().map(move |place| (Importers(place), scope.clone()))
+        });
+        views.collect()
     }
+}
+
+/// Where a Sidecar object imports from.
+fn places(sidecar: &Sidecar, own: &Namespace) -> BTreeSet<Place> {
+    let entries = sidecar.egress.iter().flat_map(|l| &l.hosts);
+    let places = entries.filter_map(|entry| match &entry.namespace {
+        NamespaceMatch::Own => Some(Place::Namespace(own.clone())),
+        NamespaceMatch::Named(namespace) => Some(Place::Namespace(namespace.clone())),
+        NamespaceMatch::Any => Some(Place::Anywhere),
+        NamespaceMatch::Except(_) | NamespaceMatch::Nothing => None,
+    });
+    places.collect()
 }
 
 /// The hosts that a Sidecar object imports.
@@ -79,51 +94,37 @@ impl Set for Imports {
     const STAGE: u8 = stage::IMPORT;
 }
 
+/// A service that a Sidecar object may import.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EmitImports(SidecarScope);
+struct EmitImport(SidecarScope, ServiceKey);
 
-impl Emit for EmitImports {
+impl Emit for EmitImport {
     type Into = Imports;
     const STAGE: u8 = stage::IMPORT_EMIT;
     fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(Imports, Import)> {
-        let Some(sidecar) = cx.input(&Sidecars(self.0.sidecar.clone())) else { return Vec::new() };
-        let mut imports = Vec::new();
-        for listener in &sidecar.egress {
-            let port = listener.port.as_ref().map(|p| p.number);
-            for host in imported_hosts(cx, &listener.hosts, &self.0.namespace) {
-                imports.push((Imports(self.0.clone()), Import { host, port }));
-            }
+        let Self(scope, key) = self;
+        let Some(sidecar) = cx.input(&Sidecars(scope.sidecar.clone())) else { return Vec::new() };
+        let through: Vec<_> = admitting(&sidecar, &scope.namespace, key).collect();
+        if through.is_empty() || !sees(cx, Some(&scope.namespace), key) {
+            return Vec::new();
         }
-        imports
+        let import = |port| (Imports(scope.clone()), Import { host: key.host.clone(), port });
+        through.into_iter().map(import).collect()
     }
 }
 
-/// The services' hosts that egress entries admit.
-fn imported_hosts(
-    cx: &mut Cx<'_, Emission<EmitImports>>,
-    entries: &[EgressHost],
-    namespace: &Namespace,
-) -> BTreeSet<Host> {
-    let mut hosts = BTreeSet::new();
-    for key in candidates(cx, entries, namespace) {
-        let from = &key.object.namespace;
-        let meant = |e: &&EgressHost| e.namespace.names(from, namespace) && is_subset(&key.host, &e.host);
-        let excluded = entries.iter().filter(|e| e.namespace.excludes()).any(|e| meant(&e));
-        let admitted = entries.iter().filter(|e| !e.namespace.excludes()).any(|e| meant(&e));
-        if admitted && !excluded && cx.get(&Claims(key.host.clone())).seen_from(Some(namespace)) == Some(&key) {
-            hosts.insert(key.host);
-        }
-    }
-    hosts
-}
-
-/// The services of all namespaces that the entries name.
-fn candidates(cx: &mut Cx<'_, Emission<EmitImports>>, entries: &[EgressHost], own: &Namespace) -> Vec<ServiceKey> {
-    let mut namespaces = named_namespaces(entries.iter(), own);
-    if entries.iter().any(|e| e.namespace == NamespaceMatch::Any) {
-        namespaces.extend(cx.set(&ServiceNamespaces(())).iter().cloned());
-    }
-    namespaces.into_iter().flat_map(|ns| cx.set(&ServicesIn(ns)).to_vec()).collect()
+/// The egress listeners that admit a service, by their ports.
+fn admitting<'a>(
+    sidecar: &'a Sidecar,
+    own: &'a Namespace,
+    key: &'a ServiceKey,
+) -> impl Iterator<Item = Option<u16>> + 'a {
+    let meant = |e: &EgressHost| e.namespace.names(&key.object.namespace, own) && is_subset(&key.host, &e.host);
+    let admits = move |entries: &[EgressHost]| {
+        entries.iter().any(|e| !e.namespace.excludes() && meant(e))
+            && !entries.iter().any(|e| e.namespace.excludes() && meant(e))
+    };
+    sidecar.egress.iter().filter(move |l| admits(&l.hosts)).map(|l| l.port.as_ref().map(|p| p.number))
 }
 
 /// The VirtualServices that a Sidecar object imports.
@@ -149,30 +150,18 @@ impl Query for RuleFace {
     }
 }
 
+/// A VirtualService that a Sidecar object may import.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EmitImportedRules(SidecarScope);
+struct EmitImportedRule(SidecarScope, NamespacedName);
 
-impl Emit for EmitImportedRules {
+impl Emit for EmitImportedRule {
     type Into = ImportedRules;
     const STAGE: u8 = stage::IMPORT_EMIT;
     fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(ImportedRules, NamespacedName)> {
-        let Some(sidecar) = cx.input(&Sidecars(self.0.sidecar.clone())) else { return Vec::new() };
-        let own = &self.0.namespace;
-        let entries = || sidecar.egress.iter().flat_map(|l| &l.hosts);
-        let mut namespaces = named_namespaces(entries(), own);
-        if entries().any(|e| e.namespace == NamespaceMatch::Any) {
-            namespaces.extend(cx.set(&MeshRouteNamespaces(())).iter().cloned());
-        }
-        let mut imported = Vec::new();
-        for namespace in namespaces {
-            for key in cx.set(&MeshRoutesIn(namespace)).iter() {
-                let Some(face) = cx.get(&RuleFace(key.clone())) else { continue };
-                if face.1.admits(own) && admits_rules(&sidecar, own, &key.namespace, &face.0) {
-                    imported.push((ImportedRules(self.0.clone()), key.clone()));
-                }
-            }
-        }
-        imported
+        let Self(scope, key) = self;
+        let visible = cx.get(&RuleFace(key.clone())).is_some_and(|face| face.1.admits(&scope.namespace));
+        let imported = visible && imports_rules(cx, scope, key);
+        imported.then(|| (ImportedRules(scope.clone()), key.clone())).into_iter().collect()
     }
 }
 
@@ -209,16 +198,6 @@ fn admits_rules(sidecar: &Sidecar, own: &Namespace, namespace: &Namespace, hosts
     sidecar.egress.iter().any(|listener| hosts.iter().any(|host| admits(&listener.hosts, host)))
 }
 
-/// The namespaces that entries name one by one.
-fn named_namespaces<'a>(entries: impl Iterator<Item = &'a EgressHost>, own: &Namespace) -> BTreeSet<Namespace> {
-    let named = entries.filter_map(|entry| match &entry.namespace {
-        NamespaceMatch::Own => Some(own.clone()),
-        NamespaceMatch::Named(ns) => Some(ns.clone()),
-        NamespaceMatch::Any | NamespaceMatch::Except(_) | NamespaceMatch::Nothing => None,
-    });
-    named.collect()
-}
-
 /// The ports through which a host is imported; `None` is all.
 pub(super) fn imported_ports<Q: Query>(cx: &mut Cx<'_, Q>, imports: &Imports, host: &Host) -> Option<BTreeSet<u16>> {
     let sidecar = cx.input(&Sidecars(imports.0.sidecar.clone()))?;
@@ -250,13 +229,7 @@ impl Query for ImportedThrough {
         let own = &self.imports.0.namespace;
         let claims = cx.get(&Claims(self.host.clone()));
         let Some(key) = claims.seen_from(Some(own)) else { return Arc::default() };
-        let from = &key.object.namespace;
-        let through = sidecar.egress.iter().filter(|l| {
-            let meant = |e: &EgressHost| e.namespace.names(from, own) && is_subset(&self.host, &e.host);
-            l.hosts.iter().any(|e| !e.namespace.excludes() && meant(e))
-                && !l.hosts.iter().any(|e| e.namespace.excludes() && meant(e))
-        });
-        Arc::new(through.map(|l| l.port.as_ref().map(|p| p.number)).collect())
+        Arc::new(admitting(&sidecar, own, key).collect())
     }
 }
 
@@ -287,7 +260,15 @@ fn all_in<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace) -> Vec<(Namespace
 /// Registers the emitters of Sidecars.
 pub(super) fn register(db: &mut Db) {
     db.emit_for_input::<Clients, IndexClient>(|c| IndexClient(c.clone()));
-    db.emit_for_input::<Sidecars, EmitScopes>(|s| EmitScopes(s.clone()));
-    db.emit_for_elements::<SidecarScopes, EmitImports>(|_, scope| EmitImports(scope.clone()));
-    db.emit_for_elements::<SidecarScopes, EmitImportedRules>(|_, scope| EmitImportedRules(scope.clone()));
+    db.emit_for_input::<Sidecars, EmitImporters>(|s| EmitImporters(s.clone()));
+    db.emit_for_pairs::<Importers, ServicesAt, EmitImport>(
+        |importers| ServicesAt(importers.0.clone()),
+        |services| Importers(services.0.clone()),
+        |scope, key| EmitImport(scope.clone(), key.clone()),
+    );
+    db.emit_for_pairs::<Importers, MeshRoutesAt, EmitImportedRule>(
+        |importers| MeshRoutesAt(importers.0.clone()),
+        |rules| Importers(rules.0.clone()),
+        |scope, key| EmitImportedRule(scope.clone(), key.clone()),
+    );
 }

@@ -83,6 +83,12 @@ impl Frames {
         });
     }
 
+    /// Whether nothing is kept.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.with(|kept| kept.entries.is_empty() && kept.bytes == 0)
+    }
+
     fn with<T>(&self, f: impl FnOnce(&mut Kept) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -38,19 +38,21 @@ pub struct Cx<'a, Q> {
     pub(super) db: &'a mut Db,
     pub(super) deps: Vec<NodeId>,
     pub(super) problems: Vec<Problem>,
+    /// See [`super::Stats::values_read`].
+    pub(super) values_read: u64,
     query: PhantomData<fn() -> Q>,
 }
 
 impl<'a, Q: Query> Cx<'a, Q> {
     pub(super) fn new(db: &'a mut Db) -> Self {
-        Self { db, deps: Vec::new(), problems: Vec::new(), query: PhantomData }
+        Self { db, deps: Vec::new(), problems: Vec::new(), values_read: 0, query: PhantomData }
     }
 
     /// The value of an input, `None` when absent.
     pub fn input<I: Input>(&mut self, key: &I) -> Option<Arc<I::Value>> {
         const { assert!(Q::STAGE > 0, "stage 0 is that of inputs") };
         let (id, value) = self.db.read_input(key);
-        self.deps.push(id);
+        self.note(id, 1);
         value
     }
 
@@ -58,7 +60,7 @@ impl<'a, Q: Query> Cx<'a, Q> {
     pub fn get<D: Query>(&mut self, query: &D) -> D::Value {
         const { assert!(D::STAGE < Q::STAGE, "a query reads lower stages only") };
         let (id, value) = self.db.demand(query);
-        self.deps.push(id);
+        self.note(id, 1);
         value
     }
 
@@ -66,7 +68,7 @@ impl<'a, Q: Query> Cx<'a, Q> {
     pub fn set<S: Set>(&mut self, key: &S) -> Arc<[S::Elem]> {
         const { assert!(S::STAGE < Q::STAGE, "a query reads lower stages only") };
         let (id, elems) = self.db.read_set(key);
-        self.deps.push(id);
+        self.note(id, 1 + elems.len());
         elems
     }
 
@@ -74,8 +76,13 @@ impl<'a, Q: Query> Cx<'a, Q> {
     pub fn part<L: Layer>(&mut self, layer: &L, facets: &L::Facets) -> PartState {
         const { assert!(L::Item::STAGE + 1 < Q::STAGE, "a query reads lower stages only") };
         let (id, state) = self.db.read_part(layer, facets);
-        self.deps.push(id);
+        self.note(id, 1);
         state
+    }
+
+    fn note(&mut self, id: NodeId, values: usize) {
+        self.deps.push(id);
+        self.values_read += values as u64;
     }
 
     /// Reports something wrong; it stays reported until this query runs again without reporting it or is freed.

@@ -139,9 +139,13 @@ impl Db {
 
     /// Whether a set has no elements.
     pub fn is_empty<S: Set>(&mut self, key: &S) -> bool {
+        self.elements(key).is_empty()
+    }
+
+    fn elements<S: Set>(&mut self, key: &S) -> Arc<[S::Elem]> {
         let (id, elems) = self.read_set(key);
         self.collect_later(id);
-        elems.is_empty()
+        elems
     }
 
     /// The keys of an input that have a value: for relists, not for queries.
@@ -169,6 +173,34 @@ impl Db {
             db.keep_emitter(make(set, elem), present);
         });
         self.element_hooks.entry(TypeId::of::<S>()).or_default().push(hook);
+    }
+
+    /// Keeps an emitter for every pair of an element of a set and an element of its counterpart in another family. So the
+    /// pairs of one new element are all that is looked at. Call before anything is emitted.
+    pub fn emit_for_pairs<A: Set, B: Set, E: Emit>(
+        &mut self,
+        counterpart: fn(&A) -> B,
+        back: fn(&B) -> A,
+        make: fn(&A::Elem, &B::Elem) -> E,
+    ) {
+        const { assert!(A::STAGE < E::STAGE && B::STAGE < E::STAGE, "an emitter of elements comes after their sets") };
+        // A pair comes into being with the later of the two elements, and ends with the first that goes.
+        let of_one: ElementHook = Arc::new(move |db, set, elem, present| {
+            let set = set.downcast_ref::<A>().expect("hooks are found by type");
+            let elem = elem.downcast_ref::<A::Elem>().expect("hooks are found by type");
+            for other in db.elements(&counterpart(set)).iter() {
+                db.keep_emitter(make(elem, other), present);
+            }
+        });
+        let of_other: ElementHook = Arc::new(move |db, set, elem, present| {
+            let set = set.downcast_ref::<B>().expect("hooks are found by type");
+            let elem = elem.downcast_ref::<B::Elem>().expect("hooks are found by type");
+            for one in db.elements(&back(set)).iter() {
+                db.keep_emitter(make(one, elem), present);
+            }
+        });
+        self.element_hooks.entry(TypeId::of::<A>()).or_default().push(of_one);
+        self.element_hooks.entry(TypeId::of::<B>()).or_default().push(of_other);
     }
 
     /// Keeps one emitter for ever.

@@ -1,9 +1,6 @@
 //! Route configurations of sidecars, put together from virtual hosts.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     ConfigKey, Configs, HostFacets, HostKey, HostLabels, HostLayer, HostPorts, HostSite, VirtualHostItem,
@@ -12,7 +9,7 @@ use super::{
 };
 use crate::{
     engine::{
-        graph::{Cx, OwnPart, Query},
+        graph::{Cx, Layer, OwnPart, Query},
         index::LabelKeys,
         scope::Scope,
         sidecar_listeners::mesh_routes,
@@ -65,7 +62,7 @@ fn restricted(labels: &Labels, keys: &[Arc<str>]) -> Labels {
 
 /// A route configuration of a sidecar.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Config {
+pub(super) struct Config {
     scopes: Vec<Scope>,
     facts: Arc<RouteFacts>,
     key: ConfigKey,
@@ -80,6 +77,16 @@ impl Query for Config {
             ConfigKey::Port(port) => Some(Arc::new(self.of_port(cx, *port))),
             ConfigKey::Sniffed(key, port) => self.of_host(cx, key, *port),
             ConfigKey::Proxy => Some(Arc::new(self.of_proxy(cx))),
+        }
+    }
+}
+
+impl ConfigKey {
+    fn name(&self) -> Name {
+        match self {
+            Self::Port(port) => port.to_string().into(),
+            Self::Sniffed(key, port) => host_and_port(&key.host, *port).into(),
+            Self::Proxy => HTTP_PROXY_ROUTE.into(),
         }
     }
 }
@@ -171,45 +178,44 @@ fn object_of<Q: Query>(cx: &mut Cx<'_, Q>, host: &str, client: Option<&Namespace
     }
 }
 
-/// The route configurations of sidecars of a class.
+/// What decides the route configurations of a class of sidecars.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct ConfigsOf {
+pub(super) struct ConfigFacets {
     scopes: Vec<Scope>,
     facts: Arc<RouteFacts>,
 }
 
-impl Query for ConfigsOf {
-    type Value = OwnPart;
-    const STAGE: u8 = stage::ASSEMBLY + 1;
-    fn run(&self, cx: &mut Cx<'_, Self>) -> OwnPart {
-        let mut items: BTreeMap<Name, ConfigKey> = BTreeMap::new();
-        // Of a sniffed service the narrowest scope decides.
-        for scope in &self.scopes {
-            for key in cx.set(&Configs(scope.clone())).iter() {
-                let name = match key {
-                    ConfigKey::Port(port) => port.to_string(),
-                    ConfigKey::Sniffed(key, port) => host_and_port(&key.host, *port),
-                    ConfigKey::Proxy => HTTP_PROXY_ROUTE.to_owned(),
-                };
-                items.entry(name.into()).or_insert_with(|| key.clone());
-            }
-        }
-        if self.facts.http_proxy {
-            items.insert(HTTP_PROXY_ROUTE.into(), ConfigKey::Proxy);
-        }
-        let made = items.into_iter().map(|(name, key)| {
-            let config = Config { scopes: self.scopes.clone(), facts: self.facts.clone(), key };
-            (name, cx.get(&config))
-        });
-        OwnPart::of(self, made)
+impl Layer for Configs {
+    type Facets = ConfigFacets;
+    type Item = Config;
+    fn item(&self, key: &ConfigKey, facets: &ConfigFacets) -> (Name, Config) {
+        let ConfigFacets { scopes, facts } = facets.clone();
+        (key.name(), Config { scopes, facts, key: key.clone() })
     }
 }
 
-/// The route parts of a sidecar.
+/// The route configuration of the forward proxy, of sidecars of a class that have one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ProxyConfig(ConfigFacets);
+
+impl Query for ProxyConfig {
+    type Value = OwnPart;
+    const STAGE: u8 = stage::ASSEMBLY + 1;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> OwnPart {
+        let ConfigFacets { scopes, facts } = self.0.clone();
+        let config = Config { scopes, facts, key: ConfigKey::Proxy };
+        OwnPart::of(self, std::iter::once((config.key.name(), cx.get(&config))))
+    }
+}
+
+/// The route parts of a sidecar, the deciding one first: of a sniffed service the narrowest scope decides.
 pub(in crate::engine) fn parts<Q: Query>(
     cx: &mut Cx<'_, Q>,
     scopes: &[Scope],
     facts: &Arc<RouteFacts>,
 ) -> Vec<PartState> {
-    vec![cx.get(&ConfigsOf { scopes: scopes.to_vec(), facts: facts.clone() }).0]
+    let facets = ConfigFacets { scopes: scopes.to_vec(), facts: facts.clone() };
+    let of_proxy = facts.http_proxy.then(|| cx.get(&ProxyConfig(facets.clone())).0);
+    let of_scopes: Vec<_> = scopes.iter().map(|scope| cx.part(&Configs(scope.clone()), &facets)).collect();
+    of_proxy.into_iter().chain(of_scopes).collect()
 }

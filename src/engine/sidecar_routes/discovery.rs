@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use envoy_types::pb::envoy::config::route::v3::VirtualHost;
 
 use super::{
-    ConfigKey, Configs, HostFacets, HostKey, HostSite, VirtualHostItem,
+    HostFacets, HostKey, HostSite, OpenPorts, VirtualHostItem,
     configs::RouteFacts,
     names::Onlooker,
     plan::{ImportedRuleHosts, Source},
@@ -167,8 +167,7 @@ impl Query for CatchAlls {
     fn run(&self, cx: &mut Cx<'_, Self>) -> OwnPart {
         let mut made: BTreeMap<Name, Slot> = BTreeMap::new();
         for scope in &self.scopes {
-            for key in cx.set(&Configs(scope.clone())).iter() {
-                let ConfigKey::Port(port) = key else { continue };
+            for port in cx.set(&OpenPorts(scope.clone())).iter() {
                 if has_any_host(cx, &self.scopes, &self.facts.labels, *port) {
                     continue;
                 }

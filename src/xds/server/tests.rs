@@ -56,6 +56,8 @@ use crate::{
     },
 };
 
+mod crowd;
+
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The rest of the house.

@@ -25,8 +25,9 @@ impl Db {
         let key = self.table::<QueryTable<Q>>().row(row).key.clone();
         let mut cx = Cx::new(self);
         let value = key.run(&mut cx);
-        let (deps, problems) = (cx.deps, cx.problems);
+        let (deps, problems, values_read) = (cx.deps, cx.problems, cx.values_read);
         self.stats.queries_run += 1;
+        self.stats.values_read += values_read;
         self.set_deps(id, deps);
         self.set_problems(id, problems);
         let cell = &mut self.table::<QueryTable<Q>>().row_mut(row).payload;

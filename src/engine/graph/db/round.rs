@@ -10,6 +10,8 @@ pub struct Stats {
     pub queries_run: u64,
     /// Evaluations whose result was equal, where a change stopped.
     pub cut_off: u64,
+    /// What evaluations looked at: inputs, results, parts, and each element of a set.
+    pub values_read: u64,
     /// Nodes marked because something that they read changed.
     pub nodes_marked: u64,
     /// Elements inserted into or removed from sets.

@@ -1,0 +1,7 @@
+//! The engine as it runs: its own thread, real objects, real translation, proxies of several classes.
+
+mod bounded;
+mod counts;
+mod objects;
+mod pause;
+mod world;
