@@ -1,0 +1,267 @@
+//! The goals, and what was measured of them.
+
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use anyhow::Result;
+
+use self::Figure::{Cpu, Last, P99, Peak, PerClient, Resident, Resources, Sent};
+use super::{
+    Args,
+    args::EventKind,
+    once,
+    report::{Medians, Report},
+};
+
+/// A process holds so many clients at most.
+const CLIENTS_PER_PROCESS: usize = 2_500;
+
+/// What is measured of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Figure {
+    Last,
+    P99,
+    Cpu,
+    Sent,
+    Resources,
+    Resident,
+    Peak,
+    PerClient,
+}
+
+impl Figure {
+    fn of(self, medians: &Medians) -> Option<f64> {
+        match self {
+            Last => Some(medians.last_ms),
+            P99 => Some(medians.p99_ms),
+            Cpu => medians.cpu_seconds,
+            Sent => Some(medians.megabytes),
+            Resources => Some(medians.resources),
+            Resident => medians.resident_megabytes,
+            Peak => medians.peak_megabytes,
+            PerClient => medians.kilobytes_per_client,
+        }
+    }
+}
+
+/// A figure with its unit.
+struct Amount(Figure, f64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(figure, n) = self;
+        match figure {
+            Last => write!(f, "{n:.1} ms"),
+            P99 => write!(f, "p99 {n:.1} ms"),
+            Cpu => write!(f, "{n:.3} CPU-s"),
+            Sent => write!(f, "{n:.2} MB sent"),
+            Resources => write!(f, "{n} resources"),
+            Resident => write!(f, "{n:.0} MB"),
+            Peak => write!(f, "{n:.0} MB at most"),
+            PerClient => write!(f, "{n:.1} KB"),
+        }
+    }
+}
+
+/// What a figure may be, and what it should be.
+struct Bound {
+    figure: Figure,
+    must: Option<f64>,
+    aim: Option<f64>,
+}
+
+const fn bound(figure: Figure, must: f64, aim: f64) -> Bound {
+    Bound { figure, must: Some(must), aim: Some(aim) }
+}
+
+const fn must(figure: Figure, must: f64) -> Bound {
+    Bound { figure, must: Some(must), aim: None }
+}
+
+const fn aim(figure: Figure, aim: f64) -> Bound {
+    Bound { figure, must: None, aim: Some(aim) }
+}
+
+const fn told(figure: Figure) -> Bound {
+    Bound { figure, must: None, aim: None }
+}
+
+/// A row: what it is called, the end of the event's name, and its figures.
+struct Goal(&'static str, &'static str, &'static [Bound]);
+
+/// With clients that take virtual hosts one by one.
+const GOALS: [Goal; 7] = [
+    Goal("all connect", "all connect", &[bound(Cpu, 5.7, 2.5), must(Last, 6_000.0), told(Peak)]),
+    Goal("one endpoint", "one endpoint", &[bound(Last, 25.0, 10.0), must(Cpu, 0.03)]),
+    Goal("100 slices", " slices", &[bound(Last, 75.0, 30.0), must(Cpu, 0.07)]),
+    Goal(
+        "one VirtualService",
+        "one VirtualService",
+        &[bound(Last, 250.0, 30.0), bound(Cpu, 0.45, 0.05), aim(Sent, 2.0)],
+    ),
+    Goal("one Service added", "one new Service", &[bound(Last, 250.0, 30.0), bound(Cpu, 0.45, 0.05), aim(Sent, 5.0)]),
+    Goal("all reconnect, nothing changed", "all reconnect", &[must(Resources, 0.0), bound(Cpu, 2.0, 0.5)]),
+    Goal("memory for each further client of a known class", "as many again connect", &[must(PerClient, 40.0)]),
+];
+
+/// Of all events.
+const MEMORY: Bound = bound(Resident, 120.0, 70.0);
+
+/// With clients that take whole route configurations.
+const WHOLE: [Goal; 3] = [
+    Goal("all connect, whole routes", "all connect", &[told(Cpu), told(Last), told(Peak)]),
+    Goal("one VirtualService, whole routes", "one VirtualService", &[told(Last), told(Cpu), told(Sent)]),
+    Goal("one Service added, whole routes", "one new Service", &[told(Last), told(Cpu), told(Sent)]),
+];
+
+/// With 10,000 clients.
+const CROWD: [Goal; 3] = [
+    Goal("all connect", "all connect", &[told(Last), told(Cpu), told(Peak)]),
+    Goal("one endpoint", "one endpoint", &[told(P99), told(Cpu)]),
+    Goal(
+        "one endpoint, connected and churning",
+        "one endpoint amid churn",
+        &[bound(P99, 150.0, 50.0), bound(Resident, 1_000.0, 500.0)],
+    ),
+];
+
+/// Runs what the goals are for, and prints the reports, then the goals. Returns whether everything arrived; missed
+/// goals are told, no failure: they depend on the machine.
+pub(super) async fn run(args: &Args) -> Result<bool> {
+    let mut plain = Args { table: false, crowd: None, ..args.clone() };
+    plain.events = plain.events();
+    plain.events.push(EventKind::More);
+    let main = once(&plain).await?;
+    print(&main, args)?;
+    let events = vec![EventKind::VirtualService, EventKind::Service];
+    let whole = once(&Args { whole_routes: true, events, ..plain.clone() }).await?;
+    print(&whole, args)?;
+    let crowd = match args.crowd {
+        None => None,
+        Some(clients) => {
+            let processes = clients.div_ceil(CLIENTS_PER_PROCESS).max(args.processes);
+            let events = vec![EventKind::Endpoint, EventKind::Churn];
+            let crowd = once(&Args { clients, processes, events, ..plain }).await?;
+            print(&crowd, args)?;
+            Some((clients, crowd))
+        }
+    };
+    let mut out = io::stdout().lock();
+    write(&main, &whole, crowd.as_ref().map(|(clients, report)| (*clients, report)), &mut out)?;
+    out.flush()?;
+    Ok(main.is_good() && whole.is_good() && crowd.is_none_or(|(_, report)| report.is_good()))
+}
+
+fn print(report: &Report, args: &Args) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    report.write(args.output, &mut out)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// Writes the goals.
+pub(super) fn write(
+    main: &Report,
+    whole: &Report,
+    crowd: Option<(usize, &Report)>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    writeln!(out, "{}\n", machine())?;
+    writeln!(out, "| goal | must | aim | measured | |\n|---|---|---|---|---|")?;
+    for goal in &GOALS {
+        goal.write(goal.0, main, out)?;
+    }
+    let memory: Vec<_> = main.most_resident_megabytes().map(|n| (&MEMORY, n)).into_iter().collect();
+    write_row("resident memory, all of it", &memory, out)?;
+    for goal in &WHOLE {
+        goal.write(goal.0, whole, out)?;
+    }
+    if let Some((clients, report)) = crowd {
+        for goal in &CROWD {
+            goal.write(&format!("{clients} clients: {}", goal.0), report, out)?;
+        }
+    }
+    Ok(())
+}
+
+impl Goal {
+    fn write(&self, title: &str, report: &Report, out: &mut impl Write) -> io::Result<()> {
+        let Some(medians) = report.medians(self.1) else { return Ok(()) };
+        let figures: Vec<_> = self.2.iter().filter_map(|bound| Some((bound, bound.figure.of(&medians)?))).collect();
+        write_row(title, &figures, out)
+    }
+}
+
+fn write_row(title: &str, figures: &[(&Bound, f64)], out: &mut impl Write) -> io::Result<()> {
+    let limits = |limit: fn(&Bound) -> Option<f64>| {
+        let each = figures.iter().filter_map(|(bound, _)| Some((bound.figure, limit(bound)?)));
+        each.map(|(figure, n)| if n > 0.0 { format!("≤ {}", Amount(figure, n)) } else { Amount(figure, n).to_string() })
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let measured: Vec<_> = figures.iter().map(|(bound, n)| Amount(bound.figure, *n).to_string()).collect();
+    let (musts, aims) = (limits(|b| b.must), limits(|b| b.aim));
+    writeln!(out, "| {title} | {musts} | {aims} | {} | {} |", measured.join(", "), verdict(figures))
+}
+
+/// What is missed, and by how much.
+fn verdict(figures: &[(&Bound, f64)]) -> String {
+    let over = |limit: fn(&Bound) -> Option<f64>| -> Vec<String> {
+        let missed = figures.iter().filter_map(|(bound, n)| Some((bound.figure, *n, limit(bound)?)));
+        let missed = missed.filter(|(_, n, most)| n > most);
+        missed
+            .map(|(figure, n, most)| {
+                if most > 0.0 {
+                    format!("{} is {:.2} times that", Amount(figure, n), n / most)
+                } else {
+                    Amount(figure, n).to_string()
+                }
+            })
+            .collect()
+    };
+    let missed = over(|b| b.must);
+    if figures.iter().all(|(bound, _)| bound.must.is_none() && bound.aim.is_none()) {
+        String::new()
+    } else if !missed.is_empty() {
+        format!("**missed**: {}", missed.join(", "))
+    } else if figures.iter().all(|(bound, _)| bound.aim.is_none()) || !over(|b| b.aim).is_empty() {
+        "ok".to_owned()
+    } else {
+        "ok, aim met".to_owned()
+    }
+}
+
+/// The machine and the command.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = memory.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = kilobytes.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or_default();
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default().to_owned();
+    let command: Vec<_> = std::iter::once(program).chain(words).collect();
+    format!(
+        "{cores} cores that server and clients share, {:.1} GB of memory: `{}`",
+        kilobytes * 1024.0 / 1e9,
+        command.join(" ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_says_what_is_missed_and_by_how_much() {
+        let (time, cpu) = (bound(Last, 25.0, 10.0), must(Cpu, 0.03));
+        assert_eq!(verdict(&[(&time, 9.0), (&cpu, 0.02)]), "ok, aim met");
+        assert_eq!(verdict(&[(&time, 11.0), (&cpu, 0.02)]), "ok");
+        assert_eq!(verdict(&[(&time, 50.0), (&cpu, 0.02)]), "**missed**: 50.0 ms is 2.00 times that");
+        assert_eq!(verdict(&[(&must(Resources, 0.0), 3.0)]), "**missed**: 3 resources");
+        assert_eq!(verdict(&[(&told(Peak), 3.0)]), "");
+        assert_eq!(verdict(&[(&aim(Sent, 2.0), 3.0)]), "ok");
+    }
+}
