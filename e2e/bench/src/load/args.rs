@@ -95,6 +95,9 @@ pub struct Args {
     /// An event has ended when nothing was received for so many milliseconds and the server is idle.
     #[arg(long, default_value = "500", value_parser = parse_milliseconds)]
     pub quiet: Duration,
+    /// Where criterion has left the results of the bench `cold`, which `--table` prints too.
+    #[arg(long, default_value = "target/criterion", requires = "table")]
+    pub criterion: PathBuf,
     /// The form of the report.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

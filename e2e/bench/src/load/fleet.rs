@@ -25,8 +25,9 @@ use super::{
     wire::Type,
 };
 
-/// An address has 28,000 ephemeral ports; clients beyond this number use the next loopback address.
-const CLIENTS_PER_ADDRESS: usize = 20_000;
+/// An address has 28,000 ephemeral ports, of which each reconnect leaves one unusable for a minute; clients beyond this
+/// number use the next loopback address.
+const CLIENTS_PER_ADDRESS: usize = 5_000;
 
 /// Handshakes under way at once: well below the length of a listener's queue.
 const HANDSHAKES: usize = 256;
