@@ -65,8 +65,9 @@ pub struct Args {
     /// By how many kilobytes (1,000 bytes) each minute resident memory may grow over the second half of `--soak`.
     #[arg(long, default_value_t = 300.0, requires = "soak")]
     pub most_growth: f64,
-    /// Run what the goals are for, with whole route configurations too, and print each goal with what was measured.
-    #[arg(long, conflicts_with_all = ["events", "target", "whole_routes", "dir"])]
+    /// Run what the goals are for, also with whole route configurations and with the diverse profile, and print each goal
+    /// with what was measured.
+    #[arg(long, conflicts_with_all = ["events", "target", "whole_routes", "profile", "dir"])]
     pub table: bool,
     /// With `--table`, also run with so many clients that the goal for 10,000 needs (it takes minutes).
     #[arg(long, requires = "table", value_name = "CLIENTS", num_args = 0..=1, default_missing_value = "10000")]
@@ -95,6 +96,11 @@ pub struct Args {
     /// An event has ended when nothing was received for so many milliseconds and the server is idle.
     #[arg(long, default_value = "500", value_parser = parse_milliseconds)]
     pub quiet: Duration,
+    /// With `--table`, also compare what changes cost with that for so many services, for a tenth of the clients (it takes
+    /// minutes).
+    #[arg(long, requires = "table", value_name = "SERVICES", num_args = 0..=1, default_missing_value = "10000",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub vast: Option<u32>,
     /// Where criterion has left the results of the bench `cold`, which `--table` prints too.
     #[arg(long, default_value = "target/criterion", requires = "table")]
     pub criterion: PathBuf,

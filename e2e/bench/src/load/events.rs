@@ -372,14 +372,15 @@ impl<'a> Events<'a> {
     async fn after(&mut self, mut row: Row, before: &Before, arrivals: &Arrivals) -> Result<Row> {
         self.idle().await?;
         row.arrived(&arrivals.times, arrivals.concerned);
-        if let Some(client) = &arrivals.waiting {
-            row.note(format!("{client} still waits; {}", arrivals.complaint));
-        }
+        let look = self.crew.look().await?;
+        let waiting = arrivals.waiting.iter().map(|client| format!("{client} still waits"));
+        let complaint = Some(look.complaint).filter(|text| !text.is_empty());
+        row.note(waiting.chain(complaint).collect::<Vec<_>>().join("; "));
         if let Some(meter) = &mut self.meter {
             row.measured(meter, before.cpu);
         }
         row.loaded(self.crew.cpu().saturating_sub(before.load_cpu));
-        row.received(self.crew.look().await?.counts.since(before.counts));
+        row.received(look.counts.since(before.counts));
         Ok(row)
     }
 

@@ -94,7 +94,7 @@ impl Row {
         self.bytes_per_client = Some(bytes_per_client);
     }
 
-    /// Takes what helps to find out what was wrong.
+    /// Takes what helps to find out what was wrong, if anything was.
     pub(super) fn note(&mut self, text: String) {
         self.note = text;
     }
@@ -276,7 +276,7 @@ impl Report {
 fn complaint(row: &Row) -> String {
     match row {
         Row { missing: 1.., .. } => format!("{} clients did not get it in time: {}", row.missing, row.note),
-        row if row.received.broken > 0 => format!("{} streams broke", row.received.broken),
+        row if row.received.broken > 0 => format!("{} streams broke; {}", row.received.broken, row.note),
         row => format!("{} resources and removals were sent to clients that nothing was to be", row.received.strays),
     }
 }

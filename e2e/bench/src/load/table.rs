@@ -14,6 +14,7 @@ use super::{
     Args,
     args::EventKind,
     once,
+    population::Profile,
     report::{Medians, Report},
 };
 
@@ -76,10 +77,10 @@ impl fmt::Display for Most {
         match figure {
             Last => write!(f, "≤ {n} ms"),
             P99 => write!(f, "p99 ≤ {n} ms"),
-            Cpu => write!(f, "≤ {n} CPU-s"),
+            Cpu => write!(f, "≤ {} CPU-s", (n * 1e4).round() / 1e4),
             Sent => write!(f, "≤ {n} MB sent"),
             Resources => write!(f, "{n} resources"),
-            Resident | Peak => write!(f, "≤ {n} MB"),
+            Resident | Peak => write!(f, "≤ {} MB", n.round()),
             PerClient => write!(f, "≤ {n} KB"),
         }
     }
@@ -112,7 +113,7 @@ const fn told(figure: Figure) -> Bound {
 struct Goal(&'static str, &'static str, &'static [Bound]);
 
 /// With clients that take virtual hosts one by one.
-const GOALS: [Goal; 7] = [
+const GOALS: [Goal; 10] = [
     Goal("all connect", "all connect", &[bound(Cpu, 5.7, 2.5), must(Last, 6_000.0), told(Peak)]),
     Goal("one endpoint", "one endpoint", &[bound(Last, 25.0, 10.0), must(Cpu, 0.03)]),
     Goal("100 slices", " slices", &[bound(Last, 75.0, 30.0), must(Cpu, 0.07)]),
@@ -123,6 +124,9 @@ const GOALS: [Goal; 7] = [
     ),
     Goal("one Service added", "one new Service", &[bound(Last, 250.0, 30.0), bound(Cpu, 0.45, 0.05), aim(Sent, 5.0)]),
     Goal("all reconnect, nothing changed", "all reconnect", &[must(Resources, 0.0), bound(Cpu, 2.0, 0.5)]),
+    Goal("annotations change", "metadata only", &[must(Resources, 0.0), told(Cpu)]),
+    Goal("all is written again", "all written again", &[must(Resources, 0.0), told(Cpu)]),
+    Goal("the same is said otherwise", "the same said otherwise", &[must(Resources, 0.0), told(Cpu)]),
     Goal("memory for each further client of a known class", "as many again connect", &[must(PerClient, 40.0)]),
 ];
 
@@ -147,56 +151,126 @@ const CROWD: [Goal; 3] = [
     ),
 ];
 
+/// With clients of the diverse profile.
+const DIVERSE: [Goal; 8] = [
+    Goal("all connect", "all connect", &[told(Cpu), told(Last), told(Peak)]),
+    Goal("one endpoint", "one endpoint", &[told(Last), told(Cpu)]),
+    Goal("one VirtualService", "one VirtualService", &[told(Last), told(Cpu), told(Sent)]),
+    Goal("one Service added", "one new Service", &[told(Last), told(Cpu), told(Sent)]),
+    Goal("one DestinationRule", "one DestinationRule", &[told(Last), told(Cpu), told(Sent)]),
+    Goal("one Sidecar", "one Sidecar", &[told(Last), told(Cpu), told(Sent)]),
+    Goal("one EnvoyFilter", "one EnvoyFilter", &[told(Last), told(Cpu), told(Sent)]),
+    Goal("all reconnect", "all reconnect", &[told(Resources), told(Cpu)]),
+];
+
+/// The diverse profile may take so many times the memory of the plain one.
+const DIVERSE_MEMORY: f64 = 2.0;
+
+/// Ten times the services may make a change cost so many times the processor time.
+const VAST_COST: f64 = 1.5;
+
+/// The changes of which that is asked, by the end of their events' names.
+const VAST_CHANGES: [&str; 3] = ["one endpoint", "one VirtualService", "one new Service"];
+
+/// The reports of all runs.
+struct Runs {
+    main: Report,
+    whole: Report,
+    diverse: Report,
+    /// With so many clients.
+    crowd: Option<(usize, Report)>,
+    /// Few clients: with the services of the other runs, and with so many.
+    vast: Option<(Report, u32, Report)>,
+}
+
 /// Runs what the goals are for, and prints the reports, then the goals. Returns whether everything arrived; missed
 /// goals are told, no failure: they depend on the machine.
 pub(super) async fn run(args: &Args) -> Result<bool> {
-    let mut plain = Args { table: false, crowd: None, ..args.clone() };
-    plain.events = plain.events();
-    plain.events.push(EventKind::More);
-    let main = once(&plain).await?;
-    print(&main, args)?;
-    let events = vec![EventKind::VirtualService, EventKind::Service];
-    let whole = once(&Args { whole_routes: true, events, ..plain.clone() }).await?;
-    print(&whole, args)?;
-    let crowd = match args.crowd {
-        None => None,
-        Some(clients) => {
-            let processes = clients.div_ceil(CLIENTS_PER_PROCESS).max(args.processes);
-            let events = vec![EventKind::Endpoint, EventKind::Churn];
-            let crowd = once(&Args { clients, processes, events, ..plain }).await?;
-            print(&crowd, args)?;
-            Some((clients, crowd))
-        }
-    };
+    let runs = Runs::of(args).await?;
     let mut out = io::stdout().lock();
-    write(&main, &whole, crowd.as_ref().map(|(clients, report)| (*clients, report)), &mut out)?;
+    runs.write(&mut out)?;
     cold::write(&args.criterion, &mut out)?;
     out.flush()?;
-    Ok(main.is_good() && whole.is_good() && crowd.is_none_or(|(_, report)| report.is_good()))
+    Ok(runs.are_good())
 }
 
-fn print(report: &Report, args: &Args) -> io::Result<()> {
+impl Runs {
+    async fn of(args: &Args) -> Result<Self> {
+        use EventKind::{Churn, Endpoint, More, Service, VirtualService};
+        let plain = Args { table: false, crowd: None, vast: None, profile: Profile::Plain, ..args.clone() };
+        let events = plain.events().into_iter().chain([More]).collect();
+        let main = printed(&Args { events, ..plain.clone() }).await?;
+        let events = vec![VirtualService, Service];
+        let whole = printed(&Args { whole_routes: true, events, ..plain.clone() }).await?;
+        let diverse = printed(&Args { profile: Profile::Diverse, ..plain.clone() }).await?;
+        let crowd = match args.crowd {
+            None => None,
+            Some(clients) => {
+                let processes = clients.div_ceil(CLIENTS_PER_PROCESS).max(args.processes);
+                let crowd = Args { clients, processes, events: vec![Endpoint, Churn], ..plain.clone() };
+                Some((clients, printed(&crowd).await?))
+            }
+        };
+        let vast = match args.vast {
+            None => None,
+            Some(services) => {
+                let clients = args.clients.div_ceil(10);
+                let few = Args { clients, events: vec![Endpoint, VirtualService, Service], ..plain };
+                Some((printed(&few).await?, services, printed(&Args { services, ..few }).await?))
+            }
+        };
+        Ok(Self { main, whole, diverse, crowd, vast })
+    }
+
+    fn are_good(&self) -> bool {
+        let crowd = self.crowd.iter().map(|(_, report)| report);
+        let vast = self.vast.iter().flat_map(|(few, _, many)| [few, many]);
+        [&self.main, &self.whole, &self.diverse].into_iter().chain(crowd).chain(vast).all(Report::is_good)
+    }
+
+    /// Writes the goals.
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}\n", machine())?;
+        writeln!(out, "| goal | must | aim | measured | |\n|---|---|---|---|---|")?;
+        for goal in &GOALS {
+            goal.write(goal.0, &self.main, out)?;
+        }
+        let plain = self.main.most_resident_megabytes().unwrap_or_default();
+        write_row("resident memory, all of it", &[(&MEMORY, plain)], out)?;
+        for goal in &WHOLE {
+            goal.write(goal.0, &self.whole, out)?;
+        }
+        for goal in &DIVERSE {
+            goal.write(&format!("diverse: {}", goal.0), &self.diverse, out)?;
+        }
+        let memory = must(Resident, plain * DIVERSE_MEMORY);
+        let diverse = self.diverse.most_resident_megabytes().unwrap_or_default();
+        write_row("diverse: resident memory, at most twice that of plain", &[(&memory, diverse)], out)?;
+        if let Some((clients, report)) = &self.crowd {
+            for goal in &CROWD {
+                goal.write(&format!("{clients} clients: {}", goal.0), report, out)?;
+            }
+        }
+        self.vast.as_ref().map_or(Ok(()), |(few, services, many)| write_vast(few, *services, many, out))
+    }
+}
+
+async fn printed(args: &Args) -> Result<Report> {
+    let report = once(args).await?;
     let mut out = io::stdout().lock();
     report.write(args.output, &mut out)?;
     writeln!(out)?;
-    out.flush()
+    out.flush()?;
+    Ok(report)
 }
 
-/// Writes the goals.
-fn write(main: &Report, whole: &Report, crowd: Option<(usize, &Report)>, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{}\n", machine())?;
-    writeln!(out, "| goal | must | aim | measured | |\n|---|---|---|---|---|")?;
-    for goal in &GOALS {
-        goal.write(goal.0, main, out)?;
-    }
-    let memory: Vec<_> = main.most_resident_megabytes().map(|n| (&MEMORY, n)).into_iter().collect();
-    write_row("resident memory, all of it", &memory, out)?;
-    for goal in &WHOLE {
-        goal.write(goal.0, whole, out)?;
-    }
-    if let Some((clients, report)) = crowd {
-        for goal in &CROWD {
-            goal.write(&format!("{clients} clients: {}", goal.0), report, out)?;
+/// Compares what changes cost.
+fn write_vast(few: &Report, services: u32, many: &Report, out: &mut impl Write) -> io::Result<()> {
+    for change in VAST_CHANGES {
+        let cost = |report: &Report| report.medians(change).and_then(|medians| medians.cpu_seconds);
+        if let Some((few, many)) = cost(few).zip(cost(many)) {
+            let title = format!("{services} services: {change}, at most {VAST_COST} times the cost");
+            write_row(&title, &[(&must(Cpu, few * VAST_COST), many)], out)?;
         }
     }
     Ok(())
