@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
+use super::population::Profile;
+
 /// Measures what changes cost a control plane: writes a configuration, starts the server, connects clients that
 /// speak delta ADS as Envoy does, changes files, and prints for every event how long it took until the last client
 /// had it, what it cost the server, and what was sent.
@@ -29,8 +31,17 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["pods", "dir", "target"])]
     pub api_server: bool,
     /// Clients, spread over the namespaces.
-    #[arg(long, default_value_t = 1000, value_parser = parse_clients)]
+    #[arg(long, default_value_t = 1000, value_parser = parse_count)]
     pub clients: usize,
+    /// Processes that these are spread over.
+    #[arg(long, default_value_t = 1, value_parser = parse_count)]
+    pub processes: usize,
+    /// How the clients differ.
+    #[arg(long, value_enum, default_value_t = Profile::Plain)]
+    pub profile: Profile,
+    /// Workloads of the diverse profile; they share the namespaces evenly.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub workloads: u32,
     /// Clients take whole route configurations; they take virtual hosts one by one (VHDS) by default.
     #[arg(long)]
     pub whole_routes: bool,
@@ -40,9 +51,27 @@ pub struct Args {
     /// How often each event is repeated; the median of each figure is shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
-    /// The events, in this order, after all have connected; all by default.
+    /// The events, in this order, after all have connected; by default all but those amid changes and with more
+    /// clients.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub events: Vec<EventKind>,
+    /// Changes in each second, when changes keep coming.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+    /// Instead of events, change everything for so long (as `30s` or `20m`), undo it, and fail unless memory stays and
+    /// all clients have the same in the end.
+    #[arg(long, value_parser = parse_duration, conflicts_with_all = ["events", "target", "table"])]
+    pub soak: Option<Duration>,
+    /// By how many kilobytes (1,000 bytes) each minute resident memory may grow over the second half of `--soak`.
+    #[arg(long, default_value_t = 300.0, requires = "soak")]
+    pub most_growth: f64,
+    /// Run what the goals are for, also with whole route configurations and with the diverse profile, and print each goal
+    /// with what was measured.
+    #[arg(long, conflicts_with_all = ["events", "target", "whole_routes", "profile", "dir"])]
+    pub table: bool,
+    /// With `--table`, also run with so many clients that the goal for 10,000 needs (it takes minutes).
+    #[arg(long, requires = "table", value_name = "CLIENTS", num_args = 0..=1, default_missing_value = "10000")]
+    pub crowd: Option<usize>,
     /// The server's program.
     #[arg(long, default_value = "target/release/mizzen")]
     pub mizzen: PathBuf,
@@ -67,9 +96,20 @@ pub struct Args {
     /// An event has ended when nothing was received for so many milliseconds and the server is idle.
     #[arg(long, default_value = "500", value_parser = parse_milliseconds)]
     pub quiet: Duration,
+    /// With `--table`, also compare what changes cost with that for so many services, for a tenth of the clients (it takes
+    /// minutes).
+    #[arg(long, requires = "table", value_name = "SERVICES", num_args = 0..=1, default_missing_value = "10000",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub vast: Option<u32>,
+    /// Where criterion has left the results of the bench `cold`, which `--table` prints too.
+    #[arg(long, default_value = "target/criterion", requires = "table")]
+    pub criterion: PathBuf,
     /// The form of the report.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+    /// Be a process with clients, which does what it is told.
+    #[arg(long, hide = true)]
+    pub worker: bool,
 }
 
 impl Args {
@@ -82,7 +122,11 @@ impl Args {
     /// The events to run.
     #[must_use]
     pub fn events(&self) -> Vec<EventKind> {
-        if self.events.is_empty() { EventKind::value_variants().to_vec() } else { self.events.clone() }
+        if !self.events.is_empty() {
+            return self.events.clone();
+        }
+        let on_demand = [EventKind::Churn, EventKind::More];
+        EventKind::value_variants().iter().copied().filter(|event| !on_demand.contains(event)).collect()
     }
 }
 
@@ -97,10 +141,28 @@ pub enum EventKind {
     VirtualService,
     /// A Service appears, with endpoints.
     Service,
-    /// Annotations change: nothing is to be sent.
+    /// A Service goes.
+    RemovedService,
+    /// The DestinationRule of a service changes.
+    DestinationRule,
+    /// A Sidecar object imports one more service: of a workload, or of a namespace in the plain profile.
+    Sidecar,
+    /// An EnvoyFilter changes: of a workload, or of a namespace in the plain profile.
+    EnvoyFilter,
+    /// The mesh configuration changes.
+    Mesh,
+    /// Annotations of an object of every kind change: nothing is to be sent.
     Metadata,
+    /// Everything is written again as it is: nothing is to be sent.
+    Rewrite,
+    /// The same is said otherwise: nothing is to be sent.
+    Reword,
     /// All clients reconnect and say what they have: nothing is to be sent.
     Reconnect,
+    /// An endpoint gets another address while `--rate` other changes each second keep coming.
+    Churn,
+    /// As many clients again, of the same classes, connect.
+    More,
 }
 
 /// The form of the report.
@@ -112,10 +174,22 @@ pub enum Output {
     Json,
 }
 
-fn parse_clients(text: &str) -> Result<usize, String> {
+fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("at least one client is needed".to_owned()),
+        Ok(0) => Err("at least one is needed".to_owned()),
         Ok(count) => Ok(count),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    match number.parse::<u32>() {
+        Ok(0) => Err("it must take some time".to_owned()),
+        Ok(number) => Ok(Duration::from_secs(u64::from(number) * unit)),
         Err(error) => Err(error.to_string()),
     }
 }

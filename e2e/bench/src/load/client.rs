@@ -1,7 +1,7 @@
 //! One client: a connection, its stream, and the task that drives both.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Instant,
 };
 
@@ -24,7 +24,7 @@ use tonic::{
 
 use super::{
     names::SharedNames,
-    proxy::{Goal, Proxy},
+    proxy::Proxy,
     tally::Tally,
     wire::{Response, Type},
 };
@@ -38,21 +38,11 @@ const PREFIX: usize = 5;
 /// Before a client whose stream has broken connects again.
 const BACKOFF: Duration = Duration::from_millis(500);
 
-/// A client has what it waited for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reached {
-    pub(super) goal: u64,
-    pub(super) client: usize,
-    pub(super) at: Instant,
-}
-
 /// What all clients share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) names: SharedNames,
     pub(super) tally: Tally,
-    pub(super) goal: RwLock<Arc<Goal>>,
-    pub(super) reached: mpsc::UnboundedSender<Reached>,
     /// Bounds the handshakes that are under way: the kernel drops those that it cannot queue, and tries again only
     /// after a second.
     pub(super) handshakes: Semaphore,
@@ -60,15 +50,32 @@ pub(super) struct Shared {
     pub(super) complaint: RwLock<String>,
 }
 
+/// What a client has, and whether it is what it waits for.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) proxy: Proxy,
+    /// Whether what happens concerns it.
+    pub(super) is_concerned: bool,
+    /// When it had what it waits for.
+    pub(super) reached: Option<Instant>,
+}
+
+impl Seat {
+    /// Notes the time when the goal is reached.
+    pub(super) fn look(&mut self) {
+        if self.is_concerned && self.reached.is_none() && self.proxy.is_content() {
+            self.reached = Some(Instant::now());
+        }
+    }
+}
+
 /// One client.
 pub(super) struct Client {
-    pub(super) index: usize,
     pub(super) endpoint: Endpoint,
-    pub(super) proxy: Proxy,
+    pub(super) seat: Arc<Mutex<Seat>>,
     pub(super) shared: Arc<Shared>,
     /// Changes when all clients shall reconnect.
     pub(super) epoch: watch::Receiver<u64>,
-    pub(super) reported: u64,
 }
 
 impl Client {
@@ -77,17 +84,21 @@ impl Client {
         loop {
             if let Err(error) = self.connection().await {
                 self.shared.tally.broken();
-                *self.shared.complaint.write().unwrap_or_else(PoisonError::into_inner) =
-                    format!("{}: {error:#}", self.proxy.id());
+                let complaint = format!("{}: {error:#}", self.seat().proxy.id());
+                *self.shared.complaint.write().unwrap_or_else(PoisonError::into_inner) = complaint;
                 sleep(BACKOFF).await;
             }
         }
     }
 
+    fn seat(&self) -> MutexGuard<'_, Seat> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Connects, and stays connected until it shall reconnect.
     async fn connection(&mut self) -> Result<()> {
         let (requests, outgoing) = mpsc::unbounded_channel();
-        let opening = self.proxy.open(&self.shared.names.lock());
+        let opening = self.seat().proxy.open(&self.shared.names.lock());
         for request in opening {
             requests.send(request)?;
         }
@@ -114,21 +125,19 @@ impl Client {
         Ok(response.into_inner())
     }
 
-    fn receive(&mut self, message: &Bytes, requests: &mpsc::UnboundedSender<DeltaDiscoveryRequest>) -> Result<()> {
+    fn receive(&self, message: &Bytes, requests: &mpsc::UnboundedSender<DeltaDiscoveryRequest>) -> Result<()> {
         let malformed = |error: super::wire::Malformed| anyhow!("malformed response: {}", error.0);
         let response = Response::parse(message).map_err(malformed)?;
         if let Some(t) = Type::from_url(response.type_url) {
             self.shared.tally.count(t, &response, message.len() + PREFIX);
         }
-        let goal = self.shared.goal.read().unwrap_or_else(PoisonError::into_inner).clone();
-        self.proxy.pursue(&goal);
-        let answers = self.proxy.receive(&response, &mut self.shared.names.lock()).map_err(malformed)?;
-        if goal.number != self.reported && self.proxy.is_content() {
-            self.reported = goal.number;
-            let at = Instant::now();
-            // Nobody listens once the run has ended.
-            let _ = self.shared.reached.send(Reached { goal: goal.number, client: self.index, at });
+        let mut seat = self.seat();
+        if !seat.is_concerned {
+            self.shared.tally.stray(&response);
         }
+        let answers = seat.proxy.receive(&response, &mut self.shared.names.lock()).map_err(malformed)?;
+        seat.look();
+        drop(seat);
         for answer in answers {
             requests.send(answer)?;
         }

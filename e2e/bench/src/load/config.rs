@@ -1,17 +1,26 @@
 //! The configuration: what objects there are, how events change them, and where they are written.
 
 mod cluster;
+mod documents;
 mod files;
 
-use std::ffi::OsString;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+};
 
 use anyhow::{Context, Result};
 
-use self::{cluster::Cluster, files::Files};
-use super::Args;
-
-/// The port of every service.
-pub(super) const PORT: u16 = 80;
+pub(super) use self::documents::PORT;
+use self::{
+    cluster::Cluster,
+    documents::{Documents, Scope},
+    files::Files,
+};
+use super::{
+    Args,
+    population::{Population, Who, ZONES},
+};
 
 /// Where the server reads the objects.
 enum Source {
@@ -22,11 +31,14 @@ enum Source {
 /// All objects, a document for every object or for a few that belong together, so that a change of one is one write.
 pub(super) struct Config {
     source: Source,
-    endpoints: u32,
-    namespaces: u32,
-    pods: bool,
+    documents: Documents,
+    population: Population,
+    /// What is written, by path.
+    written: BTreeMap<String, String>,
     /// Makes every change different from all before.
     revision: u16,
+    /// Whether what can be said otherwise is.
+    reworded: bool,
 }
 
 impl Config {
@@ -37,17 +49,61 @@ impl Config {
         } else {
             Source::Files(Files::create(args.dir.as_deref())?)
         };
-        let (endpoints, namespaces) = (args.endpoints, args.namespaces);
-        let config = Self { source, endpoints, namespaces, pods: args.pods, revision: 0 };
-        let namespaces = (0..args.namespaces).map(|n| {
-            let name = format!("ns-{n}");
-            let object = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n");
-            (format!("{name}/namespace.yaml"), object)
-        });
+        let population = Population::new(args);
+        let documents = Documents {
+            namespaces: args.namespaces,
+            endpoints: args.endpoints,
+            pods: args.pods,
+            zones: population.is_diverse(),
+            assigns_addresses: matches!(source, Source::Cluster(_)),
+        };
+        let mut config = Self { source, documents, population, written: BTreeMap::new(), revision: 0, reworded: false };
+        let namespaces = (0..args.namespaces).map(|n| format!("ns-{n}")).chain(["istio-system".to_owned()]);
+        let namespaces = namespaces.map(|name| (format!("{name}/namespace.yaml"), documents::namespace(&name)));
         config.write_all(namespaces.collect()).await?;
-        let services = (0..args.services).flat_map(|service| config.documents(service, args));
-        config.write_all(services.collect()).await?;
+        let services = (0..args.services).flat_map(|service| config.service_documents(service, args)).collect();
+        config.write_all(services).await?;
+        config.write_all(config.diverse_documents(args)).await?;
         Ok(config)
+    }
+
+    fn service_documents(&self, service: u32, args: &Args) -> Vec<(String, String)> {
+        let of = &self.documents;
+        let mut documents = vec![
+            (self.file(service, "service"), of.service(service)),
+            (self.file(service, "slice"), of.slice(service, None)),
+        ];
+        if service < args.virtual_services() {
+            documents.push((self.file(service, "route"), of.virtual_service(service, 0)));
+        }
+        if args.pods {
+            documents.push((self.file(service, "pods"), of.pods(service)));
+        }
+        documents
+    }
+
+    /// What makes the clients of the diverse profile differ.
+    fn diverse_documents(&self, args: &Args) -> Vec<(String, String)> {
+        if !self.population.is_diverse() {
+            return Vec::new();
+        }
+        let mut documents: Vec<_> =
+            (0..ZONES).map(|zone| (format!("nodes/node-{zone}.node.yaml"), documents::node(zone))).collect();
+        for workload in self.population.narrowed() {
+            let (who, scope) = (Who::Workload(workload), self.scope(Who::Workload(workload)));
+            documents.push((path(scope, "sidecar"), documents::sidecar(scope, &self.own_hosts(who))));
+        }
+        for workload in self.population.ruled().filter(|w| *w < args.services) {
+            let rule = self.documents.destination_rule(workload, Some(workload), 0);
+            documents.push((self.file(workload, "own-rule"), rule));
+        }
+        for workload in self.population.patched() {
+            let scope = self.scope(Who::Workload(workload));
+            documents.push((path(scope, "filter"), documents::envoy_filter(scope, 0)));
+        }
+        let failing_over = args.services - args.services / 10..args.services;
+        documents.extend(failing_over.map(|s| (self.file(s, "failover"), self.documents.failover(s))));
+        documents
     }
 
     /// How the server is told where the objects are.
@@ -60,12 +116,17 @@ impl Config {
 
     /// The name of the cluster of a service, and of its assignment.
     pub(super) fn cluster(&self, service: u32) -> String {
-        format!("outbound|{PORT}||{}", self.host(service))
+        format!("outbound|{PORT}||{}", self.documents.host(service))
     }
 
     /// The name of the virtual host of a service, as a resource.
     pub(super) fn virtual_host(&self, service: u32) -> String {
-        format!("{PORT}/{}:{PORT}", self.host(service))
+        format!("{PORT}/{}:{PORT}", self.documents.host(service))
+    }
+
+    /// Those who see a service.
+    pub(super) fn seeing(&self, service: u32) -> Who {
+        Who::Seeing(self.documents.namespace(service))
     }
 
     /// Gives the first endpoint of some services another address.
@@ -73,7 +134,7 @@ impl Config {
         let mut slices = Vec::new();
         for service in services {
             let [high, low] = self.next_revision().to_be_bytes();
-            let slice = self.slice(service, Some(&format!("10.160.{high}.{low}")), "");
+            let slice = self.documents.slice(service, Some(&format!("10.160.{high}.{low}")));
             slices.push((self.file(service, "slice"), slice));
         }
         self.write_all(slices).await
@@ -82,26 +143,95 @@ impl Config {
     /// Changes a route of the VirtualService of a service.
     pub(super) async fn change_virtual_service(&mut self, service: u32) -> Result<()> {
         let revision = self.next_revision();
-        self.write(self.file(service, "route"), self.virtual_service(service, revision, "")).await
+        self.write(self.file(service, "route"), self.documents.virtual_service(service, revision)).await
+    }
+
+    /// Changes the DestinationRule of a service, or adds it.
+    pub(super) async fn change_destination_rule(&mut self, service: u32) -> Result<()> {
+        let revision = self.next_revision();
+        self.write(self.file(service, "rule"), self.documents.destination_rule(service, None, revision)).await
+    }
+
+    pub(super) async fn remove_destination_rule(&mut self, service: u32) -> Result<()> {
+        self.remove(&self.file(service, "rule")).await
     }
 
     /// Adds a service with endpoints, in one step.
-    pub(super) async fn add_service(&self, service: u32) -> Result<()> {
-        let objects = format!("{}---\n{}", self.service(service, ""), self.slice(service, None, ""));
+    pub(super) async fn add_service(&mut self, service: u32) -> Result<()> {
+        let objects = format!("{}---\n{}", self.documents.service(service), self.documents.slice(service, None));
         self.write(self.file(service, "service"), objects).await
     }
 
-    /// Changes annotations of a service, its endpoints and its VirtualService, which must not have been changed before.
-    pub(super) async fn annotate(&mut self, service: u32, with_route: bool) -> Result<()> {
-        let note = format!(", annotations: {{example.com/note: \"{}\"}}", self.next_revision());
-        let mut documents = vec![
-            (self.file(service, "service"), self.service(service, &note)),
-            (self.file(service, "slice"), self.slice(service, None, &note)),
-        ];
-        if with_route {
-            documents.push((self.file(service, "route"), self.virtual_service(service, 0, &note)));
-        }
-        self.write_all(documents).await
+    /// Removes a service that was added.
+    pub(super) async fn remove_service(&mut self, service: u32) -> Result<()> {
+        self.remove(&self.file(service, "service")).await
+    }
+
+    /// The services of a namespace, as an entry of a Sidecar object.
+    pub(super) fn namespace_entry(namespace: u32) -> String {
+        format!("ns-{namespace}/*")
+    }
+
+    /// A service, as an entry of a Sidecar object.
+    pub(super) fn service_entry(&self, service: u32) -> String {
+        format!("ns-{}/{}", self.documents.namespace(service), self.documents.host(service))
+    }
+
+    /// What those import who have a Sidecar object in the diverse profile.
+    pub(super) fn own_hosts(&self, who: Who) -> Vec<String> {
+        vec![Self::namespace_entry(self.scope(who).namespace), "istio-system/*".to_owned()]
+    }
+
+    /// Writes the Sidecar object of a namespace or workload.
+    pub(super) async fn set_sidecar(&mut self, of: Who, hosts: &[String]) -> Result<()> {
+        let scope = self.scope(of);
+        self.write(path(scope, "sidecar"), documents::sidecar(scope, hosts)).await
+    }
+
+    pub(super) async fn remove_sidecar(&mut self, of: Who) -> Result<()> {
+        self.remove(&path(self.scope(of), "sidecar")).await
+    }
+
+    /// Changes the EnvoyFilter of a namespace or workload, or adds it.
+    pub(super) async fn change_envoy_filter(&mut self, of: Who) -> Result<()> {
+        let (scope, revision) = (self.scope(of), self.next_revision());
+        self.write(path(scope, "filter"), documents::envoy_filter(scope, revision)).await
+    }
+
+    /// Changes the mesh configuration, or adds it.
+    pub(super) async fn change_mesh(&mut self) -> Result<()> {
+        let revision = self.next_revision();
+        self.write("istio-system/istio.mesh.yaml".to_owned(), documents::mesh(revision)).await
+    }
+
+    /// Changes annotations of an object of every kind that there is.
+    pub(super) async fn annotate(&mut self) -> Result<()> {
+        let revision = self.next_revision();
+        let annotated = |(path, text): (&String, &String)| (path.clone(), documents::annotated(text, revision));
+        let documents = self.one_of_each_kind().map(annotated).collect();
+        self.send(documents).await
+    }
+
+    /// Writes everything again as it is.
+    pub(super) async fn rewrite(&mut self) -> Result<()> {
+        let documents = self.written.iter().map(|(path, text)| (path.clone(), text.clone())).collect();
+        self.send(documents).await
+    }
+
+    /// Says the same otherwise in an object of every kind, or as before.
+    pub(super) async fn reword(&mut self) -> Result<()> {
+        self.reworded = !self.reworded;
+        let reworded = |(path, text): (&String, &String)| {
+            (path.clone(), if self.reworded { documents::reworded(text) } else { text.clone() })
+        };
+        let documents = self.one_of_each_kind().map(reworded).collect();
+        self.send(documents).await
+    }
+
+    /// Paths end with what the document holds.
+    fn one_of_each_kind(&self) -> impl Iterator<Item = (&String, &String)> {
+        let mut seen = BTreeSet::new();
+        self.written.iter().filter(move |(path, _)| seen.insert(path.rsplit('.').nth(1).unwrap_or_default().to_owned()))
     }
 
     fn next_revision(&mut self) -> u16 {
@@ -109,136 +239,45 @@ impl Config {
         self.revision
     }
 
-    fn documents(&self, service: u32, args: &Args) -> Vec<(String, String)> {
-        let mut documents = vec![
-            (self.file(service, "service"), self.service(service, "")),
-            (self.file(service, "slice"), self.slice(service, None, "")),
-        ];
-        if service < args.virtual_services() {
-            documents.push((self.file(service, "route"), self.virtual_service(service, 0, "")));
+    fn scope(&self, who: Who) -> Scope {
+        match who {
+            Who::Workload(workload) => {
+                Scope { namespace: workload % self.documents.namespaces, workload: Some(workload) }
+            }
+            Who::Namespace(namespace) | Who::Seeing(namespace) => Scope { namespace, workload: None },
+            Who::Everyone => Scope { namespace: 0, workload: None },
         }
-        if args.pods {
-            documents.push((self.file(service, "pods"), self.pods(service)));
-        }
-        documents
     }
 
-    async fn write(&self, name: String, content: String) -> Result<()> {
-        self.write_all(vec![(name, content)]).await
+    async fn write(&mut self, path: String, text: String) -> Result<()> {
+        self.write_all(vec![(path, text)]).await
     }
 
-    async fn write_all(&self, documents: Vec<(String, String)>) -> Result<()> {
+    async fn write_all(&mut self, documents: Vec<(String, String)>) -> Result<()> {
+        self.written.extend(documents.iter().cloned());
+        self.send(documents).await
+    }
+
+    async fn send(&self, documents: Vec<(String, String)>) -> Result<()> {
         match &self.source {
-            Source::Files(files) => documents.iter().try_for_each(|(name, content)| files.write(name, content)),
+            Source::Files(files) => documents.iter().try_for_each(|(path, text)| files.write(path, text)),
             Source::Cluster(cluster) => cluster.write(documents).await,
         }
     }
 
-    /// Whether addresses of services are the API server's to give.
-    fn assigns_addresses(&self) -> bool {
-        matches!(self.source, Source::Cluster(_))
-    }
-
-    fn namespace(&self, service: u32) -> u32 {
-        service % self.namespaces
-    }
-
-    fn host(&self, service: u32) -> String {
-        format!("svc-{service}.ns-{}.svc.cluster.local", self.namespace(service))
+    async fn remove(&mut self, path: &str) -> Result<()> {
+        let Some(text) = self.written.remove(path) else { return Ok(()) };
+        match &self.source {
+            Source::Files(files) => files.remove(path),
+            Source::Cluster(cluster) => cluster.remove(path, &text).await,
+        }
     }
 
     fn file(&self, service: u32, what: &str) -> String {
-        format!("ns-{}/svc-{service}.{what}.yaml", self.namespace(service))
+        format!("ns-{}/svc-{service}.{what}.yaml", self.documents.namespace(service))
     }
+}
 
-    fn service(&self, service: u32, more: &str) -> String {
-        let address = if self.assigns_addresses() {
-            String::new()
-        } else {
-            // 172.16.0.0/12 has a million addresses.
-            let [_, a, b, c] = (service + 1).to_be_bytes();
-            let address = format!("172.{}.{b}.{c}", 16 + (a & 15));
-            format!("  clusterIP: {address}\n  clusterIPs: [{address}]\n")
-        };
-        format!(
-            "apiVersion: v1
-kind: Service
-metadata: {{name: svc-{service}, namespace: ns-{}{more}}}
-spec:
-{address}  selector: {{app: svc-{service}}}
-  ports: [{{name: http, port: {PORT}, targetPort: 8080, protocol: TCP}}]
-",
-            self.namespace(service)
-        )
-    }
-
-    /// The address of an endpoint, in the half of 10.0.0.0/8 that clients do not use.
-    fn address(&self, service: u32, endpoint: u32) -> String {
-        let [_, a, b, c] = (service * self.endpoints + endpoint + 1).to_be_bytes();
-        format!("10.{}.{b}.{c}", 192 + (a & 63))
-    }
-
-    fn slice(&self, service: u32, first: Option<&str>, more: &str) -> String {
-        let namespace = self.namespace(service);
-        let mut text = format!(
-            "apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: svc-{service}-0, namespace: ns-{namespace}, labels: {{kubernetes.io/service-name: svc-{service}}}{more}}}
-addressType: IPv4
-ports: [{{name: http, port: 8080, protocol: TCP}}]
-endpoints:
-"
-        );
-        for endpoint in 0..self.endpoints {
-            let address = match first {
-                Some(address) if endpoint == 0 => address.to_owned(),
-                _ => self.address(service, endpoint),
-            };
-            // An endpoint that names a Pod is not used before the Pod is known.
-            let pod = if self.pods {
-                format!(", targetRef: {{kind: Pod, name: svc-{service}-{endpoint}, namespace: ns-{namespace}}}")
-            } else {
-                String::new()
-            };
-            text.push_str(&format!("- {{addresses: [{address}], conditions: {{ready: true}}{pod}}}\n"));
-        }
-        text
-    }
-
-    fn virtual_service(&self, service: u32, revision: u16, more: &str) -> String {
-        let host = self.host(service);
-        format!(
-            "apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: svc-{service}, namespace: ns-{}{more}}}
-spec:
-  hosts: [{host}]
-  http:
-  - match: [{{uri: {{prefix: /revision-{revision}/}}}}]
-    rewrite: {{uri: /}}
-    route: [{{destination: {{host: {host}}}}}]
-  - route: [{{destination: {{host: {host}}}}}]
-    timeout: 5s
-",
-            self.namespace(service)
-        )
-    }
-
-    fn pods(&self, service: u32) -> String {
-        let mut text = String::new();
-        for endpoint in 0..self.endpoints {
-            let ip = self.address(service, endpoint);
-            text.push_str(&format!(
-                "---
-apiVersion: v1
-kind: Pod
-metadata: {{name: svc-{service}-{endpoint}, namespace: ns-{}, labels: {{app: svc-{service}}}}}
-spec: {{serviceAccountName: svc-{service}, containers: [{{name: app, image: app}}]}}
-status: {{podIP: {ip}, podIPs: [{{ip: {ip}}}], phase: Running}}
-",
-                self.namespace(service)
-            ));
-        }
-        text
-    }
+fn path(scope: Scope, what: &str) -> String {
+    format!("ns-{}/{}.{what}.yaml", scope.namespace, scope.name())
 }

@@ -70,6 +70,10 @@ impl Table {
         self.values.get_mut(name.get() as usize)?.take()
     }
 
+    pub(super) fn contains(&self, name: Id) -> bool {
+        self.values.get(name.get() as usize).is_some_and(Option::is_some)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Id, Id)> {
         (0u32..).zip(&self.values).filter_map(|(name, value)| Some((Id::new(name)?, (*value)?)))
     }

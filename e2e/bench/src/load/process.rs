@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -30,6 +30,7 @@ pub(super) struct Server {
     child: Child,
     pid: u32,
     pub(super) grpc: SocketAddr,
+    pub(super) monitoring: SocketAddr,
 }
 
 impl Server {
@@ -57,7 +58,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("start {}", args.mizzen.display()))?;
         let pid = child.id().context("the server has exited at once")?;
-        let mut server = Self { child, pid, grpc };
+        let mut server = Self { child, pid, grpc, monitoring };
         server.ready(http, start + args.patience).await?;
         Ok((server, start.elapsed()))
     }
@@ -94,14 +95,20 @@ fn free_addresses() -> Result<[SocketAddr; 3]> {
 }
 
 async fn is_ready(http: SocketAddr) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect(http).await?;
-        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status).await?;
-        Ok::<_, std::io::Error>(status.ends_with(b" 200"))
-    };
-    ask.await.unwrap_or(false)
+    get(http, "/ready").await.is_ok()
+}
+
+/// The body of a page, if there is one.
+pub(super) async fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    // Of this version a body is neither cut into chunks nor followed by anything.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await?;
+    let (head, body) = reply.split_once("\r\n\r\n").context("no reply")?;
+    let status = head.lines().next().unwrap_or_default();
+    ensure!(status.contains(" 200"), "{path}: {status}");
+    Ok(body.to_owned())
 }
 
 /// What the kernel says of a process.

@@ -2,7 +2,8 @@
 //!
 //! Envoy asks for all clusters, then for the endpoints of those that are discovered by EDS. Once it has these it asks
 //! for all listeners, then for the route configurations that these name, and for the virtual hosts of all of them once
-//! it has one that has none inline. What a response makes it ask for goes out before the acknowledgement. After a reconnect it asks for everything at once and says what it has.
+//! it has one that has none inline. What a response makes it ask for goes out before the acknowledgement. After a
+//! reconnect it asks for everything at once and says what it has.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -13,12 +14,13 @@ use super::{
     wire::{Malformed, Resource, Response, Type, assignment_of, config_of, discovers_hosts, routes_of},
 };
 
-/// What a client waits for: resources that must be sent to it.
+/// What a client waits for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Goal {
-    /// Numbers goals, from 1.
-    pub(super) number: u64,
-    pub(super) wanted: Vec<(Type, Id)>,
+    /// Resources that must be sent to it.
+    pub(super) sent: Vec<(Type, Id)>,
+    /// Resources that it must be told are gone; those that it does not have are.
+    pub(super) gone: Vec<(Type, Id)>,
 }
 
 /// What a client has of one type.
@@ -46,9 +48,9 @@ pub(super) struct Proxy {
     subscribed_routes: BTreeSet<Id>,
     /// Route configurations whose virtual hosts it discovers.
     discovering: BTreeSet<Id>,
-    /// The goal that it pursues, and what is still to come.
-    goal: u64,
-    remaining: HashSet<(Type, Id)>,
+    /// What is still to come, and to go.
+    coming: HashSet<(Type, Id)>,
+    going: HashSet<(Type, Id)>,
 }
 
 impl Proxy {
@@ -60,8 +62,8 @@ impl Proxy {
             routes: HashMap::new(),
             subscribed_routes: BTreeSet::new(),
             discovering: BTreeSet::new(),
-            goal: 0,
-            remaining: HashSet::new(),
+            coming: HashSet::new(),
+            going: HashSet::new(),
         }
     }
 
@@ -95,18 +97,18 @@ impl Proxy {
         }
     }
 
-    /// Takes a goal, unless it is the one that is pursued already.
+    /// Takes a goal instead of the one before.
     pub(super) fn pursue(&mut self, goal: &Goal) {
-        if self.goal != goal.number {
-            self.goal = goal.number;
-            self.remaining = goal.wanted.iter().copied().collect();
-        }
+        self.coming = goal.sent.iter().copied().collect();
+        let has = |(t, name): &(Type, Id)| self.held[*t as usize].versions.contains(*name);
+        self.going = goal.gone.iter().copied().filter(has).collect();
     }
 
     /// Whether the goal is reached, and nothing that was asked for is missing.
     pub(super) fn is_content(&self) -> bool {
         let complete = |t: Type| !self.held[t as usize].asked || self.held[t as usize].missing.is_empty();
-        self.remaining.is_empty()
+        self.coming.is_empty()
+            && self.going.is_empty()
             && [Type::Cluster, Type::Listener].into_iter().all(|t| self.held[t as usize].answered)
             && Type::ALL.into_iter().all(complete)
     }
@@ -144,7 +146,7 @@ impl Proxy {
             // The set of a client that has all is not kept: there are thousands of clients.
             held.missing = HashSet::new();
         }
-        self.remaining.remove(&(t, name));
+        self.coming.remove(&(t, name));
     }
 
     /// Finds out what a resource asks for.
@@ -200,6 +202,7 @@ impl Proxy {
         let held = &mut self.held[t as usize];
         held.versions.remove(name);
         held.missing.remove(&name);
+        self.going.remove(&(t, name));
         match t {
             Type::Cluster => {
                 if let Some(old) = self.assignments.remove(name) {
@@ -260,10 +263,9 @@ impl Proxy {
         })
     }
 
-    /// How many resources of a type it has.
-    #[cfg(test)]
-    pub(super) fn count(&self, t: Type) -> usize {
-        self.held[t as usize].versions.iter().count()
+    /// Names and versions of what it has of a type.
+    pub(super) fn versions(&self, t: Type) -> impl Iterator<Item = (Id, Id)> {
+        self.held[t as usize].versions.iter()
     }
 }
 

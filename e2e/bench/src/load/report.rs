@@ -7,10 +7,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Args, args::Output, process::Meter, tally::Counts};
+use super::{Args, args::Output, population::Profile, process::Meter, tally::Counts};
 
 /// Bytes of a megabyte, as disks and networks count.
 const MEGABYTE: f64 = 1e6;
+
+/// Bytes of a kilobyte.
+const KILOBYTE: f64 = 1e3;
 
 /// One round of an event.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -22,12 +25,20 @@ pub(super) struct Row {
     last_ms: f64,
     /// Clients that should have it and did not get it in time.
     missing: usize,
+    /// Clients that were to have it.
+    concerned: usize,
+    /// Of the server.
     cpu_seconds: Option<f64>,
     resident_bytes: Option<u64>,
     peak_bytes: Option<u64>,
+    /// Of the processes with the clients.
+    load_cpu_seconds: f64,
     received: Counts,
-    /// Nothing was to be sent.
-    silent: bool,
+    /// By how much the server grew with each client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_per_client: Option<u64>,
+    /// Other things happened at the same time.
+    mixed: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     note: String,
 }
@@ -37,9 +48,9 @@ impl Row {
         Self { event: event.to_owned(), ..Self::default() }
     }
 
-    /// Nothing is to be sent.
-    pub(super) fn silent(mut self) -> Self {
-        self.silent = true;
+    /// Other things happen at the same time.
+    pub(super) fn mixed(mut self) -> Self {
+        self.mixed = true;
         self
     }
 
@@ -63,7 +74,7 @@ impl Row {
             times.get(index.saturating_sub(1)).map_or(0.0, |time| time.as_secs_f64() * 1e3)
         };
         (self.p50_ms, self.p99_ms, self.last_ms) = (at(0.5), at(0.99), at(1.0));
-        self.missing = clients - times.len();
+        (self.concerned, self.missing) = (clients, clients.saturating_sub(times.len()));
     }
 
     /// Takes the processor time since an earlier figure, and the memory.
@@ -73,7 +84,17 @@ impl Row {
         (self.resident_bytes, self.peak_bytes) = (Some(memory.resident), Some(memory.peak));
     }
 
-    /// Takes what helps to find out what was wrong.
+    /// Takes the processor time of the processes with the clients.
+    pub(super) fn loaded(&mut self, cpu: Duration) {
+        self.load_cpu_seconds = cpu.as_secs_f64();
+    }
+
+    /// Takes by how many bytes the server grew with each client.
+    pub(super) fn grown(&mut self, bytes_per_client: u64) {
+        self.bytes_per_client = Some(bytes_per_client);
+    }
+
+    /// Takes what helps to find out what was wrong, if anything was.
     pub(super) fn note(&mut self, text: String) {
         self.note = text;
     }
@@ -83,9 +104,7 @@ impl Row {
     }
 
     fn is_good(&self) -> bool {
-        self.missing == 0
-            && self.received.broken == 0
-            && !(self.silent && self.received.resources() + self.received.removed > 0)
+        self.missing == 0 && self.received.broken == 0 && (self.mixed || self.received.strays == 0)
     }
 }
 
@@ -97,8 +116,25 @@ pub(super) struct Report {
     namespaces: u32,
     virtual_services: u32,
     clients: usize,
+    processes: usize,
+    profile: Profile,
     whole_routes: bool,
+    /// Different resources of all clients together once all were connected, by type.
+    encodings: Vec<usize>,
     rows: Vec<Row>,
+}
+
+/// Medians of the rounds of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Medians {
+    pub(super) p99_ms: f64,
+    pub(super) last_ms: f64,
+    pub(super) cpu_seconds: Option<f64>,
+    pub(super) megabytes: f64,
+    pub(super) resources: f64,
+    pub(super) resident_megabytes: Option<f64>,
+    pub(super) peak_megabytes: Option<f64>,
+    pub(super) kilobytes_per_client: Option<f64>,
 }
 
 impl Report {
@@ -109,13 +145,51 @@ impl Report {
             namespaces: args.namespaces,
             virtual_services: args.virtual_services(),
             clients: args.clients,
+            processes: args.processes,
+            profile: args.profile,
             whole_routes: args.whole_routes,
+            encodings: Vec::new(),
             rows: Vec::new(),
         }
     }
 
     pub(super) fn add(&mut self, row: Row) {
         self.rows.push(row);
+    }
+
+    /// Takes how many different resources there are of each type.
+    pub(super) fn encodings(&mut self, by_type: Vec<usize>) {
+        self.encodings = by_type;
+    }
+
+    /// The figures of the event whose name ends so.
+    pub(super) fn medians(&self, event: &str) -> Option<Medians> {
+        let rounds: Vec<&Row> = self.rows.iter().filter(|row| row.event.ends_with(event)).collect();
+        if rounds.is_empty() {
+            return None;
+        }
+        let of = |figure: fn(&Row) -> f64| median(rounds.iter().map(|row| figure(row)).collect());
+        let optional = |figure: fn(&Row) -> Option<f64>| {
+            let values: Vec<f64> = rounds.iter().filter_map(|row| figure(row)).collect();
+            (!values.is_empty()).then(|| median(values))
+        };
+        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+        Some(Medians {
+            p99_ms: of(|r| r.p99_ms),
+            last_ms: of(|r| r.last_ms),
+            cpu_seconds: optional(|r| r.cpu_seconds),
+            megabytes: of(|r| r.received.bytes as f64 / MEGABYTE),
+            resources: of(|r| r.received.resources() as f64),
+            resident_megabytes: optional(|r| megabytes(r.resident_bytes)),
+            peak_megabytes: optional(|r| megabytes(r.peak_bytes)),
+            kilobytes_per_client: optional(|r| Some(r.bytes_per_client? as f64 / KILOBYTE)),
+        })
+    }
+
+    /// The most resident memory after any event with as many clients as were asked for.
+    pub(super) fn most_resident_megabytes(&self) -> Option<f64> {
+        let rows = self.rows.iter().filter(|row| row.bytes_per_client.is_none());
+        rows.filter_map(|row| megabytes(row.resident_bytes)).max_by(f64::total_cmp)
     }
 
     /// Whether everything arrived, and nothing where nothing had to.
@@ -134,29 +208,41 @@ impl Report {
     }
 
     fn write_table(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}", self.head())?;
         writeln!(
             out,
-            "{} services x {} endpoints in {} namespaces, {} with a VirtualService; {} clients that take {}; medians of \
-             the rounds\n",
-            self.services,
-            self.endpoints,
-            self.namespaces,
-            self.virtual_services,
-            self.clients,
-            if self.whole_routes { "whole route configurations" } else { "virtual hosts one by one" },
+            "| event | clients | p50 ms | p99 ms | last ms | CPU s | load CPU s | MB | cds | eds | lds | rds | vhds \
+             | removed | RSS MB | peak MB |"
         )?;
-        writeln!(
-            out,
-            "| event | p50 ms | p99 ms | last ms | CPU s | MB | cds | eds | lds | rds | vhds | removed | RSS MB | peak MB |"
-        )?;
-        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
         for rounds in self.rows.chunk_by(|a, b| a.event == b.event) {
             Self::write_row(rounds, out)?;
+        }
+        if let Some(kilobytes) = self.medians("").and_then(|all| all.kilobytes_per_client) {
+            writeln!(out, "\nmemory for each additional client of a known class: {kilobytes:.1} KB")?;
         }
         for row in self.rows.iter().filter(|row| !row.is_good()) {
             writeln!(out, "\n{}: {}", row.event, complaint(row))?;
         }
         Ok(())
+    }
+
+    fn head(&self) -> String {
+        let Self { services, endpoints, namespaces, virtual_services, clients, processes, .. } = self;
+        let routes = if self.whole_routes { "whole route configurations" } else { "virtual hosts one by one" };
+        let profile = match self.profile {
+            Profile::Plain => "differ by namespace",
+            Profile::Diverse => "differ by workload, zone and version",
+        };
+        let names = ["clusters", "endpoints", "listeners", "routes", "virtual hosts"];
+        let encodings: Vec<_> =
+            self.encodings.iter().zip(names).map(|(count, name)| format!("{count} {name}")).collect();
+        format!(
+            "{services} services x {endpoints} endpoints in {namespaces} namespaces, {virtual_services} with a \
+             VirtualService; {clients} clients in {processes} processes that {profile} and take {routes}; medians of the \
+             rounds\n\ndifferent resources: {}\n",
+            encodings.join(", ")
+        )
     }
 
     fn write_row(rounds: &[Row], out: &mut impl Write) -> io::Result<()> {
@@ -169,9 +255,16 @@ impl Report {
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let count = |figure: &dyn Fn(&Counts) -> u64| of(&|row| figure(&row.received) as f64);
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-        let megabytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / MEGABYTE);
-        write!(out, "| {name} | {:.1} | {:.1} | {:.1} ", of(&|r| r.p50_ms), of(&|r| r.p99_ms), of(&|r| r.last_ms))?;
-        write!(out, "| {} | {:.3} ", optional(&|r| r.cpu_seconds, 3), count(&|c| c.bytes) / MEGABYTE)?;
+        let concerned = of(&|row| row.concerned as f64);
+        write!(
+            out,
+            "| {name} | {concerned} | {:.1} | {:.1} | {:.1} ",
+            of(&|r| r.p50_ms),
+            of(&|r| r.p99_ms),
+            of(&|r| r.last_ms)
+        )?;
+        write!(out, "| {} | {:.3} ", optional(&|r| r.cpu_seconds, 3), of(&|r| r.load_cpu_seconds))?;
+        write!(out, "| {:.3} ", count(&|c| c.bytes) / MEGABYTE)?;
         for figure in Counts::COLUMNS {
             write!(out, "| {} ", count(&figure))?;
         }
@@ -183,12 +276,14 @@ impl Report {
 fn complaint(row: &Row) -> String {
     match row {
         Row { missing: 1.., .. } => format!("{} clients did not get it in time: {}", row.missing, row.note),
-        row if row.received.broken > 0 => format!("{} streams broke", row.received.broken),
-        Row { received, .. } => {
-            let (sent, removed) = (received.resources(), received.removed);
-            format!("{sent} resources were sent and {removed} removed, but nothing was to be")
-        }
+        row if row.received.broken > 0 => format!("{} streams broke; {}", row.received.broken, row.note),
+        row => format!("{} resources and removals were sent to clients that nothing was to be", row.received.strays),
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn megabytes(bytes: Option<u64>) -> Option<f64> {
+    bytes.map(|bytes| bytes as f64 / MEGABYTE)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::wire::{Response, Type};
 
@@ -13,12 +13,14 @@ pub(super) struct Tally {
     responses: AtomicU64,
     removed: AtomicU64,
     resources: [AtomicU64; Type::COUNT],
+    /// Resources and removals for clients that what happened does not concern.
+    strays: AtomicU64,
     /// Streams that ended although nobody wanted it.
     broken: AtomicU64,
 }
 
 /// The state of a [`Tally`], or the difference of two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
     /// Of messages, with the five bytes that gRPC puts before each.
     pub(super) bytes: u64,
@@ -29,6 +31,8 @@ pub(super) struct Counts {
     pub(super) listeners: u64,
     pub(super) routes: u64,
     pub(super) hosts: u64,
+    /// Of these and of the removals, those for clients that what happened does not concern.
+    pub(super) strays: u64,
     pub(super) broken: u64,
 }
 
@@ -39,6 +43,11 @@ impl Tally {
         add(&self.responses, 1);
         add(&self.removed, response.removed.len());
         add(&self.resources[t as usize], response.resources.len());
+    }
+
+    pub(super) fn stray(&self, response: &Response<'_>) {
+        let all = response.resources.len() + response.removed.len();
+        self.strays.fetch_add(all as u64, Ordering::Relaxed);
     }
 
     pub(super) fn broken(&self) {
@@ -57,6 +66,7 @@ impl Tally {
             listeners: of(Type::Listener),
             routes: of(Type::Route),
             hosts: of(Type::Host),
+            strays: get(&self.strays),
             broken: get(&self.broken),
         }
     }
@@ -68,16 +78,25 @@ impl Counts {
         [|c| c.clusters, |c| c.endpoints, |c| c.listeners, |c| c.routes, |c| c.hosts, |c| c.removed];
 
     pub(super) fn since(self, earlier: Self) -> Self {
+        self.with(earlier, |now, then| now - then)
+    }
+
+    pub(super) fn plus(self, other: Self) -> Self {
+        self.with(other, |a, b| a + b)
+    }
+
+    fn with(self, other: Self, each: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            bytes: self.bytes - earlier.bytes,
-            responses: self.responses - earlier.responses,
-            removed: self.removed - earlier.removed,
-            clusters: self.clusters - earlier.clusters,
-            endpoints: self.endpoints - earlier.endpoints,
-            listeners: self.listeners - earlier.listeners,
-            routes: self.routes - earlier.routes,
-            hosts: self.hosts - earlier.hosts,
-            broken: self.broken - earlier.broken,
+            bytes: each(self.bytes, other.bytes),
+            responses: each(self.responses, other.responses),
+            removed: each(self.removed, other.removed),
+            clusters: each(self.clusters, other.clusters),
+            endpoints: each(self.endpoints, other.endpoints),
+            listeners: each(self.listeners, other.listeners),
+            routes: each(self.routes, other.routes),
+            hosts: each(self.hosts, other.hosts),
+            strays: each(self.strays, other.strays),
+            broken: each(self.broken, other.broken),
         }
     }
 

@@ -38,10 +38,16 @@ use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream, wrappers::Unb
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    Args, Fleet,
+    Args,
+    churn::{Mix, Step},
     config::Config,
+    crew::{Crew, Hand},
+    fleet::{Setup, Wanted},
     names::Dictionary,
+    order,
+    population::{Population, Who},
     proxy::{Goal, Proxy},
+    tally::Counts,
     wire::{Response, Type},
 };
 
@@ -163,20 +169,20 @@ impl AggregatedDiscoveryService for Fake {
 }
 
 struct Lab {
-    fleet: Fleet,
+    crew: Crew,
     world: watch::Sender<World>,
     requests: Arc<Mutex<Vec<DeltaDiscoveryRequest>>>,
-    _server: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Lab {
-    /// A server, and clients that are connected.
-    async fn connected(clients: &str) -> Self {
-        let args = Args::parse_from(["load", "--clients", clients]);
+    /// A server, and clients that are connected, in two processes.
+    async fn connected(clients: usize) -> Self {
+        let args = Args::parse_from(["load"]);
         let (world, receiver) = watch::channel(world());
         let requests = Arc::<Mutex<Vec<_>>>::default();
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
+        let target = socket.local_addr().unwrap();
         let fake = AggregatedDiscoveryServiceServer::new(Fake {
             world: receiver,
             requests: requests.clone(),
@@ -185,25 +191,36 @@ impl Lab {
         let server = tonic::transport::Server::builder().add_service(fake);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { server.serve_with_incoming(TcpListenerStream::new(socket)).await.unwrap() });
-        let mut fleet = Fleet::new(&args, address);
-        let (start, goal) = (Instant::now(), fleet.aim(&[]));
-        fleet.connect();
-        let arrivals = fleet.wait(goal, start, PATIENCE).await;
-        assert_eq!((arrivals.times.len(), arrivals.waiting), (args.clients, None), "{}", fleet.complaint());
-        Self { fleet, world, requests, _server: tasks }
+        let mut process = || {
+            let ((here, there), (answers, back)) = (tokio::io::duplex(1 << 10), tokio::io::duplex(1 << 10));
+            tasks.spawn(async move { order::obey(tokio::io::BufReader::new(there), answers).await.unwrap() });
+            Hand::new(here, back)
+        };
+        let hands = vec![process(), process()];
+        let setup = Setup { target, population: Population::new(&args), clients: 0..clients };
+        let mut crew = Crew::of(hands, setup).await.unwrap();
+        crew.join(0..clients, true).await.unwrap();
+        let arrivals = crew.wait(Instant::now(), PATIENCE).await.unwrap();
+        assert_eq!((arrivals.times.len(), arrivals.waiting), (clients, None), "{}", arrivals.complaint);
+        Self { crew, world, requests, _tasks: tasks }
     }
 
-    /// Sends these with a new version, and waits until every client has them.
-    async fn change(&mut self, what: &[(Type, &str)]) -> usize {
-        let wanted: Vec<_> = what.iter().map(|(t, name)| (*t, (*name).to_owned())).collect();
-        let (start, goal) = (Instant::now(), self.fleet.aim(&wanted));
+    async fn counts(&mut self) -> Counts {
+        self.crew.look().await.unwrap().counts
+    }
+
+    /// Sends these with a new version, and waits until those have them; how many these are.
+    async fn change(&mut self, by: Who, what: &[(Type, &str)]) -> usize {
+        let wanted = |(kind, name): &(Type, &str)| Wanted { by, kind: *kind, name: (*name).to_owned(), gone: false };
+        self.crew.aim(what.iter().map(wanted).collect()).await.unwrap();
+        let start = Instant::now();
         self.world.send_modify(|world| {
             for (t, name) in what {
                 let entry = world.get_mut(&(t.url().to_owned(), (*name).to_owned())).unwrap();
                 entry.0.push('+');
             }
         });
-        self.fleet.wait(goal, start, PATIENCE).await.times.len()
+        self.crew.wait(start, PATIENCE).await.unwrap().times.len()
     }
 
     async fn until(&self, what: impl Fn(&[DeltaDiscoveryRequest]) -> bool) {
@@ -225,7 +242,7 @@ fn brief(request: &DeltaDiscoveryRequest) -> String {
 
 #[tokio::test]
 async fn a_client_asks_as_envoy_does() {
-    let lab = Lab::connected("1").await;
+    let lab = Lab::connected(1).await;
     lab.until(|requests| requests.len() == 8).await;
     let requests = lab.requests.lock().unwrap();
     assert_eq!(
@@ -248,26 +265,105 @@ async fn a_client_asks_as_envoy_does() {
 
 #[tokio::test]
 async fn changes_are_counted_and_a_reconnect_costs_nothing() {
-    let mut lab = Lab::connected("3").await;
-    assert_eq!(lab.fleet.counts().resources(), 3 * 7);
-    let before = lab.fleet.counts();
-    assert_eq!(lab.change(&[(Type::Endpoint, "b"), (Type::Route, "80")]).await, 3);
-    let counts = lab.fleet.counts().since(before);
+    let mut lab = Lab::connected(3).await;
+    assert_eq!(lab.counts().await.resources(), 3 * 7);
+    assert_eq!(lab.crew.encodings().await.unwrap(), [3, 2, 1, 1, 0]);
+    let before = lab.counts().await;
+    assert_eq!(lab.change(Who::Everyone, &[(Type::Endpoint, "b"), (Type::Route, "80")]).await, 3);
+    let counts = lab.counts().await.since(before);
     assert_eq!((counts.endpoints, counts.routes, counts.resources(), counts.broken), (3, 3, 6, 0));
     assert!(counts.bytes > 0);
+    assert_eq!(counts.strays, 0);
 
     lab.requests.lock().unwrap().clear();
-    let before = lab.fleet.counts();
-    lab.fleet.reconnect();
+    let before = lab.counts().await;
+    lab.crew.reconnect().await.unwrap();
     let says_what_it_has = |r: &DeltaDiscoveryRequest| !r.initial_resource_versions.is_empty();
     lab.until(|requests| requests.iter().filter(|r| says_what_it_has(r)).count() == 3 * 4).await;
     // Of what is changed now, the clients have nothing newer from the reconnect than the change.
-    assert_eq!(lab.change(&[(Type::Endpoint, "a")]).await, 3);
-    assert_eq!(lab.fleet.counts().since(before).resources(), 3);
+    assert_eq!(lab.change(Who::Everyone, &[(Type::Endpoint, "a")]).await, 3);
+    assert_eq!(lab.counts().await.since(before).resources(), 3);
     let requests = lab.requests.lock().unwrap();
     let endpoints = requests.iter().find(|r| r.type_url == Type::Endpoint.url() && says_what_it_has(r)).unwrap();
     assert_eq!(endpoints.initial_resource_versions["b"], "1+");
     assert_eq!(endpoints.resource_names_subscribe, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn what_comes_to_those_whom_it_does_not_concern_is_counted() {
+    let mut lab = Lab::connected(3).await;
+    // Each of the first clients has a namespace of its own.
+    assert_eq!(lab.change(Who::Namespace(1), &[(Type::Endpoint, "a")]).await, 1);
+    let deadline = Instant::now() + PATIENCE;
+    while lab.counts().await.strays < 2 {
+        assert!(Instant::now() < deadline, "{:?}", lab.counts().await);
+    }
+    assert_eq!(lab.counts().await.strays, 2);
+}
+
+#[tokio::test]
+async fn clients_that_come_back_get_everything_and_equal_clients_have_equal_digests() {
+    let mut lab = Lab::connected(4).await;
+    let before = lab.counts().await;
+    lab.crew.leave(1..3).await.unwrap();
+    let left = lab.crew.digests().await.unwrap();
+    assert_eq!(left.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 3]);
+    lab.crew.join(0..4, true).await.unwrap();
+    assert_eq!(lab.crew.look().await.unwrap().concerned, 4);
+    assert_eq!(lab.crew.wait(Instant::now(), PATIENCE).await.unwrap().waiting, None);
+    assert_eq!(lab.counts().await.since(before).resources(), 2 * 7);
+    let digests = lab.crew.digests().await.unwrap();
+    assert_eq!(digests.len(), 4);
+    assert!(digests.iter().all(|(_, digest)| *digest != 0 && *digest == left[0].1), "{digests:?}");
+}
+
+#[test]
+fn profiles_tell_clients_apart() {
+    let population = |arguments: &[&str]| Population::new(&Args::parse_from([&["load"], arguments].concat()));
+    let classes = |population: &Population| (0..1000).map(|i| population.resident(i).class()).collect::<BTreeSet<_>>();
+    assert_eq!(classes(&population(&[])).len(), 10);
+    let diverse = population(&["--profile", "diverse"]);
+    // Five clients of each workload: three zones, and the second version in two of them.
+    assert_eq!(classes(&diverse).len(), 1000);
+    let first = diverse.resident(0);
+    assert!(diverse.narrowed().contains(&0));
+    for (who, is) in [
+        (Who::Everyone, true),
+        (Who::Workload(0), true),
+        (Who::Workload(1), false),
+        (Who::Namespace(0), true),
+        (Who::Seeing(0), true),
+        (Who::Seeing(1), false),
+    ] {
+        assert_eq!(diverse.is(&first, who), is, "{who:?}");
+    }
+    assert!(diverse.is(&diverse.resident(199), Who::Seeing(1)));
+    assert!(population(&[]).narrowed().is_empty());
+}
+
+#[test]
+fn a_mix_of_changes_can_be_undone() {
+    let mut mix = Mix::new(&Args::parse_from(["load", "--services", "40", "--clients", "20"]));
+    let (mut services, mut rules, mut clients) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let steps: Vec<_> = (0..5_000).map(|_| mix.next()).collect();
+    let undone = mix.undo();
+    for step in steps.iter().chain(&undone) {
+        match *step {
+            // The last one is left alone, and there are four VirtualServices.
+            Step::Endpoint(service) => assert!(service < 39),
+            Step::VirtualService(service) => assert!(service < 4),
+            Step::Rule(service) => _ = rules.insert(service),
+            Step::Unrule(service) => assert!(rules.remove(&service)),
+            Step::Add(service) => assert!(service >= 40 && services.insert(service)),
+            Step::Remove(service) => assert!(services.remove(&service)),
+            Step::Leave(client) => assert!(client < 2 && clients.insert(client)),
+            Step::Join(client) => assert!(clients.remove(&client)),
+        }
+    }
+    assert!(services.is_empty() && rules.is_empty() && clients.is_empty());
+    assert_eq!(mix.undo(), []);
+    let endpoints = steps.iter().filter(|step| matches!(step, Step::Endpoint(_))).count();
+    assert!((2_250..2_750).contains(&endpoints), "{endpoints}");
 }
 
 /// Gives a client a response; returns what it says, in short.
@@ -306,12 +402,18 @@ fn a_cluster_that_is_sent_again_needs_its_endpoints_again() {
     assert!(!proxy.is_content());
     give(&mut proxy, &mut all, Type::Endpoint, &[("a", assignment)], &[]);
     assert!(proxy.is_content());
-    let goal = Goal { number: 1, wanted: vec![(Type::Cluster, all.names.id("a"))] };
-    proxy.pursue(&goal);
+    proxy.pursue(&Goal { sent: vec![(Type::Cluster, all.names.id("a"))], gone: Vec::new() });
+    assert!(!proxy.is_content());
+    let gone = |all: &mut Dictionary| Goal { sent: Vec::new(), gone: vec![(Type::Cluster, all.names.id("a"))] };
+    proxy.pursue(&gone(&mut all));
     assert!(!proxy.is_content());
     let removed = give(&mut proxy, &mut all, Type::Cluster, &[], &["a"]);
     assert_eq!(removed, ["ClusterLoadAssignment ", "Cluster  ack"]);
-    assert_eq!((proxy.count(Type::Cluster), proxy.count(Type::Endpoint)), (0, 0));
+    let count = |t| proxy.versions(t).count();
+    assert_eq!((count(Type::Cluster), count(Type::Endpoint)), (0, 0));
+    assert!(proxy.is_content());
+    proxy.pursue(&gone(&mut all));
+    assert!(proxy.is_content(), "what it does not have is gone");
 }
 
 #[test]
@@ -331,7 +433,7 @@ fn virtual_hosts_are_asked_for_once_and_awaited_for_each_configuration() {
     assert!(!proxy.is_content());
     give(&mut proxy, &mut all, Type::Host, &[("81/a", Any::default()), ("81/b", Any::default())], &["80/a"]);
     assert!(proxy.is_content());
-    assert_eq!(proxy.count(Type::Host), 2);
+    assert_eq!(proxy.versions(Type::Host).count(), 2);
     let hosts = proxy.open(&all);
     assert!(hosts.iter().any(|r| r.type_url == Type::Host.url() && r.initial_resource_versions.len() == 2));
 }
@@ -349,26 +451,68 @@ fn broken_bytes_are_no_response() {
 
 #[tokio::test]
 async fn what_is_written_is_what_the_server_reads() {
-    let args = Args::parse_from(["load", "--services", "3", "--namespaces", "2", "--pods", "--virtual-services", "1"]);
+    let args = ["load", "--services", "13", "--namespaces", "2", "--pods", "--virtual-services", "1"];
+    let args = Args::parse_from(args.into_iter().chain(["--profile", "diverse", "--workloads", "10"]));
     let mut config = Config::create(&args).await.unwrap();
     config.change_endpoints(1..2).await.unwrap();
     config.change_virtual_service(0).await.unwrap();
-    config.add_service(3).await.unwrap();
+    config.add_service(13).await.unwrap();
+    config.add_service(14).await.unwrap();
+    config.remove_service(14).await.unwrap();
+    config.change_destination_rule(3).await.unwrap();
+    config.set_sidecar(Who::Namespace(1), &[config.service_entry(4)]).await.unwrap();
+    config.change_envoy_filter(Who::Workload(7)).await.unwrap();
+    config.change_mesh().await.unwrap();
+    let plain = contents(&config);
+    config.rewrite().await.unwrap();
+    assert!(contents(&config) == plain);
+    config.reword().await.unwrap();
+    assert_ne!(contents(&config), plain);
+    config.reword().await.unwrap();
+    assert!(contents(&config) == plain);
+    config.annotate().await.unwrap();
+    let texts = contents(&config);
+    let mut kinds = BTreeMap::<String, usize>::new();
+    let mut annotated = BTreeSet::new();
+    for text in texts.values().flat_map(|text| text.split("---\n").filter(|text| !text.is_empty())) {
+        let (object, unknown) = mizzen::api::decode(serde_yaml_ng::from_str(text).unwrap()).unwrap();
+        assert_eq!(unknown, Vec::<String>::new());
+        *kinds.entry(object.kind().to_string()).or_default() += 1;
+        if text.contains("annotations: {revision:") {
+            annotated.insert(object.kind().to_string());
+        }
+    }
+    let expected = [
+        ("ConfigMap", 1),
+        // Of one workload, of the last of the services, and the one that was changed.
+        ("DestinationRule", 3),
+        ("EndpointSlice", 14),
+        ("EnvoyFilter", 2),
+        ("Namespace", 3),
+        ("Node", 3),
+        ("Pod", 65),
+        ("Service", 14),
+        ("Sidecar", 2),
+        ("VirtualService", 1),
+    ];
+    assert_eq!(kinds, expected.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect());
+    assert_eq!(annotated, kinds.into_keys().collect());
+    assert_eq!(config.cluster(3), "outbound|80||svc-3.ns-1.svc.cluster.local");
+    assert!(texts["ns-1/svc-1.slice.yaml"].contains("[10.160.0.1]"));
+    assert!(!texts.contains_key("ns-0/svc-14.service.yaml"));
+}
+
+/// The files by path.
+fn contents(config: &Config) -> BTreeMap<String, String> {
     let [_, dir] = config.server_args();
     let dir = std::path::Path::new(&dir);
-    let mut kinds = BTreeMap::<String, usize>::new();
-    let mut read = |path: std::path::PathBuf| {
-        for text in std::fs::read_to_string(path).unwrap().split("---\n").filter(|text| !text.is_empty()) {
-            let (object, unknown) = mizzen::api::decode(serde_yaml_ng::from_str(text).unwrap()).unwrap();
-            assert_eq!(unknown, Vec::<String>::new());
-            *kinds.entry(object.kind().to_string()).or_default() += 1;
+    let mut texts = BTreeMap::new();
+    for folder in std::fs::read_dir(dir).unwrap() {
+        for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
+            texts.insert(name, std::fs::read_to_string(path).unwrap());
         }
-    };
-    for namespace in std::fs::read_dir(dir).unwrap() {
-        std::fs::read_dir(namespace.unwrap().path()).unwrap().for_each(|file| read(file.unwrap().path()));
     }
-    let expected = [("EndpointSlice", 4), ("Namespace", 2), ("Pod", 15), ("Service", 4), ("VirtualService", 1)];
-    assert_eq!(kinds, expected.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect());
-    assert_eq!(config.cluster(3), "outbound|80||svc-3.ns-1.svc.cluster.local");
-    assert!(std::fs::read_to_string(dir.join("ns-1/svc-1.slice.yaml")).unwrap().contains("[10.160.0.1]"));
+    texts
 }

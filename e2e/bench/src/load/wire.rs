@@ -6,9 +6,10 @@ use prost::{
     bytes::Buf,
     encoding::{WireType, decode_key, decode_varint},
 };
+use serde::{Deserialize, Serialize};
 
 /// A type of resource that the clients ask for. The order is that in which Envoy asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Type {
     Cluster,
     Endpoint,

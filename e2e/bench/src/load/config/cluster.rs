@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
     core::GroupVersionKind,
 };
 use mizzen_e2e::ApiServer;
@@ -47,16 +47,31 @@ impl Cluster {
         writes.buffer_unordered(WRITES).try_collect().await
     }
 
+    /// Deletes the objects of a document.
+    pub(super) async fn remove(&self, name: &str, text: &str) -> Result<()> {
+        for document in text.split("---\n").filter(|d| !d.trim().is_empty()) {
+            let (api, object_name, _) = self.api(document)?;
+            api.delete(&object_name, &DeleteParams::default()).await.with_context(|| format!("delete {name}"))?;
+        }
+        Ok(())
+    }
+
     async fn apply(&self, document: &str) -> Result<()> {
+        let (api, name, object) = self.api(document)?;
+        api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await?;
+        Ok(())
+    }
+
+    /// Where an object is written, under which name, and what.
+    fn api(&self, document: &str) -> Result<(Api<DynamicObject>, String, DynamicObject)> {
         let object: DynamicObject = serde_yaml_ng::from_str(document)?;
         let types = object.types.as_ref().context("the object has no kind")?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
-        let name = object.metadata.name.as_deref().context("the object has no name")?;
+        let name = object.metadata.name.clone().context("the object has no name")?;
         let api: Api<DynamicObject> = match &object.metadata.namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await?;
-        Ok(())
+        Ok((api, name, object))
     }
 }

@@ -47,4 +47,9 @@ impl Files {
         fs::write(&new, content).with_context(|| format!("write {}", new.display()))?;
         fs::rename(&new, &path).with_context(|| format!("rename to {}", path.display()))
     }
+
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
+        fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
+    }
 }

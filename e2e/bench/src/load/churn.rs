@@ -1,0 +1,164 @@
+//! Changes that keep coming: a mix of everything that happens in a mesh.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use tokio::time::{Instant as Deadline, sleep_until};
+
+use super::{Args, config::Config, crew::Crew};
+
+/// Services that may be there besides those of the beginning.
+const EXTRA_SERVICES: u32 = 50;
+
+/// Services that may have a DestinationRule of the mix.
+const RULED_SERVICES: u32 = 10;
+
+/// One change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Endpoint(u32),
+    VirtualService(u32),
+    Rule(u32),
+    Unrule(u32),
+    Add(u32),
+    Remove(u32),
+    Leave(usize),
+    Join(usize),
+}
+
+/// What is to happen next. Always the same for the same arguments.
+pub(super) struct Mix {
+    random: u64,
+    services: u32,
+    virtual_services: u32,
+    clients: usize,
+    added: BTreeSet<u32>,
+    ruled: BTreeSet<u32>,
+    away: BTreeSet<usize>,
+}
+
+impl Mix {
+    pub(super) fn new(args: &Args) -> Self {
+        Self {
+            random: 1,
+            services: args.services,
+            virtual_services: args.virtual_services(),
+            clients: args.clients,
+            added: BTreeSet::new(),
+            ruled: BTreeSet::new(),
+            away: BTreeSet::new(),
+        }
+    }
+
+    /// A number below a bound. (Knuth's linear congruential generator: its upper half is random enough.)
+    fn below(&mut self, bound: u32) -> u32 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from((self.random >> 32) % u64::from(bound.max(1))).unwrap_or_default()
+    }
+
+    /// The next change, of a hundred: 50 of endpoints, 15 of VirtualServices, 10 of DestinationRules, 15 services that
+    /// appear or go, 10 clients that come or go.
+    pub(super) fn next(&mut self) -> Step {
+        match self.below(100) {
+            // The last service is left alone: something else may be measured by it.
+            0..50 => Step::Endpoint(self.below(self.services.saturating_sub(1))),
+            50..65 if self.virtual_services > 0 => Step::VirtualService(self.below(self.virtual_services)),
+            50..75 => {
+                let service = (self.services / 2 + self.below(RULED_SERVICES)).min(self.services - 1);
+                // A rule goes one time in four.
+                if self.below(4) == 0 && self.ruled.remove(&service) {
+                    return Step::Unrule(service);
+                }
+                self.ruled.insert(service);
+                Step::Rule(service)
+            }
+            75..90 => {
+                let service = self.services + self.below(EXTRA_SERVICES);
+                if self.added.remove(&service) {
+                    return Step::Remove(service);
+                }
+                self.added.insert(service);
+                Step::Add(service)
+            }
+            _ => {
+                // A tenth of the clients takes part.
+                let clients = u32::try_from(self.clients.div_ceil(10)).unwrap_or(u32::MAX);
+                let client = self.below(clients) as usize;
+                if self.away.remove(&client) {
+                    return Step::Join(client);
+                }
+                self.away.insert(client);
+                Step::Leave(client)
+            }
+        }
+    }
+
+    /// What undoes everything.
+    pub(super) fn undo(&mut self) -> Vec<Step> {
+        let ruled = std::mem::take(&mut self.ruled).into_iter().map(Step::Unrule);
+        let added = std::mem::take(&mut self.added).into_iter().map(Step::Remove);
+        let away = std::mem::take(&mut self.away).into_iter().map(Step::Join);
+        ruled.chain(added).chain(away).collect()
+    }
+}
+
+/// Makes the changes, so many each second.
+pub(super) struct Churn {
+    mix: Mix,
+    period: Duration,
+    next: Instant,
+    /// Changes so far.
+    pub(super) count: u64,
+}
+
+impl Churn {
+    pub(super) fn new(args: &Args) -> Self {
+        let period = Duration::from_secs(1) / args.rate;
+        Self { mix: Mix::new(args), period, next: Instant::now(), count: 0 }
+    }
+
+    /// Makes changes until then. What cannot be made in time is made late, one after the other.
+    pub(super) async fn run_until(&mut self, end: Instant, config: &mut Config, crew: &mut Crew) -> Result<()> {
+        while self.next < end {
+            sleep_until(Deadline::from_std(self.next)).await;
+            self.next += self.period;
+            let step = self.mix.next();
+            apply(step, config, crew).await?;
+            self.count += 1;
+            if Instant::now() > end {
+                return Ok(());
+            }
+        }
+        sleep_until(Deadline::from_std(end)).await;
+        Ok(())
+    }
+
+    /// The services that are there besides those of the beginning.
+    pub(super) fn added(&self) -> impl Iterator<Item = u32> {
+        self.mix.added.iter().copied()
+    }
+
+    /// Removes what was added, and brings back who left. Changes of endpoints and VirtualServices stay.
+    pub(super) async fn undo(&mut self, config: &mut Config, crew: &mut Crew) -> Result<()> {
+        for step in self.mix.undo() {
+            apply(step, config, crew).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn apply(step: Step, config: &mut Config, crew: &mut Crew) -> Result<()> {
+    match step {
+        Step::Endpoint(service) => config.change_endpoints(service..service + 1).await,
+        Step::VirtualService(service) => config.change_virtual_service(service).await,
+        Step::Rule(service) => config.change_destination_rule(service).await,
+        Step::Unrule(service) => config.remove_destination_rule(service).await,
+        Step::Add(service) => config.add_service(service).await,
+        Step::Remove(service) => config.remove_service(service).await,
+        Step::Leave(client) => crew.leave(client..client + 1).await,
+        Step::Join(client) => crew.join(client..client + 1, false).await,
+    }
+}
