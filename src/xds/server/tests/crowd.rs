@@ -32,7 +32,7 @@ impl Rig {
         let clusters = View::new(vec![PartState { id: 1, map }]);
         let of_type = |t| if t == ResourceType::Cluster { clusters.clone() } else { View::default() };
         let views = TypeMap::from_fn(of_type);
-        self.house.snapshots.send_replace(Arc::new(Snapshot { generation: 0, views }));
+        self.house.snapshots.send_replace(Arc::new(Snapshot::new(0, views)));
     }
 }
 
