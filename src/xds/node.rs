@@ -254,4 +254,36 @@ mod tests {
         assert!(matches!(read("ztunnel~1.1.1.1~a.b~c.d", &none), Err(NodeError::Kind { .. })));
         assert!(matches!(read("router~~a.b~c.d", &none), Err(NodeError::Address(_))));
     }
+
+    #[test]
+    fn virtual_hosts_come_one_by_one_from_a_version_on_or_as_the_metadata_says() {
+        use envoy_types::pb::envoy::{config::core::v3::BuildVersion, r#type::v3::SemanticVersion};
+        let takes = |kind: &str, agent: &str, (major_number, minor_number): (u32, u32), metadata: &Json| {
+            let version = Some(SemanticVersion { major_number, minor_number, patch: 3 });
+            let build = BuildVersion { version, ..BuildVersion::default() };
+            let node = Node {
+                id: format!("{kind}~10.0.0.1~web.shop~shop.svc.cluster.local"),
+                metadata: Some(structure(metadata)),
+                user_agent_name: agent.to_owned(),
+                user_agent_version_type: Some(UserAgentVersionType::UserAgentBuildVersion(build)),
+                ..Node::default()
+            };
+            parse(Some(&node)).expect("a proxy").discovers_hosts
+        };
+        let (nothing, yes) = (serde_json::json!({}), serde_json::json!({"MIZZEN_VHDS": "true"}));
+        let cases = [
+            ("sidecar", "envoy", (1, 39), &nothing, false),
+            ("sidecar", "envoy", (1, 40), &nothing, true),
+            ("sidecar", "envoy", (2, 0), &nothing, true),
+            ("sidecar", "other", (1, 40), &nothing, false),
+            ("router", "envoy", (1, 40), &nothing, false),
+            ("sidecar", "envoy", (1, 39), &yes, true),
+            ("router", "envoy", (1, 40), &yes, false),
+            ("sidecar", "envoy", (1, 40), &serde_json::json!({"MIZZEN_VHDS": "false"}), false),
+            ("sidecar", "envoy", (1, 40), &serde_json::json!({"MIZZEN_VHDS": false}), false),
+        ];
+        for (kind, agent, version, metadata, expected) in cases {
+            assert_eq!(takes(kind, agent, version, metadata), expected, "{kind} {agent} {version:?} {metadata}");
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! Conversations about virtual hosts, with the traps of envoy-increments §1. Names that hold no slash in other types.
 
-use crate::xds::{Protocol, testing::Script};
+use crate::{
+    snapshot::{ResourceType, Version},
+    xds::{Protocol, Request, testing::Script},
+};
 
 fn run(script: &str) -> Script {
     let mut made = Script::new(Protocol::Delta);
@@ -308,4 +311,20 @@ fn state_of_the_world_has_no_virtual_hosts() {
         > vhds 80/a
     ",
     );
+}
+
+#[test]
+fn a_reconnecting_client_with_a_route_configuration_in_another_form_keeps_that_form() {
+    let made = run("= rds 80@1 | rds whole@1 | vhds 80/any@1");
+    let current = |name: &str| made.machine.snapshot.views[ResourceType::Route].get(name).expect("is there").version;
+    let has_whole = |claims: &[(&str, Version)]| {
+        let texts: Vec<_> = claims.iter().map(|(name, version)| (*name, version.to_string())).collect();
+        let versions = texts.iter().map(|(name, version)| (*name, version.as_str())).collect();
+        made.machine.has_whole_routes(ResourceType::Route, &Request { versions, ..Request::default() })
+    };
+    assert!(!has_whole(&[]), "it has nothing yet");
+    assert!(!has_whole(&[("80", current("80"))]), "it has this form");
+    assert!(has_whole(&[("80", Version(7))]), "it may be a whole one");
+    assert!(!has_whole(&[("whole", Version(7))]), "there is no other form of this");
+    assert!(!has_whole(&[("gone", Version(7))]));
 }
