@@ -99,7 +99,9 @@ impl Config {
         }
         for workload in self.population.patched() {
             let scope = self.scope(Who::Workload(workload));
-            documents.push((path(scope, "filter"), documents::envoy_filter(scope, 0)));
+            // Each says something else, and nothing that a change will say.
+            let revision = u16::MAX - u16::try_from(workload % 1000).unwrap_or_default();
+            documents.push((path(scope, "filter"), documents::envoy_filter(scope, revision)));
         }
         let failing_over = args.services - args.services / 10..args.services;
         documents.extend(failing_over.map(|s| (self.file(s, "failover"), self.documents.failover(s))));
