@@ -150,6 +150,7 @@ fn observer(
         times.closed(report.generation);
         metrics.services.set(report.services as i64);
         metrics.virtual_services.set(report.virtual_services as i64);
+        metrics.engine_nodes.set(report.stats.nodes as i64);
         report.appeared.iter().for_each(|p| problems.appeared(p));
         report.vanished.iter().for_each(|p| problems.gone(p));
         tracing::debug!(generation = report.generation, concerned = report.concerned, stats = ?report.stats, "round");

@@ -170,6 +170,8 @@ metrics! {
         "pilot_services", "Services";
     virtual_services: Gauge = Gauge::default(),
         "pilot_virt_services", "Virtual services";
+    engine_nodes: Gauge = Gauge::default(),
+        "mizzen_engine_nodes", "Values that the engine holds: inputs, sets, results of queries";
     resources: Family<Type, Counter> = Family::default(),
         "mizzen_xds_resources", "Resources sent";
     rejected_configs: Family<KindName, Counter> = Family::default(),
