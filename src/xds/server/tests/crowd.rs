@@ -133,6 +133,7 @@ async fn those_who_are_connected_are_served_while_a_herd_arrives() {
         herd.spawn(async move {
             let mut one = Delta::open(channel).await;
             one.subscribe(ResourceType::Cluster, &[]).await;
+            one.subscribe(ResourceType::Endpoint, &["a", "b"]).await;
             let first = one.next().await;
             assert!(first.resources.len() > CLUSTERS);
             served.fetch_add(1, Ordering::Relaxed);
@@ -148,10 +149,12 @@ async fn those_who_are_connected_are_served_while_a_herd_arrives() {
     }
     let herd = herd.join_all().await;
     assert_eq!((herd.len(), rig.shared.clients.len()), (HERD, HERD + 1));
+    until("what they ask for is known", || rig.shared.clients.names.len() > 0).await;
     drop((live, herd));
     until("nobody is connected", || rig.shared.clients.is_empty()).await;
     // What was shared is forgotten when nobody asked for it between two looks.
     rig.shared.clients.forget_gone();
     rig.shared.clients.forget_gone();
     assert!(rig.shared.clients.frames.is_empty());
+    assert!(rig.shared.clients.names.is_empty());
 }
