@@ -1,6 +1,10 @@
 //! The engine's thread: applies changes, runs rounds, publishes snapshots.
 
-use std::{collections::BTreeMap, sync::Arc, thread::JoinHandle};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    thread::JoinHandle,
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +26,9 @@ type Task = Box<dyn FnOnce(&mut Db) + Send>;
 
 /// How many commands one round takes in: bounds how long the first of them waits for its effect.
 const COMMANDS_PER_ROUND: usize = 4096;
+
+/// How many proxies one round lets in: a change waits for so many at the most, not for a herd of them.
+const ARRIVALS_PER_ROUND: usize = 16;
 
 /// Where an attached proxy's snapshots go.
 type Reply = oneshot::Sender<(Ticket, watch::Receiver<Arc<Snapshot>>)>;
@@ -156,15 +163,20 @@ impl Worker {
     }
 
     fn run(mut self, mut queue: mpsc::UnboundedReceiver<Command>) {
-        let mut batch = Vec::new();
-        while queue.blocking_recv_many(&mut batch, COMMANDS_PER_ROUND) > 0 {
-            let mut arrivals = Vec::new();
+        let (mut batch, mut arrivals) = (Vec::new(), VecDeque::new());
+        // While somebody waits to be let in, nothing is waited for.
+        while !arrivals.is_empty() || queue.blocking_recv_many(&mut batch, COMMANDS_PER_ROUND) > 0 {
+            while batch.len() < COMMANDS_PER_ROUND
+                && let Ok(command) = queue.try_recv()
+            {
+                batch.push(command);
+            }
             for command in batch.drain(..) {
                 match command {
                     Command::Change(task) => task(&mut self.db),
                     Command::Attach(proxy, reply) => {
                         self.classes.announce(&mut self.db, &proxy);
-                        arrivals.push((proxy, reply));
+                        arrivals.push_back((proxy, reply));
                     }
                     Command::Detach(ticket) => self.classes.detach(&mut self.db, ticket),
                 }
@@ -174,7 +186,7 @@ impl Worker {
                 round.absorb(self.db.settle());
             }
             let mut concerned = self.classes.publish(&mut self.db, &round);
-            for (proxy, reply) in arrivals {
+            for (proxy, reply) in arrivals.drain(..arrivals.len().min(ARRIVALS_PER_ROUND)) {
                 self.attach(proxy, round.generation, reply);
             }
             if self.db.is_unsettled() {

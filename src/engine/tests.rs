@@ -2,6 +2,7 @@
 
 mod bounded;
 mod counts;
+mod fair;
 mod objects;
 mod pause;
 mod world;
