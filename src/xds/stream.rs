@@ -243,7 +243,8 @@ where
         let mut attachment = self.attachment(&proxy).await?;
         if let Some(attached) = &mut self.attached {
             info!(connection = attached.client.id, "goes on with whole route configurations");
-            attached.client.machine().set_snapshot(&attachment.snapshots.borrow_and_update());
+            let newest = Arc::clone(&attachment.snapshots.borrow_and_update());
+            attached.client.machine().set_snapshot(&newest);
             attached.snapshots = WatchStream::from_changes(attachment.snapshots);
             (attached._guard, attached.proxy) = (attachment.guard, proxy);
         }

@@ -149,7 +149,7 @@ async fn those_who_are_connected_are_served_while_a_herd_arrives() {
     }
     let herd = herd.join_all().await;
     assert_eq!((herd.len(), rig.shared.clients.len()), (HERD, HERD + 1));
-    until("what they ask for is known", || rig.shared.clients.names.len() > 0).await;
+    until("what they ask for is known", || !rig.shared.clients.names.is_empty()).await;
     drop((live, herd));
     until("nobody is connected", || rig.shared.clients.is_empty()).await;
     // What was shared is forgotten when nobody asked for it between two looks.
