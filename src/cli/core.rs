@@ -4,6 +4,7 @@ mod attach;
 mod debug;
 mod feedback;
 mod intake;
+mod pace;
 mod reviews;
 mod secrets;
 
@@ -18,6 +19,7 @@ use self::{
     debug::Debug,
     feedback::{ChangeTimes, Refusals},
     intake::ToEngine,
+    pace::Pace,
     reviews::Reviews,
     secrets::SecretPolicy,
 };
@@ -145,6 +147,7 @@ fn observer(
     times: Arc<ChangeTimes>,
     trust_domain: Arc<TrustDomain>,
 ) -> crate::engine::Observer {
+    let pace = Pace::current();
     Box::new(move |report: &Report<'_>| {
         report.trust_domain.iter().for_each(|now| trust_domain.set(now));
         times.closed(report.generation);
@@ -154,6 +157,7 @@ fn observer(
         report.appeared.iter().for_each(|p| problems.appeared(p));
         report.vanished.iter().for_each(|p| problems.gone(p));
         tracing::debug!(generation = report.generation, concerned = report.concerned, stats = ?report.stats, "round");
+        pace.wait(report.concerned);
     })
 }
 

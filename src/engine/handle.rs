@@ -60,7 +60,7 @@ pub struct Report<'a> {
     pub trust_domain: Option<Arc<str>>,
 }
 
-/// Is told after each round, on the engine's thread: must not block.
+/// Is told after each round, on the engine's thread: the next round begins when it returns, with all that came until then.
 pub type Observer = Box<dyn FnMut(&Report<'_>) + Send>;
 
 /// Errors of the engine's thread.
