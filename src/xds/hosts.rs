@@ -82,7 +82,8 @@ impl Machine {
         let claimed: BTreeSet<&str> = claims.keys().map(|name| host_name_parts(name).0).collect();
         let (mut right, snapshot) = (0, Arc::clone(&self.snapshot));
         for config in &configs {
-            let is_claimed = claimed.contains(&**config);
+            // One that was just sent to a client without it has no virtual hosts there, whatever is claimed.
+            let is_claimed = claimed.contains(&**config) && !self.hosts.first.contains(config);
             for host in snapshot.views[HOST].hosts_of(config) {
                 if is_claimed && claims.get(&*host.name) == Some(&Some(host.version)) {
                     right += 1;

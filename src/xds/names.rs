@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -17,8 +17,9 @@ pub struct NameSets(Mutex<HashMap<u64, Weak<[Name]>>>);
 impl NameSets {
     /// The list of these ascending names.
     fn share<'a>(&self, sum: u64, names: impl Iterator<Item = &'a Name> + Clone) -> Arc<[Name]> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(list) = known.get(&sum).and_then(Weak::upgrade) {
+        // Not under the lock: a list may have tens of thousands of names.
+        let known = self.known().get(&sum).and_then(Weak::upgrade);
+        if let Some(list) = known {
             // Whoever asks may be hostile, and sums are easily forged.
             let same = |(a, b): (&Name, &Name)| Arc::ptr_eq(a, b) || a == b;
             if list.len() == names.clone().count() && list.iter().zip(names.clone()).all(same) {
@@ -26,13 +27,17 @@ impl NameSets {
             }
         }
         let list: Arc<[Name]> = names.cloned().collect();
-        known.insert(sum, Arc::downgrade(&list));
+        self.known().insert(sum, Arc::downgrade(&list));
         list
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<u64, Weak<[Name]>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets lists that nobody has. To be called now and then.
     pub(super) fn sweep(&self) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         known.retain(|_, list| list.strong_count() > 0);
         known.shrink_to_fit();
     }
@@ -40,7 +45,7 @@ impl NameSets {
     /// How many lists are known.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.known().len()
     }
 
     /// Whether none is.

@@ -328,3 +328,14 @@ fn a_reconnecting_client_with_a_route_configuration_in_another_form_keeps_that_f
     assert!(!has_whole(&[("whole", Version(7))]), "there is no other form of this");
     assert!(!has_whole(&[("gone", Version(7))]));
 }
+
+#[test]
+fn claims_for_a_route_configuration_that_was_just_sent_are_void() {
+    run("
+        = rds 80@1 | vhds 80/a@1 | vhds 80/any@1
+        > rds 80
+        < rds 80
+        > vhds 80/a@1 80/any@1
+        < vhds 80/a 80/any
+    ");
+}
