@@ -246,7 +246,9 @@ impl Client {
     fn refuses_users(&self, t: ResourceType) -> bool {
         let users: &[ResourceType] = match t {
             ResourceType::Cluster | ResourceType::Endpoint => &[ResourceType::Listener, ResourceType::Route],
-            ResourceType::Route => &[ResourceType::Listener],
+            // A listener never serves whose route configuration is refused, and what the one before it used is kept; after
+            // a reconnect that may be anything.
+            ResourceType::Route => &[ResourceType::Listener, ResourceType::Route],
             _ => &[],
         };
         let bad = |r: &Arc<Resource>| r.body_bytes().ends_with(BAD.as_bytes());

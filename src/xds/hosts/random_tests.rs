@@ -113,11 +113,13 @@ impl Client {
         requests.iter().for_each(|(t, request)| self.request(*t, request));
     }
 
-    /// Whether it would claim virtual hosts of a route configuration that it has got back and that has none yet: the
-    /// stream ended between the two responses, and nothing tells that the versions are old ones.
+    /// Whether it would claim virtual hosts that it does not have, of a route configuration that it has: the stream ended
+    /// before those of one that it has got back, or it gave them up in a response that it refused because of another
+    /// one. Nothing tells that the versions are old ones.
     fn lies(&self) -> bool {
-        let waits = |name: &Name| self.hosts.get(host_name_parts(name).0).is_some_and(BTreeMap::is_empty);
-        self.versions.keys().any(waits)
+        let lacks =
+            |name: &Name| self.hosts.get(host_name_parts(name).0).is_some_and(|hosts| !hosts.contains_key(name));
+        self.versions.keys().any(lacks)
     }
 
     fn toggle(&mut self, config: u8) {
