@@ -14,7 +14,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     Machine, Permission, Protocol, Response, Settings,
-    testing::{give, snapshot},
+    testing::{conversations, give, snapshot},
 };
 use crate::snapshot::{Name, Resource, ResourceType, Snapshot, Version};
 
@@ -292,7 +292,7 @@ fn converse(protocol: Protocol, ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(conversations())]
 
     #[test]
     fn delta_conversations_converge(ops in vec(op(), 0..60)) {

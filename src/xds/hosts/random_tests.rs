@@ -15,7 +15,7 @@ use crate::{
     snapshot::{Name, Resource, ResourceType, Snapshot, Version, host_name_parts},
     xds::{
         Machine, Permission, Protocol, Response, Settings,
-        testing::{give, snapshot},
+        testing::{conversations, give, snapshot},
     },
 };
 
@@ -216,7 +216,7 @@ impl Client {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(conversations())]
 
     #[test]
     fn conversations_converge(ops in vec(op(), 0..60)) {
