@@ -245,10 +245,11 @@ impl Client {
     /// Whether the client refuses something that leads to resources of this type.
     fn refuses_users(&self, t: ResourceType) -> bool {
         let users: &[ResourceType] = match t {
-            ResourceType::Cluster | ResourceType::Endpoint => &[ResourceType::Listener, ResourceType::Route],
-            // A listener never serves whose route configuration is refused, and what the one before it used is kept; after
-            // a reconnect that may be anything.
-            ResourceType::Route => &[ResourceType::Listener, ResourceType::Route],
+            // A listener never serves whose route configuration is refused, and what the one before it used is kept, also
+            // route configurations; after a reconnect that may be anything.
+            ResourceType::Cluster | ResourceType::Endpoint | ResourceType::Route => {
+                &[ResourceType::Listener, ResourceType::Route]
+            }
             _ => &[],
         };
         let bad = |r: &Arc<Resource>| r.body_bytes().ends_with(BAD.as_bytes());
