@@ -20,7 +20,8 @@ ci:
 
 # Formatting and clippy.
 lint:
-    e2e/test format lint
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # Formats the code.
 fmt:

@@ -27,14 +27,6 @@ impl Offline {
         &mut self.db
     }
 
-    /// Keeps what a proxy has up to date from now on, as if it were connected.
-    pub fn follow(&mut self, proxy: Arc<Proxy>) {
-        self.db.set_input(&super::inputs::Clients(proxy.namespace.clone()), Some(()));
-        self.db.settle();
-        let (_, class) = self.db.watch(&Enrol(proxy));
-        self.db.watch(&class);
-    }
-
     /// What a proxy has after all changes so far, and the problems that were found.
     pub fn snapshot(&mut self, proxy: Arc<Proxy>) -> (Snapshot, Vec<Problem>) {
         self.db.set_input(&super::inputs::Clients(proxy.namespace.clone()), Some(()));

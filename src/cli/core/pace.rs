@@ -28,43 +28,36 @@ impl Pace {
     /// its own. Blocks.
     pub(super) fn wait(&self, woken: usize) {
         let Some(runtime) = self.0.as_ref().filter(|_| woken >= CROWD) else { return };
-        let (had, turn) = mpsc::channel();
+        let (had, turn) = mpsc::channel::<()>();
         runtime.spawn(async move { drop(had) });
         // It is dropped, never sent to: so this ends at once also when the runtime does.
-        let _ = turn.recv_timeout(LONGEST) as Result<(), _>;
+        let _ = turn.recv_timeout(LONGEST);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
-        thread,
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
     };
 
     use super::*;
 
-    /// Those woken, and how many of them had their turn when the wait was over.
-    fn wait(woken: usize) -> usize {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
-        let (pace, had_turn) = (runtime.block_on(async { Pace::current() }), Arc::<AtomicUsize>::default());
-        for _ in 0..woken {
-            let had_turn = Arc::clone(&had_turn);
-            runtime.spawn(async move {
-                thread::sleep(Duration::from_micros(100));
-                had_turn.fetch_add(1, Ordering::Relaxed);
-            });
-        }
-        pace.wait(woken);
-        had_turn.load(Ordering::Relaxed)
-    }
-
     #[test]
     fn a_crowd_has_had_its_turn() {
-        assert_eq!(wait(200), 200);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let (pace, had_turn) = (runtime.block_on(async { Pace::current() }), Arc::<AtomicUsize>::default());
+        let (waits, first) = mpsc::channel::<()>();
+        runtime.spawn(async move { first.recv() });
+        for _ in 0..CROWD {
+            let had_turn = Arc::clone(&had_turn);
+            runtime.spawn(async move { had_turn.fetch_add(1, Ordering::Relaxed) });
+        }
+        // The worker is kept from the crowd until the wait is about to begin.
+        drop(waits);
+        pace.wait(CROWD);
+        assert_eq!(had_turn.load(Ordering::Relaxed), CROWD);
     }
 
     #[test]

@@ -236,13 +236,6 @@ impl Db {
         }
     }
 
-    /// The result of a query now, without recording who asked.
-    pub fn peek<Q: Query>(&mut self, query: &Q) -> Q::Value {
-        let (id, value) = self.demand(query);
-        self.collect_later(id);
-        value
-    }
-
     /// Propagates all changes since the last round.
     pub fn settle(&mut self) -> Round {
         let mut stage = 0;

@@ -126,7 +126,7 @@ fn origins_are_objects_that_exist_with_their_last_change() {
     let (watched, _) = db.watch(&Class(7));
     db.set_input(&Endpoints(1), Some(vec![9]));
     let changed = db.settle().generation;
-    let all = db.peek(&Class(7)).0[1].map.clone();
+    let all = db.value::<Class>(watched).0[1].map.clone();
     let of = |db: &mut Db, nth: usize| {
         let resource = all.values().flatten().nth(nth).expect("a resource").clone();
         db.origins(watched, &resource.name, resource.version).into_iter().collect::<Vec<_>>()
@@ -150,7 +150,7 @@ fn a_change_travels_to_those_who_read_it_and_no_further() {
 
     db.set_input(&Endpoints(1), Some(vec![9]));
     assert_eq!(db.settle().watched, [watched]);
-    assert_eq!(bodies(&db.peek(&Class(7)).0[1].map), ["3 7", "9 7", "5 7"]);
+    assert_eq!(bodies(&db.value::<Class>(watched).0[1].map), ["3 7", "9 7", "5 7"]);
     let changed = db.stats();
     assert_eq!(changed.queries_run - at_rest.queries_run, 3, "the sum, the assignment, the class");
     assert_eq!(changed.parts_patched - at_rest.parts_patched, 1);
@@ -168,16 +168,16 @@ fn a_change_travels_to_those_who_read_it_and_no_further() {
 fn an_element_moves_between_sets() {
     let mut db = db();
     fill(&mut db, 2);
-    let (_, before) = db.watch(&Class(7));
+    let (watched, before) = db.watch(&Class(7));
     assert_eq!((before.0[0].map.len(), before.0[1].map.len()), (0, 2));
     db.set_input(&Private(1), Some(7));
     db.settle();
-    let after = db.peek(&Class(7));
+    let after = db.value::<Class>(watched);
     assert_eq!((bodies(&after.0[0].map), bodies(&after.0[1].map)), (vec!["4 7".into()], vec!["3 7".into()]));
     db.set_input(&Private(1), None);
     db.set_input(&Endpoints(0), None);
     db.settle();
-    let after = db.peek(&Class(7));
+    let after = db.value::<Class>(watched);
     assert_eq!((after.0[0].map.len(), bodies(&after.0[1].map)), (0, vec!["4 7".into()]));
 }
 
