@@ -66,4 +66,9 @@ impl fmt::Debug for Delivery {
 pub trait Intake: Send + Sync + 'static {
     /// Takes one delivery; must not block.
     fn deliver(&self, delivery: Delivery);
+
+    /// Takes what was found at once, and so takes effect at once where that is possible.
+    fn deliver_all(&self, deliveries: Vec<Delivery>) {
+        deliveries.into_iter().for_each(|delivery| self.deliver(delivery));
+    }
 }

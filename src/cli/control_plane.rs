@@ -356,11 +356,19 @@ struct WithProblems {
 
 impl Intake for WithProblems {
     fn deliver(&self, delivery: Delivery) {
-        match delivery {
-            Delivery::Problem(problem) => self.problems.appeared_in_source(&problem),
-            Delivery::ProblemGone(key) => self.problems.gone_from_source(key),
-            delivery => self.core.deliver(delivery),
+        self.deliver_all(vec![delivery]);
+    }
+
+    fn deliver_all(&self, deliveries: Vec<Delivery>) {
+        let mut rest = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Problem(problem) => self.problems.appeared_in_source(&problem),
+                Delivery::ProblemGone(key) => self.problems.gone_from_source(key),
+                delivery => rest.push(delivery),
+            }
         }
+        self.core.deliver_all(rest);
     }
 }
 

@@ -6,6 +6,9 @@
 //!
 //! Events only say when to look; what is delivered comes from looking at the whole directory. Directories are searched
 //! recursively and through links; hidden entries are skipped. A file that does not parse keeps its last good content.
+//!
+//! All of it is done on a thread of its own: that is the shortest way from a change to the engine. What changes while it
+//! looks is looked at together.
 
 mod document;
 mod scan;
@@ -15,14 +18,19 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
-use tokio::{sync::mpsc, task};
+use tokio::task;
 
 use self::{
     scan::Scanner,
     store::{Change, Content, Store},
-    watch::{Dirty, Events, Watches},
+    watch::{Dirty, Wake, Watches},
 };
 use super::{Delivery, Intake, Origin, ProblemKey, SourceProblem};
 use crate::telemetry::ready::Guard;
@@ -45,23 +53,29 @@ pub enum FilesError {
     /// The system does not report changes of files.
     #[error("cannot watch files")]
     Watch(#[source] notify::Error),
-    /// Reading panicked: a bug.
-    #[error("reading files failed")]
-    Scan(#[source] task::JoinError),
+    /// The thread panicked: a bug.
+    #[error("the thread that reads files failed")]
+    Thread(#[source] task::JoinError),
 }
 
 /// The configuration directory as a source.
 pub struct FileSource {
     directory: PathBuf,
     builtin: Vec<u8>,
-    reader: Reader,
-    events: Events,
-}
-
-/// What reading needs; moves to a blocking thread and back.
-struct Reader {
     scanner: Scanner,
     watches: Watches,
+    wakes: mpsc::Receiver<Wake>,
+    stop: mpsc::Sender<Wake>,
+}
+
+/// Ends the thread of a source when dropped.
+struct Stop(mpsc::Sender<Wake>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        // The receiver is gone when the thread has ended.
+        let _ = self.0.send(Wake::Stop);
+    }
 }
 
 impl FileSource {
@@ -71,46 +85,36 @@ impl FileSource {
     /// # Errors
     /// The system does not report changes of files.
     pub fn new(directory: PathBuf, builtin: Vec<u8>) -> Result<Self, FilesError> {
-        let (sender, events) = mpsc::unbounded_channel();
-        let watches = Watches::new(sender).map_err(FilesError::Watch)?;
-        let reader = Reader { scanner: Scanner::new(directory.clone()), watches };
-        Ok(Self { directory, builtin, reader, events })
+        let (stop, wakes) = mpsc::channel();
+        let watches = Watches::new(stop.clone()).map_err(FilesError::Watch)?;
+        Ok(Self { scanner: Scanner::new(directory.clone()), directory, builtin, watches, wakes, stop })
     }
 
     /// Delivers all objects, then every change, until dropped. The guard is released after the first full delivery.
     ///
     /// # Errors
     /// The directory cannot be read at the start. Later, what was known stays and it is tried again.
-    pub async fn run(mut self, intake: Arc<dyn Intake>, guard: Guard) -> Result<(), FilesError> {
-        let mut store = Store::default();
-        let first = Dirty { all: true, ..Dirty::default() };
-        let changes;
-        (self.reader, changes) = self.reader.scan(first).await?;
-        let mut changes = changes.map_err(|source| FilesError::Directory { path: self.directory.clone(), source })?;
-        changes
-            .push(Change { path: store::BUILTIN.into(), content: Content::Bytes(std::mem::take(&mut self.builtin)) });
-        store.take_first(changes).into_iter().for_each(|delivery| intake.deliver(delivery));
-        guard.release();
-        let mut failing: Option<ProblemKey> = None;
-        loop {
-            let Some(dirty) = self.next(failing.is_some()).await else { return Ok(()) };
-            let changes;
-            (self.reader, changes) = self.reader.scan(dirty).await?;
-            let failure = changes.as_ref().err().map(|error| self.unreadable(error));
-            self.report(&*intake, failure, &mut failing);
-            let deliveries = store.take(changes.unwrap_or_default());
-            deliveries.into_iter().for_each(|delivery| intake.deliver(delivery));
-        }
+    pub async fn run(self, intake: Arc<dyn Intake>, guard: Guard) -> Result<(), FilesError> {
+        let _stop = Stop(self.stop.clone());
+        task::spawn_blocking(move || self.follow(&*intake, &guard)).await.map_err(FilesError::Thread)?
     }
 
-    /// Waits for a change; while the directory cannot be read, also for the time to try again.
-    async fn next(&mut self, failing: bool) -> Option<Dirty> {
-        let next = self.reader.watches.next(&mut self.events);
-        if !failing {
-            return next.await;
+    fn follow(mut self, intake: &dyn Intake, guard: &Guard) -> Result<(), FilesError> {
+        let mut store = Store::default();
+        let first = self.scanner.scan(&Dirty::everything(), &mut self.watches);
+        let mut changes = first.map_err(|source| FilesError::Directory { path: self.directory.clone(), source })?;
+        changes
+            .push(Change { path: store::BUILTIN.into(), content: Content::Bytes(std::mem::take(&mut self.builtin)) });
+        intake.deliver_all(store.take_first(changes));
+        guard.release();
+        let mut failing: Option<ProblemKey> = None;
+        while let Some(dirty) = self.watches.next(&self.wakes, failing.as_ref().map(|_| RETRY)) {
+            let changes = self.scanner.scan(&dirty, &mut self.watches);
+            let failure = changes.as_ref().err().map(|error| self.unreadable(error));
+            self.report(intake, failure, &mut failing);
+            intake.deliver_all(store.take(changes.unwrap_or_default()));
         }
-        let everything = Dirty { all: true, ..Dirty::default() };
-        tokio::time::timeout(RETRY, next).await.unwrap_or(Some(everything))
+        Ok(())
     }
 
     fn unreadable(&self, error: &io::Error) -> ProblemKey {
@@ -132,16 +136,6 @@ impl FileSource {
             }
             *before = now;
         }
-    }
-}
-
-impl Reader {
-    async fn scan(mut self, dirty: Dirty) -> Result<(Self, io::Result<Vec<Change>>), FilesError> {
-        let scan = move || {
-            let changes = self.scanner.scan(&dirty, &mut self.watches);
-            (self, changes)
-        };
-        task::spawn_blocking(scan).await.map_err(FilesError::Scan)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::HeaderMap;
 use http_body::{Body, Frame};
@@ -32,6 +32,12 @@ mod field {
     pub(super) const REMOVED: u32 = 6;
 }
 
+/// Compressed or not (never), and the length.
+const PREFIX: usize = 5;
+
+/// More than a response says before its resources, in bytes.
+const HEAD: usize = 160;
+
 /// A gRPC message as chunks, its prefix included.
 #[derive(Debug)]
 pub(super) struct Message {
@@ -42,14 +48,7 @@ pub(super) struct Message {
 impl Message {
     /// A message of encoded protobuf.
     pub(super) fn new(body: impl IntoIterator<Item = Bytes>) -> Self {
-        let mut chunks: VecDeque<Bytes> = body.into_iter().collect();
-        let len: usize = chunks.iter().map(Bytes::len).sum();
-        let mut prefix = BytesMut::with_capacity(5);
-        prefix.put_u8(0); // Not compressed.
-        // A gRPC message cannot be longer than this, and no mesh comes near.
-        prefix.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
-        chunks.push_front(prefix.freeze());
-        Self { chunks, len: len + 5 }
+        Self::begin(0).end(body)
     }
 
     /// A `DeltaDiscoveryResponse`.
@@ -58,8 +57,7 @@ impl Message {
         response.removed.iter().for_each(|n| put_field(field::REMOVED, n.as_bytes(), &mut tail));
         let resources = response.resources.iter().flat_map(|r| r.delta_entry());
         let len = response.resources.iter().map(|r| r.delta_len()).sum();
-        let resources = frames.of(response, Protocol::Delta, len, resources);
-        Self::new([head(response)].into_iter().chain(resources).chain([tail.into()]))
+        Self::discovery(response, (Protocol::Delta, frames), (resources, len), tail)
     }
 
     /// A `DiscoveryResponse`.
@@ -69,9 +67,34 @@ impl Message {
             put_len(field::RESOURCES, r.any_len(), &mut tag);
             std::iter::once(Bytes::from(tag)).chain(r.any())
         });
-        let len = response.resources.iter().map(|r| r.any_len()).sum();
-        let resources = frames.of(response, Protocol::Sotw, len, resources);
-        Self::new([head(response)].into_iter().chain(resources))
+        // With their tags.
+        let len = response.resources.iter().map(|r| 6 + r.any_len()).sum();
+        Self::discovery(response, (Protocol::Sotw, frames), (resources, len), Vec::new())
+    }
+
+    /// What both forms begin with, then resources of about so many bytes, then a tail.
+    fn discovery(
+        response: &Response,
+        (protocol, frames): (Protocol, &Frames),
+        (resources, len): (impl Iterator<Item = Bytes>, usize),
+        tail: Vec<u8>,
+    ) -> Self {
+        // Most responses are of one resource: they are one piece of memory, made for one client.
+        let is_small = len < FRAME;
+        let mut begin = Self::begin(HEAD + if is_small { len + tail.len() } else { 0 });
+        put_head(response, &mut begin.0);
+        if is_small {
+            resources.for_each(|chunk| begin.0.extend_from_slice(&chunk));
+            begin.0.extend_from_slice(&tail);
+            return begin.end([]);
+        }
+        begin.end(frames.of(response, protocol, len, resources).into_iter().chain([tail.into()]))
+    }
+
+    fn begin(room: usize) -> Begin {
+        let mut bytes = Vec::with_capacity(PREFIX + room);
+        bytes.resize(PREFIX, 0);
+        Begin(bytes)
     }
 
     /// How many bytes it is on the wire.
@@ -85,25 +108,40 @@ impl Message {
         if first.len() >= LARGE || self.chunks.is_empty() {
             return Some(first);
         }
-        let mut gathered = BytesMut::with_capacity(FRAME);
+        let mut size = first.len();
+        let fits = |next: &&Bytes| {
+            let fits = next.len() < LARGE && size + next.len() <= FRAME;
+            size += if fits { next.len() } else { 0 };
+            fits
+        };
+        let together = self.chunks.iter().take_while(fits).count();
+        let mut gathered = BytesMut::with_capacity(size);
         gathered.extend_from_slice(&first);
-        while let Some(next) = self.chunks.front()
-            && next.len() < LARGE
-            && gathered.len() + next.len() <= FRAME
-        {
-            gathered.extend_from_slice(next);
-            self.chunks.pop_front();
-        }
+        self.chunks.drain(..together).for_each(|next| gathered.extend_from_slice(&next));
         Some(gathered.freeze())
     }
 }
 
-fn head(response: &Response) -> Bytes {
-    let mut head = Vec::with_capacity(160);
-    put_field(field::VERSION, response.version.to_string().as_bytes(), &mut head);
-    put_field(field::TYPE_URL, response.resource_type.type_url().as_bytes(), &mut head);
-    put_field(field::NONCE, response.nonce.as_bytes(), &mut head);
-    head.into()
+/// The first bytes of a message, with room for its prefix.
+struct Begin(Vec<u8>);
+
+impl Begin {
+    fn end(mut self, rest: impl IntoIterator<Item = Bytes>) -> Message {
+        let mut chunks = VecDeque::from([Bytes::new()]);
+        chunks.extend(rest);
+        let len = self.0.len() + chunks.iter().map(Bytes::len).sum::<usize>();
+        // A gRPC message cannot be longer than this, and no mesh comes near.
+        let told = u32::try_from(len - PREFIX).unwrap_or(u32::MAX);
+        self.0[1..PREFIX].copy_from_slice(&told.to_be_bytes());
+        chunks[0] = self.0.into();
+        Message { chunks, len }
+    }
+}
+
+fn put_head(response: &Response, out: &mut Vec<u8>) {
+    put_field(field::VERSION, response.version.to_string().as_bytes(), out);
+    put_field(field::TYPE_URL, response.resource_type.type_url().as_bytes(), out);
+    put_field(field::NONCE, response.nonce.as_bytes(), out);
 }
 
 fn put_len(number: u32, len: usize, out: &mut Vec<u8>) {

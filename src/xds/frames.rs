@@ -43,8 +43,7 @@ struct Kept {
 pub(super) struct Frames(Mutex<Kept>);
 
 impl Frames {
-    /// The chunks of a response's resources, `len` bytes in all: those of another client, or else made now. A small one is
-    /// not worth the search.
+    /// The chunks of a response's resources, `len` bytes in all: those of another client, or else made now.
     pub(super) fn of(
         &self,
         response: &Response,
@@ -52,9 +51,6 @@ impl Frames {
         len: usize,
         make: impl Iterator<Item = Bytes>,
     ) -> Vec<Bytes> {
-        if len < FRAME {
-            return make.collect();
-        }
         // The version says what the response says.
         let key = (response.resource_type, protocol, response.version);
         let known = self.with(|kept| {

@@ -6,7 +6,7 @@ use super::feedback::ChangeTimes;
 use crate::{
     api::Kind,
     engine::Engine,
-    reconcilers::intake::Reconcilers,
+    reconcilers::intake::{Changes, Reconcilers},
     sources::{Delivery, Intake},
     telemetry::metrics::{KindEvent, Metrics, Type},
 };
@@ -19,34 +19,54 @@ pub(super) struct ToEngine {
     pub(super) times: Arc<ChangeTimes>,
 }
 
+/// A delivery as changes of inputs.
+struct Converted {
+    kind: Kind,
+    changes: Changes,
+}
+
 impl Intake for ToEngine {
     fn deliver(&self, delivery: Delivery) {
+        self.deliver_all(vec![delivery]);
+    }
+
+    fn deliver_all(&self, deliveries: Vec<Delivery>) {
         let delivered = Instant::now();
-        // How many of what is delivered may be updates.
-        let (kind, objects, changes) = match &delivery {
-            Delivery::Apply(object) => (Some(object.kind()), 1, self.reconcilers.apply(object)),
-            Delivery::Delete(object) => (kind_of(object.kind), 0, self.reconcilers.delete(object)),
-            // A full list tells of what is new or gone; most of the others are as they were.
-            Delivery::Reset { kind, live, kept } => (Some(*kind), 0, self.reconcilers.reset(*kind, live, kept)),
-            // Taken care of before they get here.
-            Delivery::Problem(_) | Delivery::ProblemGone(_) => return,
-        };
-        let Some(kind) = kind else { return };
-        let (added, deleted) = (changes.added, changes.deleted);
-        for (event, count) in [("add", added), ("update", u64::saturating_sub(objects, added)), ("delete", deleted)] {
-            self.count(kind, event, count);
+        let all: Vec<_> = deliveries.iter().filter_map(|delivery| self.convert(delivery)).collect();
+        if all.is_empty() {
+            return;
         }
         let (metrics, times) = (self.metrics.clone(), self.times.clone());
         self.engine.change(move |db| {
-            if changes.take_effect(db) {
-                times.taken(delivered);
-                count_change(&metrics, kind, deleted > 0);
+            for Converted { kind, changes } in all {
+                let deleted = changes.deleted > 0;
+                if changes.take_effect(db) {
+                    times.taken(delivered);
+                    count_change(&metrics, kind, deleted);
+                }
             }
         });
     }
 }
 
 impl ToEngine {
+    fn convert(&self, delivery: &Delivery) -> Option<Converted> {
+        // How many of what is delivered may be updates.
+        let (kind, objects, changes) = match delivery {
+            Delivery::Apply(object) => (object.kind(), 1, self.reconcilers.apply(object)),
+            Delivery::Delete(object) => (kind_of(object.kind)?, 0, self.reconcilers.delete(object)),
+            // A full list tells of what is new or gone; most of the others are as they were.
+            Delivery::Reset { kind, live, kept } => (*kind, 0, self.reconcilers.reset(*kind, live, kept)),
+            // Taken care of before they get here.
+            Delivery::Problem(_) | Delivery::ProblemGone(_) => return None,
+        };
+        let (added, deleted) = (changes.added, changes.deleted);
+        for (event, count) in [("add", added), ("update", u64::saturating_sub(objects, added)), ("delete", deleted)] {
+            self.count(kind, event, count);
+        }
+        Some(Converted { kind, changes })
+    }
+
     fn count(&self, kind: Kind, event: &str, count: u64) {
         if count == 0 {
             return;

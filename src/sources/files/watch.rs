@@ -3,16 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    time::Duration,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
+    time::{Duration, Instant},
 };
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
-};
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender},
-    time::{Instant, timeout_at},
 };
 
 /// How long a file that was touched but not closed, or that vanished, must be quiet before it is believed: editors
@@ -29,6 +26,17 @@ pub(super) struct Dirty {
     pub(super) paths: HashSet<PathBuf>,
     /// Anything: events were lost.
     pub(super) all: bool,
+}
+
+impl Dirty {
+    /// Anything may have changed.
+    pub(super) fn everything() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+
+    fn is_clean(&self) -> bool {
+        self.paths.is_empty() && !self.all
+    }
 }
 
 /// What is of interest in a directory.
@@ -75,15 +83,20 @@ pub(super) struct Watches {
     watched: HashMap<PathBuf, Watched>,
 }
 
-/// An event, or the error that says that some were lost.
-pub(super) type Events = UnboundedReceiver<notify::Result<Event>>;
+/// What wakes the source.
+pub(super) enum Wake {
+    /// An event, or the error that says that some were lost.
+    Event(notify::Result<Event>),
+    /// The source shall end.
+    Stop,
+}
 
 impl Watches {
     /// Watches nothing yet; events go to the channel.
-    pub(super) fn new(events: UnboundedSender<notify::Result<Event>>) -> notify::Result<Self> {
+    pub(super) fn new(wakes: Sender<Wake>) -> notify::Result<Self> {
         let send = move |event| {
             // The receiver is gone when the source has ended; then nobody wants events.
-            let _ = events.send(event);
+            let _ = wakes.send(Wake::Event(event));
         };
         let watcher = notify::recommended_watcher(send)?;
         Ok(Self { watcher, directories: HashMap::new(), watched: HashMap::new() })
@@ -126,26 +139,40 @@ impl Watches {
         by_parent.is_some_and(|watched| watched.concerns(path)) || self.watched.contains_key(path)
     }
 
-    /// Waits for the next change and until it is settled. `None` when there will be no more.
-    pub(super) async fn next(&self, events: &mut Events) -> Option<Dirty> {
+    /// Waits for the next change and until it is settled; when there is none for so long, everything is to be looked at.
+    /// `None` when the source shall end.
+    pub(super) fn next(&self, wakes: &Receiver<Wake>, retry: Option<Duration>) -> Option<Dirty> {
         let mut pending = Pending::default();
-        while pending.dirty.paths.is_empty() && !pending.dirty.all {
-            pending.add(events.recv().await?, self);
+        let retry_at = retry.map(|after| Instant::now() + after);
+        while pending.dirty.is_clean() {
+            match receive(wakes, retry_at)? {
+                Some(event) => pending.add(event, self),
+                None => return Some(Dirty::everything()),
+            }
         }
         let give_up = Instant::now() + PATIENCE;
-        loop {
-            while let Ok(event) = events.try_recv() {
-                pending.add(event, self);
-            }
-            if pending.unsettled.is_empty() {
-                break;
-            }
-            match timeout_at(give_up.min(Instant::now() + QUIET), events.recv()).await {
-                Ok(Some(event)) => pending.add(event, self),
-                Ok(None) | Err(_) => break,
+        while Instant::now() < give_up {
+            // What came meanwhile is looked at together.
+            let quiet = if pending.unsettled.is_empty() { Duration::ZERO } else { QUIET };
+            match receive(wakes, Some(give_up.min(Instant::now() + quiet)))? {
+                Some(event) => pending.add(event, self),
+                None => break,
             }
         }
         Some(pending.dirty)
+    }
+}
+
+/// The next event; `Some(None)` when there is none in time, `None` when the source shall end.
+fn receive(wakes: &Receiver<Wake>, until: Option<Instant>) -> Option<Option<notify::Result<Event>>> {
+    let wake = match until {
+        None => wakes.recv().map_err(RecvTimeoutError::from),
+        Some(until) => wakes.recv_timeout(until.saturating_duration_since(Instant::now())),
+    };
+    match wake {
+        Ok(Wake::Event(event)) => Some(Some(event)),
+        Err(RecvTimeoutError::Timeout) => Some(None),
+        Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => None,
     }
 }
 
