@@ -6,6 +6,7 @@
 mod acknowledge;
 pub mod auth;
 mod barriers;
+mod batch;
 mod body;
 pub mod clients;
 pub mod debug;
@@ -23,6 +24,7 @@ mod quarantine;
 #[cfg(test)]
 mod random_tests;
 pub mod request;
+mod send;
 pub mod serve;
 pub mod server;
 mod signal;

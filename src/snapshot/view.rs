@@ -1,6 +1,7 @@
 //! Parts (what proxies share), views (what one class of proxies sees of a type) and snapshots (all types).
 
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{Arc, OnceLock, Weak},
@@ -134,11 +135,24 @@ pub struct Snapshot {
     /// The one before of the same class.
     before: Weak<Self>,
     /// What differs from it: compared once, by the first stream that asks.
-    changes: OnceLock<Changes>,
+    changes: OnceLock<Arc<Changes>>,
 }
 
-/// Names whose resources differ between two snapshots, by type.
-pub type Changes = Arc<TypeMap<BTreeSet<Name>>>;
+/// What differs between two snapshots.
+#[derive(Debug)]
+pub struct Changes {
+    /// Names whose resources differ, by type.
+    pub names: TypeMap<BTreeSet<Name>>,
+    derived: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Changes {
+    /// What a reader makes of them, made once for all who share them. There can be one kind of reader: another one gets
+    /// `None`.
+    pub fn derive<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.derived.get_or_init(|| Box::new(make())).downcast_ref()
+    }
+}
 
 impl Snapshot {
     /// The first snapshot of a class.
@@ -156,12 +170,13 @@ impl Snapshot {
     /// What differs between `older` and this snapshot. All streams of a class that come from the one before share the
     /// answer.
     #[must_use]
-    pub fn changed_since(&self, older: &Arc<Self>) -> Changes {
+    pub fn changed_since(&self, older: &Arc<Self>) -> Arc<Changes> {
         let compare = || {
-            Arc::new(TypeMap::from_fn(|t| match self.views[t].same_as(&older.views[t]) {
+            let names = TypeMap::from_fn(|t| match self.views[t].same_as(&older.views[t]) {
                 true => BTreeSet::new(),
                 false => self.views[t].changed_since(&older.views[t]),
-            }))
+            });
+            Arc::new(Changes { names, derived: OnceLock::new() })
         };
         // The address stays taken as long as a weak reference is left.
         if std::ptr::eq(self.before.as_ptr(), Arc::as_ptr(older)) {

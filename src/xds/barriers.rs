@@ -216,7 +216,7 @@ impl Barriers {
         for t in LEADING {
             let Some(watch) = &watches[t] else { continue };
             watch.lagging.values().for_each(|lag| used.add(t, &lag.have));
-            watch.in_flight.iter().flat_map(|f| &f.items).for_each(|i| used.add(t, &i.have));
+            watch.in_flight.iter().flat_map(|f| f.items.iter()).for_each(|i| used.add(t, &i.have));
         }
         self.unsettled.values().for_each(|u| used.merge(u));
         used

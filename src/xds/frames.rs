@@ -131,7 +131,7 @@ mod tests {
             let body = vec![(Version(1), vec![7; size].into())];
             Arc::new(Encoder::pieces(ResourceType::Route, (*name).into(), body, Refs::default()))
         };
-        let resources: Vec<_> = names.iter().map(make).collect();
+        let resources: Arc<[_]> = names.iter().map(make).collect();
         let version = Version::of(names.concat().as_bytes());
         Response { resource_type: ResourceType::Route, nonce: String::new(), version, resources, removed: Vec::new() }
     }

@@ -245,7 +245,7 @@ pub(super) fn held<'a>(
     config: &'a str,
 ) -> impl Iterator<Item = Have> + 'a {
     let watch = watch.filter(|w| w.names.contains(config));
-    let lagging = watch.into_iter().flat_map(|w| &w.lagging);
+    let lagging = watch.into_iter().flat_map(|w| w.lagging.iter());
     let lagging = lagging.filter(move |(name, _)| host_name_parts(name).0 == config).map(|(_, lag)| lag.have.clone());
     let of_view = watch.into_iter().flat_map(move |w| {
         let current = snapshot.views[HOST].hosts_of(config);
@@ -261,7 +261,7 @@ pub(super) fn answered(watches: &Watches, snapshot: &Snapshot, config: &str) -> 
         return true;
     }
     let Some(watch) = watches[HOST].as_ref().filter(|w| w.names.contains(config)) else { return false };
-    let in_flight = watch.in_flight.iter().flat_map(|f| &f.items).filter(|i| i.have.is_nothing());
+    let in_flight = watch.in_flight.iter().flat_map(|f| f.items.iter()).filter(|i| i.have.is_nothing());
     let awaited: HashSet<&Name> = in_flight.map(|i| &i.name).collect();
     let lags = |name: &Name| watch.lagging.get(name).is_some_and(|lag| lag.have.is_nothing());
     // The first ones come together.

@@ -125,6 +125,11 @@ impl LastGood {
         !concerned.is_empty()
     }
 
+    /// Whether nobody refuses anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.trials.is_empty()
+    }
+
     fn is(&self, other: &Self) -> bool {
         self.trials.ptr_eq(&other.trials)
     }
@@ -188,7 +193,10 @@ impl Machine {
     }
 
     pub(super) fn note_accepted(&mut self, t: ResourceType, response: &InFlight) {
-        response.items.iter().filter_map(|i| i.resource.as_ref()).for_each(|r| self.note_has(t, &r.name, r.version));
+        if !self.last_good.is_empty() {
+            let resources = response.items.iter().filter_map(|i| i.resource.as_ref());
+            resources.for_each(|r| self.note_has(t, &r.name, r.version));
+        }
     }
 
     /// The client has a version for good.

@@ -14,10 +14,11 @@ use std::{
 use super::{
     Permission, Request,
     barriers::{Barriers, InUse, Settings},
-    hosts::{self, Hosts},
+    batch::Batch,
+    hosts::Hosts,
     last_good::{Evidence, LastGood},
     names::NameSets,
-    subscription::{Have, InFlight, Lag, Sent, Watch},
+    subscription::{Have, Lag, Sent, Watch},
     withheld::Withheld,
 };
 use crate::snapshot::{Generation, Name, Resource, ResourceType, Snapshot, TypeMap, Version};
@@ -44,7 +45,7 @@ pub struct Response {
     /// The hash of names and versions.
     pub version: Version,
     /// The resources.
-    pub resources: Vec<Arc<Resource>>,
+    pub resources: Arc<[Arc<Resource>]>,
     /// Names that are gone (delta only).
     pub removed: Vec<Name>,
 }
@@ -102,7 +103,7 @@ pub struct Machine {
     pub(super) hosts: Hosts,
     pub(super) settings: Settings,
     pub(super) nonce_prefix: String,
-    seq: u64,
+    pub(super) seq: u64,
     pub(super) judgements: Vec<Judgement>,
     pub(super) last_good: LastGood,
     pub(super) evidence: Vec<Evidence>,
@@ -166,7 +167,13 @@ impl Machine {
         let changes = new.changed_since(&old);
         for (t, watch) in self.watches.iter_mut() {
             let (Some(watch), before) = (watch, &old.views[t]) else { continue };
-            for name in changes[t].iter().filter(|n| watch.subscribed(n)).collect::<Vec<_>>() {
+            if t == ResourceType::Endpoint
+                && let Some(batch) = Batch::of(&changes, &old, new).filter(|batch| batch.is_for(watch))
+            {
+                watch.lagging = batch.into();
+                continue;
+            }
+            for name in changes.names[t].iter().filter(|n| watch.subscribed(n)).collect::<Vec<_>>() {
                 match (t == ResourceType::Secret).then(|| self.withheld.take(name)).flatten() {
                     Some(lag) => watch.take_up(Arc::clone(name), lag),
                     None => watch.note_change(Arc::clone(name), before.get(name), old.generation),
@@ -284,6 +291,9 @@ impl Machine {
         {
             return None;
         }
+        if let Some(batch) = self.batch(watch) {
+            return Some(self.send_batch(t, &batch, now));
+        }
         while let Some(group) = self.watches[t].as_mut().and_then(|w| w.suspects.pop_front()) {
             let items = self.collect(t, Some(&group), now);
             if !items.is_empty() {
@@ -293,6 +303,12 @@ impl Machine {
         let items = self.collect(t, None, now);
         let due = self.watches[t].as_ref().is_some_and(|w| w.answer_due);
         (due || !items.is_empty()).then(|| self.send(t, items, now))
+    }
+
+    /// What the client lags behind by, if it is a batch and nothing speaks against sending it as it is.
+    fn batch(&self, watch: &Watch) -> Option<Arc<Batch>> {
+        let as_it_is = watch.refused.is_empty() && watch.suspects.is_empty() && self.last_good.is_empty();
+        watch.lagging.batch().filter(|_| as_it_is).cloned()
     }
 
     /// A full set repeats everything, so while a culprit is looked for, one set at a time is out.
@@ -312,7 +328,7 @@ impl Machine {
         // Taken and put back as a whole: at a start these are thousands, and all of them go.
         let lagging = std::mem::take(&mut watch.lagging);
         let (mut items, mut rest) = (Vec::with_capacity(lagging.len()), Vec::new());
-        for (name, lag) in lagging {
+        for (name, lag) in lagging.into_map() {
             if only.is_some_and(|only| !only.contains(&name)) || held.contains(&name) {
                 rest.push((name, lag));
                 continue;
@@ -409,67 +425,6 @@ impl Machine {
         Gone { used: self.barriers.in_use(&self.watches, &self.snapshot, now, &self.settings), assignments }
     }
 
-    fn send(&mut self, t: ResourceType, items: Vec<Sent>, now: Instant) -> Response {
-        self.seq += 1;
-        self.order_dependants(t, &items, now);
-        let (seq, nonce, full) = (self.seq, self.nonce(self.seq), self.is_full_set(t));
-        let removed: Vec<Name> =
-            items.iter().filter(|i| i.resource.is_none() && !full).map(|i| Arc::clone(&i.name)).collect();
-        let resources: Vec<_> = match full {
-            // The items are no longer lagging: this is what the client will have.
-            true => self.contents(t).into_values().collect(),
-            false => items.iter().filter_map(|i| i.resource.clone()).collect(),
-        };
-        if let Some(watch) = &mut self.watches[t] {
-            watch.answer_due = false;
-            (watch.fresh, watch.resumes) = (false, false);
-            watch.status.nonce_sent.clone_from(&nonce);
-            watch.status.last_sent = Some(now);
-            let conclusive = !full || watch.in_flight.is_empty();
-            watch.in_flight.push_back(InFlight { seq, items, conclusive });
-        }
-        Response { resource_type: t, nonce, version: version_of(&resources, &removed), resources, removed }
-    }
-
-    /// Makes what depends on a response follow it or wait for it.
-    fn order_dependants(&mut self, t: ResourceType, items: &[Sent], now: Instant) {
-        let (seq, fresh) = (self.seq, self.watches[t].as_ref().is_some_and(|w| w.fresh));
-        match t {
-            ResourceType::Cluster => {
-                self.barriers.clusters_sent(items, seq, fresh, now);
-                self.void_endpoints(items);
-            }
-            ResourceType::Endpoint => self.barriers.endpoints_sent(items),
-            ResourceType::Listener => {
-                let (routes, view) = (&self.watches[ResourceType::Route], &self.snapshot.views[ResourceType::Route]);
-                let (hosts, snapshot) = (&self.watches[ResourceType::VirtualHost], &self.snapshot);
-                self.barriers.listeners_sent(items, |name| match routes {
-                    Some(w) if w.subscribed(name) => {
-                        let have = w.lagging.get(name).map_or_else(|| Have::of(view.get(name)), |l| l.have.clone());
-                        hosts::held(hosts.as_ref(), snapshot, name).chain([have]).collect()
-                    }
-                    _ => Vec::new(),
-                });
-            }
-            ResourceType::Route => self.routes_sent(items),
-            ResourceType::VirtualHost => self.hosts_sent(items),
-            _ => {}
-        }
-    }
-
-    /// A cluster that was sent warms until its assignment is sent after it, even if that did not change
-    /// (envoy-increments §4).
-    fn void_endpoints(&mut self, clusters: &[Sent]) {
-        let view = &self.snapshot.views[ResourceType::Endpoint];
-        let Some(watch) = &mut self.watches[ResourceType::Endpoint] else { return };
-        for name in clusters.iter().filter_map(|i| i.resource.as_ref()?.refs.endpoints.clone()) {
-            if watch.subscribed(&name) {
-                let have = Have::of(view.get(&name));
-                watch.lagging.entry(name).or_insert(Lag { have, ..Lag::default() }).forced = true;
-            }
-        }
-    }
-
     pub(super) fn nonce(&self, seq: u64) -> String {
         format!("{}{seq}", self.nonce_prefix)
     }
@@ -481,17 +436,4 @@ struct Gone {
     used: InUse,
     /// Assignments of clusters that the client still has.
     assignments: HashSet<Name>,
-}
-
-/// Two responses of a type have the same version exactly when they say the same.
-fn version_of(resources: &[Arc<Resource>], removed: &[Name]) -> Version {
-    let mut bytes = Vec::with_capacity(resources.len() * 96);
-    let mut put = |name: &Name, version: Version| {
-        bytes.extend_from_slice(&name.len().to_be_bytes());
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(&version.0.to_be_bytes());
-    };
-    resources.iter().for_each(|r| put(&r.name, r.version));
-    removed.iter().for_each(|n| put(n, Version::default()));
-    Version::of(&bytes)
 }

@@ -25,8 +25,9 @@ impl Machine {
         // What was sent again since is judged by the answer to that.
         let (live, removals): (Vec<Sent>, Vec<Sent>) = response
             .items
-            .into_iter()
+            .iter()
             .filter(|i| watch.subscribed(&i.name) && !watch.is_in_flight(&i.name))
+            .cloned()
             .partition(|i| i.resource.is_some());
         for item in removals {
             let lag = item.not_had(true);

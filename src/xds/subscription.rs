@@ -5,11 +5,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::{Deref, DerefMut},
     sync::Arc,
     time::Instant,
 };
 
-use super::names::{NameSet, NameSets};
+use super::{
+    batch::Batch,
+    names::{NameSet, NameSets},
+};
 use crate::snapshot::{Generation, Name, Resource, Version, View, host_name_parts};
 
 /// What the client has under a name.
@@ -51,6 +55,55 @@ pub(super) struct Lag {
     pub(super) since: Generation,
 }
 
+/// The names that lag, each with how. A client that lags behind by what all of its class do shares their list, until it
+/// changes its own.
+#[derive(Debug, Default)]
+pub(super) struct Lagging {
+    own: BTreeMap<Name, Lag>,
+    /// Counts instead of `own`.
+    shared: Option<Arc<Batch>>,
+}
+
+impl Lagging {
+    /// The batch that the client lags behind by, if that is all.
+    pub(super) fn batch(&self) -> Option<&Arc<Batch>> {
+        self.shared.as_ref()
+    }
+
+    pub(super) fn into_map(mut self) -> BTreeMap<Name, Lag> {
+        std::mem::take(&mut *self)
+    }
+}
+
+impl From<Arc<Batch>> for Lagging {
+    fn from(batch: Arc<Batch>) -> Self {
+        Self { own: BTreeMap::new(), shared: Some(batch) }
+    }
+}
+
+impl FromIterator<(Name, Lag)> for Lagging {
+    fn from_iter<I: IntoIterator<Item = (Name, Lag)>>(all: I) -> Self {
+        Self { own: all.into_iter().collect(), shared: None }
+    }
+}
+
+impl Deref for Lagging {
+    type Target = BTreeMap<Name, Lag>;
+
+    fn deref(&self) -> &Self::Target {
+        self.shared.as_ref().map_or(&self.own, |batch| &batch.lags)
+    }
+}
+
+impl DerefMut for Lagging {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        if let Some(batch) = self.shared.take() {
+            self.own = batch.lags.clone();
+        }
+        &mut self.own
+    }
+}
+
 /// One resource of a response.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
@@ -76,7 +129,8 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) seq: u64,
-    pub(super) items: Vec<Sent>,
+    /// Shared by all who were sent the same.
+    pub(super) items: Arc<[Sent]>,
     /// Whether a refusal can only be about these items. Not so for a full set sent while an earlier set was not
     /// acknowledged: it repeats what that one held.
     pub(super) conclusive: bool,
@@ -89,7 +143,7 @@ pub(super) struct Watch {
     /// The names are those of route configurations, and stand for all virtual hosts of these.
     pub(super) by_config: bool,
     pub(super) names: NameSet,
-    pub(super) lagging: BTreeMap<Name, Lag>,
+    pub(super) lagging: Lagging,
     /// Oldest first.
     pub(super) in_flight: VecDeque<InFlight>,
     /// Isolated refusals: this version is not sent again on this stream.
@@ -126,7 +180,7 @@ impl Watch {
             wildcard: false,
             by_config: false,
             names: NameSet::new(sets),
-            lagging: BTreeMap::new(),
+            lagging: Lagging::default(),
             in_flight: VecDeque::new(),
             refused: BTreeMap::new(),
             suspects: VecDeque::new(),
@@ -149,7 +203,7 @@ impl Watch {
 
     /// Where a name stands in responses that are not acknowledged yet.
     pub(super) fn in_flight_as(&self, name: &str) -> impl Iterator<Item = &Sent> {
-        self.in_flight.iter().flat_map(|f| &f.items).filter(move |i| &*i.name == name)
+        self.in_flight.iter().flat_map(|f| f.items.iter()).filter(move |i| &*i.name == name)
     }
 
     /// Whether a response with this name is not acknowledged yet.
@@ -166,8 +220,11 @@ impl Watch {
                 *forced = true;
             }
         };
-        let later = self.in_flight.iter_mut().flat_map(|f| &mut f.items).filter(|i| i.name == item.name);
-        later.for_each(|i| correct(&mut i.have, &mut i.forced));
+        let has_it = |f: &&mut InFlight| f.items.iter().any(|i| i.name == item.name);
+        for later in self.in_flight.iter_mut().filter(has_it) {
+            let again = Arc::make_mut(&mut later.items).iter_mut().filter(|i| i.name == item.name);
+            again.for_each(|i| correct(&mut i.have, &mut i.forced));
+        }
         if let Some(lag) = self.lagging.get_mut(&item.name) {
             correct(&mut lag.have, &mut lag.forced);
         }

@@ -167,7 +167,7 @@ impl Client {
         let bad = response.resources.iter().filter(|r| is_bad(r)).map(|r| config_of(&r.name));
         // It looks only at those of configurations that it has.
         let bad: BTreeSet<Name> = bad.filter(|config| self.hosts.contains_key(config)).collect();
-        for resource in &response.resources {
+        for resource in response.resources.iter() {
             let config = config_of(&resource.name);
             if let Some(hosts) = self.hosts.get_mut(&config).filter(|_| !bad.contains(&config)) {
                 hosts.insert(Arc::clone(&resource.name), resource.version);
