@@ -19,8 +19,7 @@ use super::{
 };
 use crate::{
     model::{
-        Age, Host, Labels, Namespace, Problem, VirtualService,
-        destination_rule::{EffectivePolicy, HashKey, LbAlgorithm},
+        Age, EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService,
         host::intersection,
         virtual_service::{Destination, GatewayName, HttpRoute, resolve_delegates},
     },
@@ -234,15 +233,8 @@ pub(super) fn with_delegates<Q: Query>(cx: &mut Cx<'_, Q>, vs: &VirtualService) 
 
 fn cluster_ref<Q: Query>(cx: &mut Cx<'_, Q>, destination: &Destination, client: &Namespace, port: u16) -> ClusterRef {
     let found = destinations::resolve(cx, destination, client, port);
-    ClusterRef { hash: found.policy.as_ref().and_then(hash_key), cluster: found.cluster, missing: found.missing }
-}
-
-/// What consistent hashing of a policy looks at.
-pub(super) fn hash_key(policy: &EffectivePolicy) -> Option<HashKey> {
-    match &policy.blocks.load_balancer.as_ref()?.algorithm {
-        LbAlgorithm::ConsistentHash { key, .. } => key.clone(),
-        _ => None,
-    }
+    let hash = found.policy.as_ref().and_then(EffectivePolicy::hash_key);
+    ClusterRef { hash, cluster: found.cluster, missing: found.missing }
 }
 
 /// The routes of connections of a server that is not HTTP: of the oldest VirtualService with any

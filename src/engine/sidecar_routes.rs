@@ -16,7 +16,6 @@ use self::{
 };
 use super::{
     checks::followed_instead,
-    gateway_routes::hash_key,
     graph::{Cx, Db, Emission, Emit, Layer, Query, Set},
     index::{MeshRoutesByHost, ServicesByHost, VipOwners},
     inputs::ServiceKey,
@@ -27,7 +26,7 @@ use super::{
     stage,
 };
 use crate::{
-    model::{Host, Labels, Namespace, Problem, VirtualService, destination_rule::effective_policy},
+    model::{EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService, destination_rule::effective_policy},
     snapshot::{Encoder, Name, Refs, Slot},
     translate::{
         clusters::cluster_name,
@@ -305,7 +304,7 @@ impl VirtualHostItem {
         let mesh = mesh(cx);
         let cluster = cluster_name(self.port, "", &self.key.host);
         let policy = effective_policy(seen.rule.as_deref(), "", self.port, &mesh);
-        let hash = policy.as_ref().and_then(hash_key);
+        let hash = policy.as_ref().and_then(EffectivePolicy::hash_key);
         made.routes.push(default_route(&cluster, hash.as_ref(), mesh.default_retries.as_ref()));
         made.clusters.insert(cluster.into());
     }

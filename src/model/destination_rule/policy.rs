@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{MergedRule, PolicyBlocks, ProxyProtocol, RetryBudget, TrafficPolicy, Tunnel};
+use super::{HashKey, LbAlgorithm, MergedRule, PolicyBlocks, ProxyProtocol, RetryBudget, TrafficPolicy, Tunnel};
 use crate::model::MeshConfig;
 
 /// What holds for one cluster.
@@ -19,6 +19,15 @@ pub struct EffectivePolicy {
 }
 
 impl EffectivePolicy {
+    /// What consistent hashing looks at, if that is how members are chosen.
+    #[must_use]
+    pub fn hash_key(&self) -> Option<HashKey> {
+        match &self.blocks.load_balancer.as_ref()?.algorithm {
+            LbAlgorithm::ConsistentHash { key, .. } => key.clone(),
+            _ => None,
+        }
+    }
+
     fn of(policy: &TrafficPolicy, port: u16) -> Self {
         let port_blocks = policy.ports.iter().find(|(number, _)| *number == port).map(|(_, blocks)| blocks);
         Self {
