@@ -50,14 +50,12 @@ fuzz target *args:
 
 # Benchmarks of the pure parts, then the goals with what the load generator measured (`--crowd`: with 10,000 clients too).
 bench *args:
-    cargo bench --locked -p mizzen-bench
-    cargo build --release --locked -p mizzen
-    cargo run --release --locked -p mizzen-bench --bin load -- --table {{args}}
+    cargo bench --locked --workspace --bench convert --bench translate --bench engine --bench cold
+    programs="$({{tools}}/build --release)" && "$programs/load" --mizzen "$programs/mizzen" --table {{args}}
 
 # Changes everything for long, and fails when memory grows or a client lacks something in the end.
 soak duration='20m' *args:
-    cargo build --release --locked -p mizzen
-    cargo run --release --locked -p mizzen-bench --bin load -- --soak {{duration}} {{args}}
+    programs="$({{tools}}/build --release)" && "$programs/load" --mizzen "$programs/mizzen" --soak {{duration}} {{args}}
 
 # Rewrites the golden files with what the code gives now. Review the difference.
 bless:

@@ -17,7 +17,7 @@ mod resource;
 mod types;
 mod view;
 
-pub use encode::{Encoder, canonical_bytes, canonical_bytes_of, pack_any};
+pub use encode::{Encoder, canonical_bytes, canonical_bytes_of, canonical_field, pack_any};
 pub use resource::{Name, Refs, Resource, Version, host_name_parts, host_resource_name};
 pub use types::{ResourceType, TypeMap};
 pub use view::{Changes, Generation, PartId, PartMap, PartState, Slot, Snapshot, View};

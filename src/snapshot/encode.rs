@@ -100,7 +100,19 @@ pub fn canonical_bytes<M: Message + MessageName>(message: &M) -> Bytes {
     canonical_bytes_of(&M::full_name(), message.encode_to_vec())
 }
 
-/// The same for a message that is encoded already, known by its full name (`envoy.config.core.v3.Metadata`).
+/// The bytes of a field of another message that holds this one: tag, length and content.
+#[must_use]
+pub fn canonical_field<M: Message + MessageName>(number: u32, message: &M) -> Bytes {
+    let len = message.encoded_len();
+    let mut field = Vec::with_capacity(field_len(number, len));
+    put_len(number, len, &mut field);
+    let content = field.len();
+    message.encode_raw(&mut field);
+    sort_maps(&M::full_name(), &mut field[content..]);
+    field.into()
+}
+
+/// As [`canonical_bytes`], for a message that is encoded already, known by its full name (`envoy.config.core.v3.Metadata`).
 #[must_use]
 pub fn canonical_bytes_of(full_name: &str, mut encoded: Vec<u8>) -> Bytes {
     sort_maps(full_name, &mut encoded);

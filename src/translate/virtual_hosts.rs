@@ -18,7 +18,6 @@ use envoy_types::pb::envoy::config::route::v3::{
     Route, RouteConfiguration, Vhds, VirtualHost, route::Action, route_action::ClusterSpecifier,
     virtual_host::TlsRequirementType,
 };
-use prost::encoding::{WireType, encode_key, encode_varint};
 
 pub use self::{
     domains::{DomainInput, alias_host, aliases, rule_domains, service_domains},
@@ -30,7 +29,7 @@ use super::{
 };
 use crate::{
     model::mesh::OutboundPolicy,
-    snapshot::{Version, canonical_bytes},
+    snapshot::{Version, canonical_bytes, canonical_field},
 };
 
 /// Direct responses may be so large (Envoy's default is 4 KiB).
@@ -113,22 +112,6 @@ pub fn gateway_host(host: &str, port: u16, mut routes: Vec<Route>, require_tls: 
     }
 }
 
-/// Makes one of virtual hosts that differ in name and domains only: the first by name keeps its name. Costs a
-/// comparison with each kept one of equally many routes.
-#[must_use]
-pub fn collapse(mut hosts: Vec<VirtualHost>) -> Vec<VirtualHost> {
-    hosts.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut kept: Vec<VirtualHost> = Vec::with_capacity(hosts.len());
-    for host in hosts {
-        let same = |k: &&mut VirtualHost| k.require_tls == host.require_tls && k.routes == host.routes;
-        match kept.iter_mut().find(same) {
-            Some(first) => first.domains.extend(host.domains),
-            None => kept.push(host),
-        }
-    }
-    kept
-}
-
 /// The virtual host of a gateway's port without any: every request is answered with 404.
 #[must_use]
 pub fn blackhole(port: u16) -> VirtualHost {
@@ -160,12 +143,7 @@ pub fn proxy_config_piece(name: &str) -> (Version, Bytes) {
 /// A virtual host as a piece of a route configuration: the whole `virtual_hosts` field.
 #[must_use]
 pub fn virtual_host_piece(host: &VirtualHost) -> (Version, Bytes) {
-    let body = canonical_bytes(host);
-    let mut field = Vec::with_capacity(body.len() + 6);
-    encode_key(VIRTUAL_HOSTS, WireType::LengthDelimited, &mut field);
-    encode_varint(body.len() as u64, &mut field);
-    field.extend_from_slice(&body);
-    piece(field.into())
+    piece(canonical_field(VIRTUAL_HOSTS, host))
 }
 
 /// A whole route configuration, for those that are patched before they are encoded (EnvoyFilter).

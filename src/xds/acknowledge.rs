@@ -33,7 +33,7 @@ impl Machine {
         if let Some(last) = last {
             match refused {
                 None => self.accepted(t, &last),
-                Some(reason) => self.refused(t, last, reason),
+                Some(reason) => self.refused(t, &last, reason),
             }
         }
         if newest { Nonce::Newest } else { Nonce::Older }

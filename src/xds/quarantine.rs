@@ -13,7 +13,7 @@ use crate::snapshot::{Name, ResourceType};
 
 impl Machine {
     /// A response was refused. Envoy may have applied all of it but the bad resource, or nothing.
-    pub(super) fn refused(&mut self, t: ResourceType, response: InFlight, reason: &str) {
+    pub(super) fn refused(&mut self, t: ResourceType, response: &InFlight, reason: &str) {
         let Some(watch) = &mut self.watches[t] else { return };
         watch.status.last_error = Some(reason.into());
         let resources = response.items.iter().filter(|i| i.resource.is_some()).count();

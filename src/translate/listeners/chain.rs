@@ -1,6 +1,9 @@
 //! Filter chains: encoded one by one, never two with overlapping matches in one listener.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::{
@@ -11,11 +14,14 @@ use envoy_types::pb::envoy::config::{
 use super::wire;
 use crate::{
     model::{ObjectRef, Problem},
-    snapshot::{Encoder, Name, Refs, Resource, ResourceType, Version, canonical_bytes},
+    snapshot::{Encoder, Name, Refs, Resource, ResourceType, Version, canonical_bytes, canonical_field},
 };
 
 /// How long a TLS handshake may take (translation §3.1).
 const HANDSHAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// The field of a listener that holds its chains.
+const FILTER_CHAINS: u32 = 3;
 
 /// Names of resources that listeners refer to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +59,7 @@ impl RefSet {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
     /// The message.
-    pub message: FilterChain,
+    pub message: Arc<FilterChain>,
     /// The encoded field and its hash.
     pub piece: (Version, Bytes),
     /// What it refers to.
@@ -67,7 +73,7 @@ impl Chain {
     #[must_use]
     pub fn new(message: FilterChain, refs: RefSet, origin: Option<(ObjectRef, String)>) -> Self {
         let piece = encode_field(&message);
-        Self { message, piece, refs, origin }
+        Self { message: Arc::new(message), piece, refs, origin }
     }
 }
 
@@ -95,8 +101,7 @@ impl ChainParts {
 }
 
 fn encode_field(chain: &FilterChain) -> (Version, Bytes) {
-    // A listener that has nothing but the chain is the encoded field.
-    let bytes = canonical_bytes(&Listener { filter_chains: vec![chain.clone()], ..Listener::default() });
+    let bytes = canonical_field(FILTER_CHAINS, chain);
     (Version::of(&bytes), bytes)
 }
 
@@ -127,7 +132,7 @@ impl ListenerOutput {
     /// The whole message.
     #[must_use]
     pub fn message(&self) -> Listener {
-        let filter_chains = self.chains.iter().map(|c| c.message.clone()).collect();
+        let filter_chains = self.chains.iter().map(|c| FilterChain::clone(&c.message)).collect();
         Listener { filter_chains, ..self.header.clone() }
     }
 
@@ -173,9 +178,10 @@ impl ChainSet {
         let renamed = self.unique_name(&chain.message.name);
         if lost.winner.is_some() || renamed != chain.message.name {
             let unconditional = matching == FilterChainMatch::default();
-            chain.message.filter_chain_match = (!unconditional).then(|| matching.clone());
-            chain.message.name = renamed;
-            chain.piece = encode_field(&chain.message);
+            let message = Arc::make_mut(&mut chain.message);
+            message.filter_chain_match = (!unconditional).then(|| matching.clone());
+            message.name = renamed;
+            chain.piece = encode_field(message);
         }
         for key in keys(&matching) {
             self.taken.insert(key, self.chains.len());

@@ -10,7 +10,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use envoy_types::pb::envoy::config::{
     core::v3::TrafficDirection,
-    listener::v3::{FilterChainMatch, Listener},
+    listener::v3::{FilterChain, FilterChainMatch, Listener},
 };
 
 pub use contribute::{PortOfService, contribute};
@@ -183,7 +183,7 @@ fn header(
         listener_filters_timeout: wire::duration(timeout),
         continue_on_listener_filters_timeout: true,
         access_log: access_log::of_listener(input.mesh),
-        default_filter_chain: default.as_ref().map(|c| c.message.clone()),
+        default_filter_chain: default.as_ref().map(|c| FilterChain::clone(&c.message)),
         ..Listener::default()
     };
     let header_refs = default.map(|c| c.refs).unwrap_or_default();

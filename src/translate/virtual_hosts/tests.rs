@@ -149,14 +149,6 @@ fn gateways_try_what_takes_everything_last() {
 }
 
 #[test]
-fn hosts_with_the_same_routes_become_one() {
-    let of = |host: &str, name: &str, tls| gateway_host(host, 80, vec![route(name, "/")], tls);
-    let made = collapse(vec![of("c", "1", false), of("b", "1", true), of("a", "1", false), of("d", "2", false)]);
-    let seen: Vec<(&str, usize)> = made.iter().map(|h| (h.name.as_str(), h.domains.len())).collect();
-    assert_eq!(seen, [("a:80", 2), ("b:80", 1), ("d:80", 1)]);
-}
-
-#[test]
 fn pieces_make_the_whole_configuration() {
     let hosts = [
         sidecar_host("a", 80, vec!["a".into()], vec![default_route("outbound|80||a", None, None)]),

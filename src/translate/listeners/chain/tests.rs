@@ -17,7 +17,10 @@ fn collect(chains: Vec<Chain>) -> (Vec<(String, Vec<String>)>, Vec<String>) {
     for chain in &chains {
         assert_eq!(chain.piece, encode_field(&chain.message), "the piece is the message");
     }
-    let names = |c: Chain| (c.message.name, c.message.filter_chain_match.unwrap_or_default().server_names);
+    let names = |c: Chain| {
+        let message = FilterChain::clone(&c.message);
+        (message.name, message.filter_chain_match.unwrap_or_default().server_names)
+    };
     (chains.into_iter().map(names).collect(), problems.iter().map(ToString::to_string).collect())
 }
 
