@@ -8,9 +8,7 @@ fn after(protocols: &[Protocol]) -> (Option<String>, Vec<String>, String, usize)
     let contributions: Vec<_> = protocols.iter().enumerate().map(|(i, p)| wildcard(&format!("s{i}"), 99, *p)).collect();
     let output = build(Place::Wildcard, &contributions, OutboundPolicy::AllowAny);
     let message = output.message();
-    let is_http = |c: &&FilterChain| {
-        c.filters[0].name.ends_with("http_connection_manager")
-    };
+    let is_http = |c: &&FilterChain| c.filters[0].name.ends_with("http_connection_manager");
     let http = message.filter_chains.iter().find(is_http).map(|c| c.name.clone());
     let tcp = message.filter_chains.iter().filter(|c| !is_http(c)).map(|c| c.name.clone()).collect();
     (http, tcp, message.default_filter_chain.map(|c| c.name).unwrap_or_default(), output.problems.len())
