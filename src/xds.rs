@@ -19,7 +19,9 @@ mod last_good;
 pub mod listen;
 mod machine;
 mod names;
+
 pub mod node;
+mod openings;
 mod quarantine;
 #[cfg(test)]
 mod random_tests;
@@ -49,6 +51,7 @@ use crate::{
 pub use barriers::Settings;
 pub use machine::{Judgement, Machine, Protocol, Received, Response, SecretGate};
 pub use names::NameSets;
+pub use openings::Openings;
 pub use request::Request;
 pub use server::{Ads, Services, Shared, services};
 pub use subscription::Status;

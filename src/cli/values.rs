@@ -5,6 +5,8 @@ use std::{ffi::OsString, net::SocketAddr, time::Duration};
 use clap::{ArgAction, Command};
 use tokio::net::{TcpListener, lookup_host};
 
+use crate::xds::listen::bind;
+
 /// Go's units and their nanoseconds; longer names first where one is the prefix of another.
 const UNITS: [(&str, f64); 8] =
     [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
@@ -47,7 +49,14 @@ pub(super) async fn listen(flag: &str, address: &str) -> anyhow::Result<TcpListe
         }
         None => lookup_host(address).await.map_err(|error| anyhow::anyhow!("{flag} {address}: {error}"))?.collect(),
     };
-    TcpListener::bind(candidates.as_slice()).await.map_err(|error| anyhow::anyhow!("{flag} {address}: {error}"))
+    let mut failed = anyhow::anyhow!("{flag} {address}: no such address");
+    for candidate in candidates {
+        match bind(candidate) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = anyhow::anyhow!("{flag} {address}: {error}"),
+        }
+    }
+    Err(failed)
 }
 
 /// Splits off flags that the command does not know, each with its value, as istiod does: manifests written for

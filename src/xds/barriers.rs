@@ -106,9 +106,35 @@ pub(super) struct Barriers {
     removing: BTreeMap<Name, Removing>,
     /// Changed listeners that may not serve yet, with what their former selves used.
     unsettled: BTreeMap<Name, InUse>,
-    /// Assignments whose cluster was sent after them: whatever version the client claims, they must be sent.
-    void: BTreeSet<Name>,
+    pub(super) void: Void,
     timeouts: u64,
+}
+
+/// Clusters that were sent before the client has asked for assignments: whatever versions of theirs it claims then, they
+/// must be sent.
+#[derive(Debug, Default)]
+pub(super) struct Void {
+    /// The first response. Usually it is the only one, and that of many streams.
+    first: Option<Arc<[Sent]>>,
+    later: BTreeSet<Name>,
+}
+
+impl Void {
+    pub(super) fn add(&mut self, clusters: &Arc<[Sent]>) {
+        match self.first {
+            None => self.first = Some(Arc::clone(clusters)),
+            Some(_) => self.later.extend(assignments(clusters).cloned()),
+        }
+    }
+
+    /// The assignments of these clusters.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.first.iter().flat_map(|clusters| assignments(clusters)).chain(&self.later)
+    }
+}
+
+fn assignments(clusters: &[Sent]) -> impl Iterator<Item = &Name> {
+    clusters.iter().filter_map(|item| item.resource.as_ref()?.refs.endpoints.as_ref())
 }
 
 pub(super) type Watches = TypeMap<Option<Watch>>;
@@ -130,11 +156,6 @@ impl Barriers {
     /// Whether a listener or a route must wait for the endpoints of a new cluster.
     pub(super) fn holds(&self, resource: &Resource) -> bool {
         self.is_warming() && resource.refs.clusters.iter().any(|c| self.warming.contains_key(c))
-    }
-
-    /// Whether the assignment must be sent whatever the client has.
-    pub(super) fn is_void(&self, assignment: &str) -> bool {
-        self.void.contains(assignment)
     }
 
     /// Opens what waited too long and forgets clusters that are no longer wanted.
@@ -161,26 +182,19 @@ impl Barriers {
     pub(super) fn clusters_sent(&mut self, items: &[Sent], seq: u64, fresh: bool, now: Instant) {
         for item in items {
             self.removing.remove(&item.name);
-            let Some(assignment) = item.resource.as_ref().and_then(|r| r.refs.endpoints.clone()) else {
+            let Some(assignment) = item.resource.as_ref().and_then(|r| r.refs.endpoints.as_ref()) else {
                 self.warming.remove(&item.name);
                 continue;
             };
-            self.void.insert(Arc::clone(&assignment));
             match self.warming.get_mut(&item.name) {
-                Some(warming) => (warming.assignment, warming.seq) = (assignment, seq),
+                Some(warming) => (warming.assignment, warming.seq) = (Arc::clone(assignment), seq),
                 // At start Envoy itself asks for listeners only when all clusters are warm.
                 None if item.have.is_nothing() && !fresh => {
-                    self.warming.insert(Arc::clone(&item.name), Warming { assignment, seq, since: now });
+                    let warming = Warming { assignment: Arc::clone(assignment), seq, since: now };
+                    self.warming.insert(Arc::clone(&item.name), warming);
                 }
                 None => {}
             }
-        }
-    }
-
-    /// Assignments are on their way to the client, in order behind the clusters sent before.
-    pub(super) fn endpoints_sent(&mut self, items: &[Sent]) {
-        if !self.void.is_empty() {
-            items.iter().for_each(|i| _ = self.void.remove(&i.name));
         }
     }
 

@@ -1,36 +1,55 @@
-//! What all streams of a class lag behind by when their snapshot changes, and the response that follows: made once.
+//! What many streams of a class lag behind by, and the response that follows: made once for all of them.
 //!
-//! Only for assignments: these change most, and nothing holds them back. A stream at rest neither looks at their names nor
-//! keeps any of its own, whether one has changed or a thousand.
+//! - When their snapshot changes: assignments, since these change most and nothing holds them back. A stream at rest
+//!   neither looks at their names nor keeps any of its own, whether one has changed or a thousand.
+//! - When they connect: all that they ask for ([`super::openings`]).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use super::{
     send::version_of,
     subscription::{Have, Lag, Sent, Watch},
 };
-use crate::snapshot::{Changes, Name, Resource, ResourceType, Snapshot, Version};
+use crate::snapshot::{Changes, Name, Resource, ResourceType, Snapshot, Version, View};
 
-/// Assignments that changed together. Each is there before and after.
+/// Resources that are to be sent together.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// What a client lags behind by.
-    pub(super) lags: BTreeMap<Name, Lag>,
-    /// The same, as a response that was sent.
+    /// By name.
     pub(super) items: Arc<[Sent]>,
     /// What the response holds.
     pub(super) resources: Arc<[Arc<Resource>]>,
     /// The hash of names and versions.
     pub(super) version: Version,
+    /// What a client lags behind by: made when one lags behind by something else besides, which is rare.
+    lags: OnceLock<BTreeMap<Name, Lag>>,
 }
 
 impl Batch {
-    /// The batch of a change, unless some assignment has appeared or is gone: then each stream has to look.
-    pub(super) fn of(changes: &Changes, old: &Snapshot, new: &Snapshot) -> Option<Arc<Self>> {
-        changes.derive(|| Self::new(changes, old, new).map(Arc::new))?.clone()
+    fn new(items: Arc<[Sent]>) -> Self {
+        let resources: Arc<[_]> = items.iter().filter_map(|item| item.resource.clone()).collect();
+        let version = version_of(&resources, &[]);
+        Self { items, resources, version, lags: OnceLock::new() }
     }
 
-    fn new(changes: &Changes, old: &Snapshot, new: &Snapshot) -> Option<Self> {
+    /// All that a client without anything asks for, unless some of it does not exist.
+    pub(super) fn of_all(asked: &BTreeMap<Name, Lag>, view: &View) -> Option<Self> {
+        let sent = |(name, lag): (&Name, &Lag)| {
+            let resource = Some(Arc::clone(view.get(name)?));
+            Some(Sent { name: Arc::clone(name), resource, have: Have::Nothing, forced: lag.forced, since: lag.since })
+        };
+        asked.iter().map(sent).collect::<Option<_>>().map(Self::new)
+    }
+
+    /// The batch of a change, unless some assignment has appeared or is gone: then each stream has to look.
+    pub(super) fn of(changes: &Changes, old: &Snapshot, new: &Snapshot) -> Option<Arc<Self>> {
+        changes.derive(|| Self::of_assignments(changes, old, new).map(Arc::new))?.clone()
+    }
+
+    fn of_assignments(changes: &Changes, old: &Snapshot, new: &Snapshot) -> Option<Self> {
         const ASSIGNMENT: ResourceType = ResourceType::Endpoint;
         let (before, after) = (&old.views[ASSIGNMENT], &new.views[ASSIGNMENT]);
         let sent = |name: &Name| {
@@ -46,15 +65,18 @@ impl Batch {
             })
         };
         let items: Arc<[Sent]> = changes.names[ASSIGNMENT].iter().map(sent).collect::<Option<_>>()?;
-        let lags = items.iter().map(|item| (Arc::clone(&item.name), item.not_had(false))).collect();
-        let resources: Arc<[_]> = items.iter().filter_map(|item| item.resource.clone()).collect();
-        let version = version_of(&resources, &[]);
-        (!items.is_empty()).then_some(Self { lags, items, resources, version })
+        (!items.is_empty()).then(|| Self::new(items))
     }
 
-    /// Whether the client had asked for all of it, and lags behind by nothing else.
+    /// Whether the client has asked for all of it.
     pub(super) fn is_for(&self, watch: &Watch) -> bool {
-        watch.lagging.is_empty() && (watch.wildcard || self.lags.keys().all(|name| watch.subscribed(name)))
+        watch.wildcard || self.items.iter().all(|item| watch.subscribed(&item.name))
+    }
+
+    /// What a client lags behind by.
+    pub(super) fn lags(&self) -> &BTreeMap<Name, Lag> {
+        let lag = |item: &Sent| (Arc::clone(&item.name), item.not_had(item.forced));
+        self.lags.get_or_init(|| self.items.iter().map(lag).collect())
     }
 }
 

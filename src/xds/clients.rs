@@ -14,6 +14,7 @@ use super::{
     frames::Frames,
     last_good::{Evidence, LastGood, Refusal},
     names::NameSets,
+    openings::Openings,
     signal::Signal,
 };
 use crate::{
@@ -105,6 +106,8 @@ pub struct Clients {
     pub(super) frames: Frames,
     /// What many of them ask for.
     pub(super) names: Arc<NameSets>,
+    /// What many of them are sent first.
+    pub(super) openings: Arc<Openings>,
     /// What is counted over all streams.
     pub counters: Counters,
 }
@@ -201,6 +204,7 @@ impl Clients {
     pub fn forget_gone(&self) {
         self.frames.sweep();
         self.names.sweep();
+        self.openings.sweep();
         self.change_last_good(LastGood::forget_gone);
     }
 

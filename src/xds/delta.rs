@@ -8,6 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use super::{
     Request,
     acknowledge::Nonce,
+    barriers::Void,
     machine::{Machine, Received},
     subscription::{Have, Lag, Watch},
 };
@@ -67,13 +68,16 @@ impl Machine {
         // has been answered before, and waits for nothing (envoy-increments §4).
         watch.answer_due = watch.wildcard && claims.is_empty();
         watch.fresh = claims.is_empty();
+        // From now on, clusters that are sent make their assignments lag.
+        let void = if t == ResourceType::Endpoint { std::mem::take(&mut self.barriers.void) } else { Void::default() };
+        let void: Names<'_> = void.names().filter(|_| !claims.is_empty()).map(|name| &**name).collect();
         // Most of what a reconnecting client claims is right. It is found in one walk and costs no entry of its own.
         let snapshot = Arc::clone(&self.snapshot);
         let view = &snapshot.views[t];
         let mut right = 0;
         let mut is_right = |machine: &mut Self, resource: &Arc<Resource>| {
             let is_right =
-                claims.get(&*resource.name) == Some(&Some(resource.version)) && !machine.is_void(t, &resource.name);
+                claims.get(&*resource.name) == Some(&Some(resource.version)) && !void.contains(&*resource.name);
             if is_right {
                 right += 1;
                 machine.note_has(t, &resource.name, resource.version);
@@ -100,22 +104,21 @@ impl Machine {
             asked_for.push(name);
         });
         // Of equal names the last one counts: it was asked for.
-        watch.lagging = lagging.into_iter().collect();
+        watch.lagging = match watch.fresh {
+            true => self.openings.lagging(t, &snapshot, lagging),
+            false => lagging.into_iter().collect(),
+        };
         watch.names.add(asked_for);
         if right < claims.len() {
-            claims.iter().for_each(|(name, version)| self.resume(t, &mut watch, name, *version));
+            let counts = claims.iter().filter(|(name, _)| !void.contains(*name));
+            counts.for_each(|(name, version)| self.resume(t, &mut watch, name, *version));
         }
         self.watches[t] = Some(watch);
     }
 
-    /// Whether what the client has under a name counts for nothing, whatever version it claims.
-    fn is_void(&self, t: ResourceType, name: &str) -> bool {
-        t == ResourceType::Endpoint && self.barriers.is_void(name)
-    }
-
     /// The client says that it has a resource from an earlier stream.
     pub(super) fn resume(&mut self, t: ResourceType, watch: &mut Watch, name: &str, has: Option<Version>) {
-        if name.is_empty() || !watch.subscribed(name) || self.is_void(t, name) {
+        if name.is_empty() || !watch.subscribed(name) {
             return;
         }
         // Whether it may have a secret is asked when there is something to send.

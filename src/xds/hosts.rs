@@ -80,21 +80,26 @@ impl Machine {
         let configs: Vec<Name> = routes.names.iter().filter(|config| has(config)).cloned().collect();
         let Some(mut watch) = self.watches[HOST].take() else { return };
         let claimed: BTreeSet<&str> = claims.keys().map(|name| host_name_parts(name).0).collect();
-        let (mut right, snapshot) = (0, Arc::clone(&self.snapshot));
+        let (mut right, mut owed, snapshot) = (0, Vec::new(), Arc::clone(&self.snapshot));
         for config in &configs {
             // One that was just sent to a client without it has no virtual hosts there, whatever is claimed.
             let is_claimed = claimed.contains(&**config) && !self.hosts.first.contains(config);
+            let before = owed.len();
             for host in snapshot.views[HOST].hosts_of(config) {
                 if is_claimed && claims.get(&*host.name) == Some(&Some(host.version)) {
                     right += 1;
                     self.note_has(HOST, &host.name, host.version);
                 } else {
-                    watch.lagging.entry(Arc::clone(&host.name)).or_default();
-                    if !is_claimed {
-                        self.hosts.first.insert(Arc::clone(config));
-                    }
+                    owed.push((Arc::clone(&host.name), Lag::default()));
                 }
             }
+            if !is_claimed && owed.len() > before {
+                self.hosts.first.insert(Arc::clone(config));
+            }
+        }
+        match watch.lagging.is_empty() {
+            true => watch.lagging = self.openings.lagging(HOST, &snapshot, owed),
+            false => owed.into_iter().for_each(|(name, lag)| _ = watch.lagging.entry(name).or_insert(lag)),
         }
         watch.names.add(configs);
         for (name, version) in claims.iter().filter(|_| right < claims.len()) {

@@ -13,7 +13,7 @@ use std::{
 use futures::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream, UnixListener},
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener},
     sync::watch,
     task::JoinSet,
 };
@@ -27,6 +27,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long accepting pauses after an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections may wait to be accepted. The kernel lowers it to its own limit (`net.core.somaxconn`); what it
+/// cannot queue it drops, and the peer tries again only after a second, then two, then four.
+const BACKLOG: u32 = 65_535;
 
 /// Why a socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -52,11 +56,6 @@ enum Kind {
 }
 
 impl Socket {
-    /// Listens without TLS.
-    pub async fn plaintext(address: SocketAddr) -> Result<Self, ListenError> {
-        Ok(Self(Kind::Tcp(bind(address).await?)))
-    }
-
     /// Serves a bound listener without TLS.
     #[must_use]
     pub const fn of_listener(listener: TcpListener) -> Self {
@@ -67,14 +66,6 @@ impl Socket {
     #[must_use]
     pub const fn of_tls_listener(listener: TcpListener, config: watch::Receiver<Arc<rustls::ServerConfig>>) -> Self {
         Self(Kind::Tls(listener, config))
-    }
-
-    /// Listens with TLS. Each handshake takes the newest configuration, so certificates can be replaced.
-    pub async fn tls(
-        address: SocketAddr,
-        config: watch::Receiver<Arc<rustls::ServerConfig>>,
-    ) -> Result<Self, ListenError> {
-        Ok(Self(Kind::Tls(bind(address).await?, config)))
     }
 
     /// Listens on a Unix socket. A socket file that a former process left behind is replaced. Needs a runtime.
@@ -97,8 +88,16 @@ impl Socket {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address: address.to_string(), source })
+/// Listens on an address, with a queue that holds the connections of all proxies at once. Needs a runtime.
+///
+/// # Errors
+/// The address is no local one, or is in use.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the standard library does: a server that starts again need not wait for its former connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Accepted connections, without end. Handshakes run beside each other, so that a slow one delays nobody.

@@ -18,6 +18,7 @@ use super::{
     hosts::Hosts,
     last_good::{Evidence, LastGood},
     names::NameSets,
+    openings::Openings,
     subscription::{Have, Lag, Sent, Watch},
     withheld::Withheld,
 };
@@ -95,8 +96,9 @@ pub struct Machine {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) watches: TypeMap<Option<Watch>>,
     pub(super) barriers: Barriers,
-    /// Lists of names that streams share.
+    /// What streams share.
     pub(super) names: Arc<NameSets>,
+    pub(super) openings: Arc<Openings>,
     gate: SecretGate,
     /// Secrets that the client asked for and may not have, as far as is known.
     withheld: Withheld,
@@ -125,6 +127,7 @@ impl Machine {
             watches: TypeMap::default(),
             barriers: Barriers::default(),
             names: Arc::default(),
+            openings: Arc::default(),
             gate,
             withheld: Withheld::default(),
             hosts: Hosts::default(),
@@ -137,10 +140,11 @@ impl Machine {
         }
     }
 
-    /// Shares lists of names with other streams. To be called before the first request.
+    /// Shares lists of names and first answers with other streams. To be called before the first request.
     #[must_use]
-    pub fn sharing(mut self, names: &Arc<NameSets>) -> Self {
+    pub fn sharing(mut self, names: &Arc<NameSets>, openings: &Arc<Openings>) -> Self {
         self.names = Arc::clone(names);
+        self.openings = Arc::clone(openings);
         self
     }
 
@@ -168,6 +172,7 @@ impl Machine {
         for (t, watch) in self.watches.iter_mut() {
             let (Some(watch), before) = (watch, &old.views[t]) else { continue };
             if t == ResourceType::Endpoint
+                && watch.lagging.is_empty()
                 && let Some(batch) = Batch::of(&changes, &old, new).filter(|batch| batch.is_for(watch))
             {
                 watch.lagging = batch.into();
@@ -291,7 +296,7 @@ impl Machine {
         {
             return None;
         }
-        if let Some(batch) = self.batch(watch) {
+        if let Some(batch) = self.batch(t, watch) {
             return Some(self.send_batch(t, &batch, now));
         }
         while let Some(group) = self.watches[t].as_mut().and_then(|w| w.suspects.pop_front()) {
@@ -306,9 +311,10 @@ impl Machine {
     }
 
     /// What the client lags behind by, if it is a batch and nothing speaks against sending it as it is.
-    fn batch(&self, watch: &Watch) -> Option<Arc<Batch>> {
+    fn batch(&self, t: ResourceType, watch: &Watch) -> Option<Arc<Batch>> {
         let as_it_is = watch.refused.is_empty() && watch.suspects.is_empty() && self.last_good.is_empty();
-        watch.lagging.batch().filter(|_| as_it_is).cloned()
+        let may_go = !self.barriers.is_warming() || !is_held_back(t, watch);
+        watch.lagging.batch().filter(|_| as_it_is && may_go).cloned()
     }
 
     /// A full set repeats everything, so while a culprit is looked for, one set at a time is out.
@@ -364,8 +370,7 @@ impl Machine {
     }
 
     fn step(&mut self, t: ResourceType, watch: &Watch, name: &Name, lag: &Lag, gone: &Gone, now: Instant) -> Step {
-        let ordered = matches!(t, ResourceType::Listener | ResourceType::Route | ResourceType::VirtualHost);
-        let held_back = ordered && !watch.fresh;
+        let held_back = is_held_back(t, watch);
         let target = self.target(t, name).filter(|_| watch.subscribed(name)).cloned();
         let stand_in = target.as_ref().and_then(|r| self.last_good.stand_in(t, r)).cloned();
         match (target, stand_in) {
@@ -428,6 +433,11 @@ impl Machine {
     pub(super) fn nonce(&self, seq: u64) -> String {
         format!("{}{seq}", self.nonce_prefix)
     }
+}
+
+/// Whether resources wait for the endpoints of the clusters that they lead to.
+fn is_held_back(t: ResourceType, watch: &Watch) -> bool {
+    matches!(t, ResourceType::Listener | ResourceType::Route | ResourceType::VirtualHost) && !watch.fresh
 }
 
 /// What decides when absent resources are removed.

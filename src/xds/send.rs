@@ -52,14 +52,13 @@ impl Machine {
     }
 
     /// Makes what depends on a response follow it or wait for it.
-    fn order_dependants(&mut self, t: ResourceType, items: &[Sent], now: Instant) {
+    fn order_dependants(&mut self, t: ResourceType, items: &Arc<[Sent]>, now: Instant) {
         let (seq, fresh) = (self.seq, self.watches[t].as_ref().is_some_and(|w| w.fresh));
         match t {
             ResourceType::Cluster => {
                 self.barriers.clusters_sent(items, seq, fresh, now);
                 self.void_endpoints(items);
             }
-            ResourceType::Endpoint => self.barriers.endpoints_sent(items),
             ResourceType::Listener => {
                 let (routes, view) = (&self.watches[ResourceType::Route], &self.snapshot.views[ResourceType::Route]);
                 let (hosts, snapshot) = (&self.watches[ResourceType::VirtualHost], &self.snapshot);
@@ -79,9 +78,9 @@ impl Machine {
 
     /// A cluster that was sent warms until its assignment is sent after it, even if that did not change
     /// (envoy-increments §4).
-    fn void_endpoints(&mut self, clusters: &[Sent]) {
+    fn void_endpoints(&mut self, clusters: &Arc<[Sent]>) {
         let view = &self.snapshot.views[ResourceType::Endpoint];
-        let Some(watch) = &mut self.watches[ResourceType::Endpoint] else { return };
+        let Some(watch) = &mut self.watches[ResourceType::Endpoint] else { return self.barriers.void.add(clusters) };
         for name in clusters.iter().filter_map(|i| i.resource.as_ref()?.refs.endpoints.clone()) {
             if watch.subscribed(&name) {
                 let have = Have::of(view.get(&name));

@@ -29,7 +29,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, unconstrained};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
@@ -78,14 +78,16 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Serves until `shutdown`, then takes no more connections and returns when those that are open have ended.
 pub async fn serve(socket: Socket, services: Services, limits: &Transport, shutdown: CancellationToken) {
     let mut open = JoinSet::new();
-    {
-        // Scoped: the socket closes before the open connections have ended.
+    let accept = async {
+        // The socket closes before the open connections have ended.
         let mut incoming = std::pin::pin!(connections(socket));
         while let Some(Some(connection)) = shutdown.run_until_cancelled(incoming.next()).await {
             open.spawn(run(connection, services.clone(), limits.clone(), shutdown.clone()));
             while open.try_join_next().is_some() {}
         }
-    }
+    };
+    // A turn may be long in coming where thousands of streams have theirs: it takes all that wait, however many.
+    unconstrained(accept).await;
     services.ads.wake_all();
     open.join_all().await;
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 use super::{
     Request,
     acknowledge::Nonce,
+    barriers::Void,
     machine::{Machine, Received},
     subscription::Watch,
 };
@@ -44,6 +45,9 @@ impl Machine {
 
     fn watch_anew(&mut self, t: ResourceType, request: &Request<'_>, now: Instant) {
         self.drop_watch(t);
+        if t == ResourceType::Endpoint {
+            self.barriers.void = Void::default();
+        }
         let mut watch = Watch::new(now, &self.names);
         watch.wildcard = t.is_wildcard();
         watch.answer_due = true;

@@ -267,7 +267,7 @@ where
         };
         let (number, snapshot) = (self.number, Arc::clone(&snapshots.borrow_and_update()));
         let machine = Machine::new(self.protocol, snapshot, gate, shared.settings, format!("{number:x}-"))
-            .sharing(&shared.clients.names);
+            .sharing(&shared.clients.names, &shared.clients.openings);
         let client = shared.clients.enter(number, &self.signal, Arc::clone(&proxy), &self.peer, machine);
         info!(connection = client.id, address = ?client.peer.address, protocol = ?self.protocol, "stream opened");
         let (identity, snapshots) = (shared.access.identity(&self.peer), WatchStream::from_changes(snapshots));

@@ -70,6 +70,11 @@ impl Lagging {
         self.shared.as_ref()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        // A batch never is.
+        self.shared.is_none() && self.own.is_empty()
+    }
+
     pub(super) fn into_map(mut self) -> BTreeMap<Name, Lag> {
         std::mem::take(&mut *self)
     }
@@ -91,14 +96,14 @@ impl Deref for Lagging {
     type Target = BTreeMap<Name, Lag>;
 
     fn deref(&self) -> &Self::Target {
-        self.shared.as_ref().map_or(&self.own, |batch| &batch.lags)
+        self.shared.as_ref().map_or(&self.own, |batch| batch.lags())
     }
 }
 
 impl DerefMut for Lagging {
     fn deref_mut(&mut self) -> &mut Self::Target {
         if let Some(batch) = self.shared.take() {
-            self.own = batch.lags.clone();
+            self.own = batch.lags().clone();
         }
         &mut self.own
     }

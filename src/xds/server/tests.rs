@@ -49,7 +49,7 @@ use crate::{
     xds::{
         AttachError, Attachment, Permission, Push, Verdict,
         auth::Scope,
-        listen::Socket,
+        listen::{Socket, bind},
         serve::{Transport, serve},
         testing,
         tls::{self, Demands},
@@ -133,10 +133,10 @@ impl Rig {
             shutdown: CancellationToken::new(),
             clients: Clients::default(),
         });
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a socket");
         let socket = match tls {
-            None => Socket::plaintext(any).await.expect("a socket"),
-            Some(config) => Socket::tls(any, watch::Sender::new(config).subscribe()).await.expect("a socket"),
+            None => Socket::of_listener(listener),
+            Some(config) => Socket::of_tls_listener(listener, watch::Sender::new(config).subscribe()),
         };
         let address = socket.local_addr().expect("an address");
         let services = services(Arc::clone(&shared)).await;
