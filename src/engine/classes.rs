@@ -96,7 +96,7 @@ impl Classes {
         for watched in &round.watched {
             let Some(class) = self.classes.get_mut(watched) else { continue };
             let views = db.value::<Class>(*watched).to_views();
-            class.snapshot = Arc::new(Snapshot::after(&class.snapshot, round.generation, views));
+            class.snapshot = Arc::new(Snapshot::new(round.generation, views));
             for ticket in &class.tickets {
                 self.attached[ticket].snapshots.send_replace(Arc::clone(&class.snapshot));
             }

@@ -2,9 +2,9 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use imbl::{OrdMap, ordmap::DiffItem};
@@ -132,17 +132,26 @@ pub struct Snapshot {
     pub generation: Generation,
     /// One view per type.
     pub views: TypeMap<View>,
-    /// The one before of the same class.
-    before: Weak<Self>,
-    /// What differs from it: compared once, by the first stream that asks.
-    changes: OnceLock<Arc<Changes>>,
+    /// What differs from older ones, the last that were asked for: streams of a class come from few.
+    changes: Mutex<VecDeque<Compared>>,
 }
+
+/// What differs from an older snapshot: compared once, by the first stream that asks.
+#[derive(Debug)]
+struct Compared {
+    /// Its address stays taken as long as this refers to it.
+    older: Weak<Snapshot>,
+    changes: Arc<OnceLock<Arc<Changes>>>,
+}
+
+/// With how many older ones a snapshot remembers to have been compared.
+const COMPARED: usize = 16;
 
 /// What differs between two snapshots.
 #[derive(Debug)]
 pub struct Changes {
-    /// Names whose resources differ, by type.
-    pub names: TypeMap<BTreeSet<Name>>,
+    /// The names whose resources differ, ascending, each with what the older snapshot says.
+    pub names: TypeMap<Vec<(Name, Slot)>>,
     derived: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -155,35 +164,41 @@ impl Changes {
 }
 
 impl Snapshot {
-    /// The first snapshot of a class.
+    /// The snapshot of a class.
     #[must_use]
     pub fn new(generation: Generation, views: TypeMap<View>) -> Self {
         Self { generation, views, ..Self::default() }
     }
 
-    /// The snapshot of a class that follows `before`.
-    #[must_use]
-    pub fn after(before: &Arc<Self>, generation: Generation, views: TypeMap<View>) -> Self {
-        Self { generation, views, before: Arc::downgrade(before), changes: OnceLock::new() }
-    }
-
-    /// What differs between `older` and this snapshot. All streams of a class that come from the one before share the
+    /// What differs between `older` and this snapshot. All streams of a class that come from the same one share the
     /// answer.
     #[must_use]
     pub fn changed_since(&self, older: &Arc<Self>) -> Arc<Changes> {
-        let compare = || {
-            let names = TypeMap::from_fn(|t| match self.views[t].same_as(&older.views[t]) {
-                true => BTreeSet::new(),
-                false => self.views[t].changed_since(&older.views[t]),
-            });
-            Arc::new(Changes { names, derived: OnceLock::new() })
-        };
-        // The address stays taken as long as a weak reference is left.
-        if std::ptr::eq(self.before.as_ptr(), Arc::as_ptr(older)) {
-            Arc::clone(self.changes.get_or_init(compare))
-        } else {
-            compare()
+        let changes = self.compared(older);
+        Arc::clone(changes.get_or_init(|| Arc::new(self.compare(older))))
+    }
+
+    fn compared(&self, older: &Arc<Self>) -> Arc<OnceLock<Arc<Changes>>> {
+        let mut all = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.iter().find(|known| std::ptr::eq(known.older.as_ptr(), Arc::as_ptr(older))) {
+            return Arc::clone(&known.changes);
         }
+        if all.len() == COMPARED {
+            all.pop_front();
+        }
+        let new = Compared { older: Arc::downgrade(older), changes: Arc::default() };
+        let changes = Arc::clone(&new.changes);
+        all.push_back(new);
+        changes
+    }
+
+    fn compare(&self, older: &Self) -> Changes {
+        let names = TypeMap::from_fn(|t| {
+            let (new, old) = (&self.views[t], &older.views[t]);
+            let names = if new.same_as(old) { BTreeSet::new() } else { new.changed_since(old) };
+            names.into_iter().map(|name| (Arc::clone(&name), old.get(&name).cloned())).collect()
+        });
+        Changes { names, derived: OnceLock::new() }
     }
 }
 
@@ -219,5 +234,25 @@ mod tests {
         let new = View::new(vec![top, part(1, &[("a", resource("a", "2")), ("c", resource("c", "1"))])]);
         assert_eq!(new.changed_since(&old).into_iter().collect::<Vec<_>>(), [Name::from("c")]);
         assert!(old.changed_since(&old.clone()).is_empty());
+    }
+
+    #[test]
+    fn streams_that_come_from_the_same_snapshot_share_what_differs() {
+        let make = |generation, body: &str| {
+            let view = View::new(vec![part(1, &[("a", resource("a", body)), ("b", resource("b", "1"))])]);
+            Arc::new(Snapshot::new(generation, TypeMap::from_fn(|_| view.clone())))
+        };
+        let olds: Vec<_> = (0..COMPARED as u64).map(|n| make(n, &n.to_string())).collect();
+        let new = make(COMPARED as u64, "new");
+        let first: Vec<_> = olds.iter().map(|old| new.changed_since(old)).collect();
+        for (old, first) in olds.iter().zip(&first) {
+            assert!(Arc::ptr_eq(first, &new.changed_since(old)));
+            let [(name, before)] = &*first.names[ResourceType::Cluster] else { panic!("{first:?}") };
+            let expected = old.views[ResourceType::Cluster].get("a").map(|r| r.version);
+            assert_eq!((&**name, before.as_ref().map(|r| r.version)), ("a", expected));
+        }
+        // One more drops the one that was asked for longest ago.
+        drop(new.changed_since(&make(99, "another")));
+        assert!(!Arc::ptr_eq(&first[0], &new.changed_since(&olds[0])));
     }
 }

@@ -13,7 +13,7 @@ use super::{
     send::version_of,
     subscription::{Have, Lag, Sent, Watch},
 };
-use crate::snapshot::{Changes, Name, Resource, ResourceType, Snapshot, Version, View};
+use crate::snapshot::{Changes, Name, Resource, ResourceType, Slot, Snapshot, Version, View};
 
 /// Resources that are to be sent together.
 #[derive(Debug)]
@@ -51,9 +51,9 @@ impl Batch {
 
     fn of_assignments(changes: &Changes, old: &Snapshot, new: &Snapshot) -> Option<Self> {
         const ASSIGNMENT: ResourceType = ResourceType::Endpoint;
-        let (before, after) = (&old.views[ASSIGNMENT], &new.views[ASSIGNMENT]);
-        let sent = |name: &Name| {
-            let (had, resource) = (before.get(name)?, Arc::clone(after.get(name)?));
+        let after = &new.views[ASSIGNMENT];
+        let sent = |(name, had): &(Name, Slot)| {
+            let (had, resource) = (had.as_ref()?, Arc::clone(after.get(name)?));
             let have = Have::Resource(Arc::clone(had));
             // What differs in what it refers to only is not sent.
             (had.version != resource.version).then(|| Sent {
@@ -93,7 +93,7 @@ mod tests {
     /// Streams of a class, each of which has what it asks for, and then the next snapshot.
     fn streams(names: &[&str], after: &str) -> (Vec<Script>, Vec<Response>) {
         let old = Arc::new(snapshot("eds a@1 | eds b@1 | eds c@1"));
-        let new = Arc::new(Snapshot::after(&old, 1, snapshot(after).views));
+        let new = Arc::new(Snapshot::new(1, snapshot(after).views));
         let connect = |names: &&str| {
             let mut script = Script::new(Protocol::Delta);
             script.machine.set_snapshot(&old);

@@ -4,7 +4,7 @@
 //! kept while it is asked for, and no longer than a moment.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,7 +19,7 @@ pub(super) const FRAME: usize = 16 * 1024;
 /// A chunk of at least this size is not copied.
 pub(super) const LARGE: usize = 2 * 1024;
 
-/// How much is kept at the most, in bytes. What does not fit is made anew for each client.
+/// How much is kept at the most, in bytes.
 const LIMIT: usize = 32 * 1024 * 1024;
 
 type Key = (ResourceType, Protocol, Version);
@@ -35,6 +35,8 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Kept {
     entries: HashMap<Key, Entry>,
+    /// The keys, the oldest first.
+    order: VecDeque<Key>,
     bytes: usize,
 }
 
@@ -75,6 +77,7 @@ impl Frames {
                 *bytes -= if stays { 0 } else { entry.len };
                 stays
             });
+            kept.order.retain(|key| kept.entries.contains_key(key));
             kept.entries.shrink_to_fit();
         });
     }
@@ -91,12 +94,19 @@ impl Frames {
 }
 
 impl Kept {
+    /// The oldest make room: what is newest is what others will ask for.
     fn add(&mut self, key: Key, chunks: &Arc<[Bytes]>, len: usize) {
-        if self.bytes + len <= LIMIT
-            && self.entries.insert(key, Entry { chunks: Arc::clone(chunks), len, used: true }).is_none()
-        {
-            self.bytes += len;
+        if len > LIMIT || self.entries.contains_key(&key) {
+            return;
         }
+        while self.bytes + len > LIMIT
+            && let Some(oldest) = self.order.pop_front().and_then(|key| self.entries.remove(&key))
+        {
+            self.bytes -= oldest.len;
+        }
+        self.entries.insert(key, Entry { chunks: Arc::clone(chunks), len, used: true });
+        self.order.push_back(key);
+        self.bytes += len;
     }
 }
 
@@ -170,11 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_kept_than_the_limit() {
-        let frames = Frames::default();
-        for n in 0..LIMIT / FRAME + 10 {
-            chunks(&frames, &response(&[&n.to_string()], FRAME));
-        }
-        assert!(frames.with(|kept| kept.bytes) <= LIMIT);
+    fn no_more_is_kept_than_the_limit_and_the_newest_is() {
+        let (frames, few) = (Frames::default(), LIMIT / FRAME + 10);
+        let made = |n: usize| chunks(&frames, &response(&[&n.to_string()], FRAME));
+        let all: Vec<_> = (0..few).map(made).collect();
+        assert!(frames.with(|kept| kept.bytes <= LIMIT && kept.entries.len() == kept.order.len()));
+        assert_eq!(made(few - 1)[0].as_ptr(), all[few - 1][0].as_ptr());
+        assert_ne!(made(0)[0].as_ptr(), all[0][0].as_ptr(), "it made room");
     }
 }

@@ -170,7 +170,7 @@ impl Machine {
         let old = std::mem::replace(&mut self.snapshot, Arc::clone(new));
         let changes = new.changed_since(&old);
         for (t, watch) in self.watches.iter_mut() {
-            let (Some(watch), before) = (watch, &old.views[t]) else { continue };
+            let Some(watch) = watch else { continue };
             if t == ResourceType::Endpoint
                 && watch.lagging.is_empty()
                 && let Some(batch) = Batch::of(&changes, &old, new).filter(|batch| batch.is_for(watch))
@@ -178,10 +178,13 @@ impl Machine {
                 watch.lagging = batch.into();
                 continue;
             }
-            for name in changes.names[t].iter().filter(|n| watch.subscribed(n)).collect::<Vec<_>>() {
+            for (name, before) in &changes.names[t] {
+                if !watch.subscribed(name) {
+                    continue;
+                }
                 match (t == ResourceType::Secret).then(|| self.withheld.take(name)).flatten() {
                     Some(lag) => watch.take_up(Arc::clone(name), lag),
-                    None => watch.note_change(Arc::clone(name), before.get(name), old.generation),
+                    None => watch.note_change(Arc::clone(name), before.as_ref(), old.generation),
                 }
             }
         }

@@ -141,7 +141,7 @@ mod tests {
         let names = &["a", "b", "c"];
         answer(&mut client(&openings, &old, ResourceType::Endpoint, names));
         let mut late = client(&openings, &old, ResourceType::Endpoint, names);
-        let new = Arc::new(Snapshot::after(&old, 1, snapshot("eds a@1 | eds b@2").views));
+        let new = Arc::new(Snapshot::new(1, snapshot("eds a@1 | eds b@2").views));
         late.set_snapshot(&new);
         let response = answer(&mut late);
         assert_eq!(said(&response), "a b -c");
