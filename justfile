@@ -18,6 +18,10 @@ test *stages:
 ci:
     .ci/run
 
+# A Kubernetes of one node, of real parts: `up`, `down`, `status`, `kubeconfig`, `load-image`, `exec` (needs root).
+cluster *args:
+    e2e/cluster {{args}}
+
 # Formatting and clippy.
 lint:
     cargo fmt --all --check

@@ -4,7 +4,6 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     certs::Authority,
     client::{Client, Request, Tls},
+    kubectl::kubectl,
     ports::free_port,
     process::{Process, Signal},
     tools::tool,
@@ -198,13 +198,7 @@ impl ApiServer {
     /// # Errors
     /// When it fails, with what it says.
     pub fn kubectl<S: AsRef<std::ffi::OsStr>>(&self, args: &[S]) -> Result<String> {
-        let mut command = Command::new(tool("kubectl")?);
-        // Its caches stay out of the user's home.
-        command.env("HOME", self.dir.path()).arg("--kubeconfig").arg(self.kubeconfig()).args(args);
-        let output = command.output().context("run kubectl")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "kubectl {}: {}", words(args), said.trim());
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        kubectl(&self.kubeconfig(), args)
     }
 
     /// Applies objects (YAML, any number of documents), server-side, and returns what kubectl prints.
@@ -250,10 +244,6 @@ impl ApiServer {
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("kube-apiserver.err")).unwrap_or_default()
     }
-}
-
-fn words<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
-    args.iter().map(|a| a.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn write_credentials(dir: &Path, authority: &Authority) -> Result<()> {

@@ -8,6 +8,8 @@
 //!                      └─ Link ─ ApiServer (+ etcd) objects from a cluster
 //! ```
 //!
+//! [`Cluster`] is another world: a namespace of the whole Kubernetes that `e2e/cluster` starts.
+//!
 //! Everything listens on loopback, on ports found free, and ends with the value that stands for it. Waiting is
 //! always for a condition, with a deadline: [`eventually`]. Programs come from the cache that `e2e/tools/fetch`
 //! fills; a missing one is an error that says so, never a skipped test.
@@ -16,10 +18,12 @@ mod agent;
 mod api_server;
 mod certs;
 mod client;
+mod cluster;
 mod config_dir;
 mod envoy;
 pub mod fuzz;
 mod golden;
+mod kubectl;
 mod link;
 mod load;
 mod mesh_tls;
@@ -36,6 +40,7 @@ pub use agent::Agent;
 pub use api_server::ApiServer;
 pub use certs::{Authority, KeyPairPem};
 pub use client::{Client, Connection, HttpVersion, Reply, Request, Tls};
+pub use cluster::{Cluster, NODE_ADDRESS};
 pub use config_dir::ConfigDir;
 pub use envoy::{Admin, Envoy, EnvoyOptions, Node, Warming, XdsServer, XdsTls, XdsTransport};
 pub use golden::GoldenCase;

@@ -1,0 +1,27 @@
+//! The command line of Kubernetes.
+
+use std::{ffi::OsStr, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::tools::tool;
+
+/// Runs kubectl, and returns what it prints.
+///
+/// # Errors
+/// When it fails, with what it says.
+pub(crate) fn kubectl<S: AsRef<OsStr>>(kubeconfig: &Path, args: &[S]) -> Result<String> {
+    let mut command = Command::new(tool("kubectl")?);
+    if let Some(folder) = kubeconfig.parent() {
+        // Its caches stay out of the user's home.
+        command.env("HOME", folder);
+    }
+    let output = command.arg("--kubeconfig").arg(kubeconfig).args(args).output().context("run kubectl")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "kubectl {}: {}", words(args), said.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn words<S: AsRef<OsStr>>(args: &[S]) -> String {
+    args.iter().map(|a| a.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
