@@ -95,8 +95,8 @@ spec:
   containers:
   - name: main
     image: curl:local
-    # It fails for good when the sidecar is not there first.
-    command: [bash, -ec, 'curl -sS --fail localhost:7000/first; sleep infinity']
+    # It fails for good when the sidecar is not there first. A log has whole lines only.
+    command: [bash, -ec, 'curl -sS --fail localhost:7000/first; echo; sleep infinity']
   restartPolicy: Never
 ---
 apiVersion: v1
