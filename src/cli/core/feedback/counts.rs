@@ -14,9 +14,6 @@ use crate::{
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often streams are looked at, in intervals: it costs what all of them lag behind by.
-const STATES: u32 = 5;
-
 /// Runs until the shutdown.
 ///
 /// # Errors
@@ -28,12 +25,9 @@ pub(in crate::cli::core) async fn count(
 ) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(INTERVAL);
     let mut versions: BTreeMap<Arc<str>, i64> = BTreeMap::new();
-    let mut rounds = (0..STATES).cycle();
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         counters(&shared.clients.counters, &metrics);
-        if rounds.next() == Some(0) {
-            versions = states(&shared, &metrics, versions);
-        }
+        versions = states(&shared, &metrics, versions);
         shared.clients.forget_gone();
     }
     Ok(())
