@@ -1,6 +1,6 @@
 //! First answers: what proxies of a class are sent when they connect is the same, thousands of resources, and made once.
 //!
-//! When all proxies connect at once, this is the difference between what one of them waits for and as much for each.
+//! When all proxies connect at once, each would else hold lists of its own until it has acknowledged what they name.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -252,6 +252,16 @@ fn endpoints_follow_a_cluster_that_changed_while_disconnected() {
         > eds a@1
         < eds a
     ");
+    // However many responses have carried clusters until it asks for endpoints.
+    run("
+        = cds a@2 eds=a | eds a@1 | eds b@1
+        > cds a@1
+        < cds a
+        = cds a@2 eds=a | cds b@1 eds=b | eds a@1 | eds b@1
+        < cds b
+        > eds a@1 b@1
+        < eds a b
+    ");
     // In whatever order the types are asked for.
     run("
         = cds a@2 eds=a | eds a@1
