@@ -7,8 +7,10 @@
 //!
 //! The `value` of an `Any` is not looked into: who packs it makes it canonical (`pack_any`).
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use prost::encoding::{WireType, decode_key, decode_varint};
 use smallvec::SmallVec;
 
@@ -27,10 +29,14 @@ pub(super) enum Reach {
 const KEY: u32 = 1;
 const VALUE: u32 = 2;
 
+/// Where each message is in [`MESSAGES`]: names that begin alike are slow to search for.
+static INDEX: LazyLock<HashMap<&str, usize, FixedState>> =
+    LazyLock::new(|| MESSAGES.iter().enumerate().map(|(index, (name, _))| (*name, index)).collect());
+
 /// Sorts all maps in an encoded message. Bytes that are no such message are left as they are, in part or whole.
 pub(super) fn sort_maps(message: &str, bytes: &mut [u8]) {
-    if let Ok(index) = MESSAGES.binary_search_by_key(&message, |(name, _)| name) {
-        sort_message(index, bytes);
+    if let Some(index) = INDEX.get(message) {
+        sort_message(*index, bytes);
     }
 }
 

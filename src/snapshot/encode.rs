@@ -91,13 +91,19 @@ impl Encoder {
 /// A message as an `Any`, encoded deterministically.
 #[must_use]
 pub fn pack_any<M: Message + MessageName>(message: &M) -> envoy_types::pb::google::protobuf::Any {
-    envoy_types::pb::google::protobuf::Any { type_url: M::type_url(), value: canonical_bytes(message).to_vec() }
+    envoy_types::pb::google::protobuf::Any { type_url: M::type_url(), value: canonical_vec(message) }
 }
 
 /// The bytes of a message: the same for equal messages, in every process.
 #[must_use]
 pub fn canonical_bytes<M: Message + MessageName>(message: &M) -> Bytes {
-    canonical_bytes_of(&M::full_name(), message.encode_to_vec())
+    canonical_vec(message).into()
+}
+
+fn canonical_vec<M: Message + MessageName>(message: &M) -> Vec<u8> {
+    let mut encoded = message.encode_to_vec();
+    sort_maps(&M::full_name(), &mut encoded);
+    encoded
 }
 
 /// The bytes of a field of another message that holds this one: tag, length and content.

@@ -11,7 +11,7 @@
 mod domains;
 mod unique;
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::Ipv6Addr, time::Duration};
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3::{
@@ -49,10 +49,7 @@ pub fn host_and_port(host: &str, port: u16) -> String {
 
 /// A host as it is in requests: an IPv6 address in brackets.
 fn bracketed(host: &str) -> String {
-    match host.parse() {
-        Ok(IpAddr::V6(_)) => format!("[{host}]"),
-        _ => host.to_owned(),
-    }
+    if host.contains(':') && host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// The virtual host of a service, or of a `VirtualService`'s host, on a sidecar.

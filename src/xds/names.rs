@@ -5,44 +5,95 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
+use imbl::OrdSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::snapshot::Name;
 
-/// Lists that are in use, by the sum of the hashes of their names: that of a list with a name more is known without
+type Names = OrdSet<Name>;
+
+/// Sets that are in use, by the sum of the hashes of their names: that of a set with a name more is known without
 /// making it.
 #[derive(Debug, Default)]
-pub struct NameSets(Mutex<HashMap<u64, Weak<[Name]>>>);
+pub struct NameSets {
+    /// What all begin with.
+    empty: Arc<Names>,
+    known: Mutex<HashMap<u64, Known>>,
+}
+
+/// A set, and how it was made last.
+#[derive(Clone, Debug)]
+struct Known {
+    set: Weak<Names>,
+    /// Not freed before this is, so that no other set can be where it was.
+    from: Weak<Names>,
+    change: Change,
+}
+
+/// What makes a set of another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Change {
+    /// None of these was in it.
+    Add(Arc<[Name]>),
+    /// All of these were.
+    Remove(Arc<[Name]>),
+}
+
+impl Change {
+    fn apply(&self, names: &Names) -> Names {
+        let mut names = names.clone();
+        match self {
+            Self::Add(new) => names.extend(new.iter().cloned()),
+            Self::Remove(gone) => gone.iter().for_each(|name| _ = names.remove(name)),
+        }
+        names
+    }
+
+    /// What it does to the sum of the hashes.
+    fn sum(&self, before: u64) -> u64 {
+        match self {
+            Self::Add(new) => new.iter().fold(before, |sum, name| sum.wrapping_add(hash(name))),
+            Self::Remove(gone) => gone.iter().fold(before, |sum, name| sum.wrapping_sub(hash(name))),
+        }
+    }
+}
 
 impl NameSets {
-    /// The list of these ascending names.
-    fn share<'a>(&self, sum: u64, names: impl Iterator<Item = &'a Name> + Clone) -> Arc<[Name]> {
-        // Not under the lock: a list may have tens of thousands of names.
-        let known = self.known().get(&sum).and_then(Weak::upgrade);
-        if let Some(list) = known {
-            // Whoever asks may be hostile, and sums are easily forged.
-            let same = |(a, b): (&Name, &Name)| Arc::ptr_eq(a, b) || a == b;
-            if list.len() == names.clone().count() && list.iter().zip(names.clone()).all(same) {
-                return list;
-            }
+    /// The set that a change makes of another one. All who make the same change of the same set share what comes out,
+    /// and only the first of them pays more than for the change; sets that came to be differently are compared.
+    fn share(&self, sum: u64, from: &Arc<Names>, change: Change) -> Arc<Names> {
+        // Not under the lock: a set may have tens of thousands of names.
+        let known = self.known().get(&sum).cloned();
+        let same = known.as_ref().and_then(|known| Some((known.set.upgrade()?, known)));
+        // Whoever asks may be hostile, and sums are easily forged: what is compared is the names.
+        if let Some((set, known)) = &same
+            && known.from.as_ptr() == Arc::as_ptr(from)
+            && known.change == change
+        {
+            return Arc::clone(set);
         }
-        let list: Arc<[Name]> = names.cloned().collect();
-        self.known().insert(sum, Arc::downgrade(&list));
-        list
+        let made = change.apply(from);
+        let set = match same {
+            Some((set, _)) if *set == made => set,
+            _ => Arc::new(made),
+        };
+        let known = Known { set: Arc::downgrade(&set), from: Arc::downgrade(from), change };
+        self.known().insert(sum, known);
+        set
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<u64, Weak<[Name]>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, HashMap<u64, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets lists that nobody has. To be called now and then.
+    /// Forgets sets that nobody has. To be called now and then.
     pub(super) fn sweep(&self) {
         let mut known = self.known();
-        known.retain(|_, list| list.strong_count() > 0);
+        known.retain(|_, known| known.set.strong_count() > 0);
         known.shrink_to_fit();
     }
 
-    /// How many lists are known.
+    /// How many sets are known.
     #[must_use]
     pub fn len(&self) -> usize {
         self.known().len()
@@ -58,18 +109,18 @@ impl NameSets {
 /// Names, sorted.
 #[derive(Debug)]
 pub(super) struct NameSet {
-    names: Arc<[Name]>,
+    names: Arc<Names>,
     sum: u64,
     sets: Arc<NameSets>,
 }
 
 impl NameSet {
     pub(super) fn new(sets: &Arc<NameSets>) -> Self {
-        Self { names: Arc::default(), sum: 0, sets: Arc::clone(sets) }
+        Self { names: Arc::clone(&sets.empty), sum: 0, sets: Arc::clone(sets) }
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
-        self.names.binary_search_by(|n| (**n).cmp(name)).is_ok()
+        self.names.contains(name)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -81,50 +132,32 @@ impl NameSet {
     }
 
     /// Adds names; returns those that are new, ascending.
-    pub(super) fn add(&mut self, names: impl IntoIterator<Item = Name>) -> Vec<Name> {
+    pub(super) fn add(&mut self, names: impl IntoIterator<Item = Name>) -> Arc<[Name]> {
         let mut new: Vec<Name> = names.into_iter().filter(|n| !self.contains(n)).collect();
         new.sort_unstable();
         new.dedup();
+        let new: Arc<[Name]> = new.into();
         if !new.is_empty() {
-            self.sum = new.iter().fold(self.sum, |sum, name| sum.wrapping_add(hash(name)));
-            self.names = self.sets.share(self.sum, Merged { left: &self.names, right: &new });
+            self.change(Change::Add(Arc::clone(&new)));
         }
         new
     }
 
     pub(super) fn remove(&mut self, gone: &BTreeSet<Name>) {
-        let is_gone = |name: &&Name| gone.contains(*name);
-        if gone.iter().any(|name| self.contains(name)) {
-            self.sum = self.names.iter().filter(is_gone).fold(self.sum, |sum, name| sum.wrapping_sub(hash(name)));
-            self.names = self.sets.share(self.sum, self.names.iter().filter(|name| !is_gone(name)));
+        let gone: Arc<[Name]> = gone.iter().filter(|name| self.contains(name)).cloned().collect();
+        if !gone.is_empty() {
+            self.change(Change::Remove(gone));
         }
+    }
+
+    fn change(&mut self, change: Change) {
+        self.sum = change.sum(self.sum);
+        self.names = self.sets.share(self.sum, &self.names, change);
     }
 }
 
 fn hash(name: &Name) -> u64 {
     xxh3_64(name.as_bytes())
-}
-
-/// Two ascending lists without a common name, as one.
-#[derive(Clone)]
-struct Merged<'a> {
-    left: &'a [Name],
-    right: &'a [Name],
-}
-
-impl<'a> Iterator for Merged<'a> {
-    type Item = &'a Name;
-
-    fn next(&mut self) -> Option<&'a Name> {
-        let from_left = match (self.left.first(), self.right.first()) {
-            (Some(left), Some(right)) => left < right,
-            (left, _) => left.is_some(),
-        };
-        let list = if from_left { &mut self.left } else { &mut self.right };
-        let (first, rest) = list.split_first()?;
-        *list = rest;
-        Some(first)
-    }
 }
 
 #[cfg(test)]
@@ -157,6 +190,25 @@ mod tests {
     }
 
     #[test]
+    fn the_same_change_of_the_same_set_is_made_once() {
+        let sets = Arc::<NameSets>::default();
+        let mut streams: Vec<NameSet> = (0..3).map(|_| NameSet::new(&sets)).collect();
+        for stream in &mut streams {
+            stream.add((0..50).map(name));
+        }
+        let common = Arc::clone(&streams[0].names);
+        for stream in &mut streams {
+            assert!(Arc::ptr_eq(&stream.names, &common));
+            stream.add([name(50)]);
+            stream.remove(&[name(7), name(200)].into());
+        }
+        assert!(streams.iter().all(|s| Arc::ptr_eq(&s.names, &streams[0].names)));
+        // What the first change made lives in `known` as how, not as a set.
+        assert_eq!(Arc::strong_count(&common), 1);
+        assert_eq!(streams[0].len(), 50);
+    }
+
+    #[test]
     fn a_forged_sum_changes_nothing_for_others() {
         let sets = Arc::<NameSets>::default();
         let mut honest = NameSet::new(&sets);
@@ -181,7 +233,7 @@ mod tests {
                 let names: BTreeSet<Name> = numbers.into_iter().map(name).collect();
                 if adds {
                     let new: Vec<Name> = names.difference(&model).cloned().collect();
-                    prop_assert_eq!(set.add(names.clone()), new);
+                    prop_assert_eq!(set.add(names.clone()).to_vec(), new);
                     model.extend(names);
                 } else {
                     set.remove(&names);

@@ -1,6 +1,6 @@
 //! State-of-the-world ADS: how a request changes a stream's state (contract §2.4).
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use super::{
     Request,
@@ -58,7 +58,7 @@ impl Machine {
         } else {
             let names = request.names.iter().filter(|n| !n.is_empty());
             let names = watch.names.add(names.map(|n| self.intern(t, n)));
-            names.into_iter().for_each(|n| watch.ask(n));
+            names.iter().for_each(|n| watch.ask(Arc::clone(n)));
         }
         self.watches[t] = Some(watch);
     }
@@ -120,7 +120,7 @@ impl Machine {
         watch.names.remove(&gone);
         let added = watch.names.add(wanted);
         watch.answer_due |= !added.is_empty();
-        added.into_iter().for_each(|n| watch.ask(n));
+        added.iter().for_each(|n| watch.ask(Arc::clone(n)));
         self.forget_unsubscribed(t);
     }
 }

@@ -216,11 +216,14 @@ impl Watch {
         self.in_flight_as(name).next().is_some()
     }
 
-    /// A response was refused: what was sent since must not take for granted that the client has its items.
+    /// A response was refused: what was sent since must not take for granted that the client did what an item says.
     pub(super) fn not_taken(&mut self, item: &Sent) {
-        let Some(version) = item.resource.as_ref().map(|r| r.version) else { return };
         let correct = |have: &mut Have, forced: &mut bool| {
-            if have.version() == Some(version) {
+            let was_taken_for_granted = match &item.resource {
+                Some(resource) => have.version() == Some(resource.version),
+                None => have.is_nothing() && !item.have.is_nothing(),
+            };
+            if was_taken_for_granted {
                 *have = item.have.clone();
                 *forced = true;
             }

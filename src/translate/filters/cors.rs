@@ -1,5 +1,7 @@
 //! Cross-origin requests; the policy is in the routes.
 
+use std::sync::LazyLock;
+
 use envoy_types::pb::envoy::extensions::filters::{
     http::cors::v3::Cors, network::http_connection_manager::v3::HttpFilter,
 };
@@ -7,6 +9,13 @@ use envoy_types::pb::envoy::extensions::filters::{
 use super::http_filter;
 use crate::snapshot::pack_any;
 
+/// The same in every chain.
+static FILTER: LazyLock<HttpFilter> = LazyLock::new(make);
+
 pub(super) fn filter() -> HttpFilter {
+    FILTER.clone()
+}
+
+fn make() -> HttpFilter {
     http_filter("envoy.filters.http.cors", pack_any(&Cors::default()))
 }

@@ -1,5 +1,7 @@
 //! Translation of gRPC-Web.
 
+use std::sync::LazyLock;
+
 use envoy_types::pb::envoy::extensions::filters::{
     http::grpc_web::v3::GrpcWeb, network::http_connection_manager::v3::HttpFilter,
 };
@@ -7,6 +9,13 @@ use envoy_types::pb::envoy::extensions::filters::{
 use super::http_filter;
 use crate::snapshot::pack_any;
 
+/// The same in every chain.
+static FILTER: LazyLock<HttpFilter> = LazyLock::new(make);
+
 pub(super) fn filter() -> HttpFilter {
+    FILTER.clone()
+}
+
+fn make() -> HttpFilter {
     http_filter("envoy.filters.http.grpc_web", pack_any(&GrpcWeb::default()))
 }

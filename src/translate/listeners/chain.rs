@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
@@ -55,25 +55,36 @@ impl RefSet {
     }
 }
 
-/// A filter chain, with its encoding as a `filter_chains` field of a listener.
-#[derive(Clone, Debug, PartialEq)]
+/// A filter chain. Its encoding is shared by its clones, and made when a listener needs it: default chains are encoded
+/// with the rest of theirs.
+#[derive(Clone, Debug)]
 pub struct Chain {
     /// The message.
     pub message: Arc<FilterChain>,
-    /// The encoded field and its hash.
-    pub piece: (Version, Bytes),
+    encoded: Arc<OnceLock<(Version, Bytes)>>,
     /// What it refers to.
     pub refs: RefSet,
     /// The object that asked for it, with the field: named when it must give way to another.
     pub origin: Option<(ObjectRef, String)>,
 }
 
+impl PartialEq for Chain {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { message, encoded: _, refs, origin } = self;
+        *message == other.message && *refs == other.refs && *origin == other.origin
+    }
+}
+
 impl Chain {
-    /// Encodes a chain.
+    /// A chain, what it refers to, and who asked for it.
     #[must_use]
     pub fn new(message: FilterChain, refs: RefSet, origin: Option<(ObjectRef, String)>) -> Self {
-        let piece = encode_field(&message);
-        Self { message: Arc::new(message), piece, refs, origin }
+        Self { message: Arc::new(message), encoded: Arc::default(), refs, origin }
+    }
+
+    /// It as an encoded `filter_chains` field of a listener, with the field's hash.
+    fn piece(&self) -> (Version, Bytes) {
+        self.encoded.get_or_init(|| encode_field(&self.message)).clone()
     }
 }
 
@@ -146,7 +157,7 @@ impl ListenerOutput {
         self.chains.iter().for_each(|c| refs.extend(&c.refs));
         let header = canonical_bytes(&self.header);
         let mut pieces = vec![(Version::of(&header), header)];
-        pieces.extend(self.chains.iter().map(|c| c.piece.clone()));
+        pieces.extend(self.chains.iter().map(|c| c.piece()));
         Some(Encoder::pieces(ResourceType::Listener, self.name.as_str().into(), pieces, refs.to_refs()))
     }
 }
@@ -168,7 +179,8 @@ impl ChainSet {
     /// Adds a chain, narrowed to what no earlier chain matches; drops it when nothing is left.
     pub fn add(&mut self, mut chain: Chain) {
         let mut matching = chain.message.filter_chain_match.clone().unwrap_or_default();
-        let lost = self.narrow(&mut matching);
+        let mut keys = match_keys(&matching);
+        let lost = self.narrow(&keys, &mut matching);
         if let Some(winner) = lost.winner {
             self.report(&chain, winner, &lost.what, lost.all);
         }
@@ -181,11 +193,10 @@ impl ChainSet {
             let message = Arc::make_mut(&mut chain.message);
             message.filter_chain_match = (!unconditional).then(|| matching.clone());
             message.name = renamed;
-            chain.piece = encode_field(message);
+            chain.encoded = Arc::default();
+            keys = match_keys(&matching);
         }
-        for key in keys(&matching) {
-            self.taken.insert(key, self.chains.len());
-        }
+        self.taken.extend(keys.into_iter().map(|key| (key, self.chains.len())));
         self.names.insert(chain.message.name.clone());
         self.chains.push(chain);
     }
@@ -196,13 +207,14 @@ impl ChainSet {
         (self.chains, self.problems)
     }
 
-    fn narrow(&self, matching: &mut FilterChainMatch) -> Lost {
-        let Some(winner) = self.first_taken(matching) else { return Lost::default() };
+    fn narrow(&self, keys: &[MatchKey], matching: &mut FilterChainMatch) -> Lost {
+        let Some(winner) = self.first_taken(keys) else { return Lost::default() };
         let mut lost = Lost { winner: Some(winner), ..Lost::default() };
         let probe = matching.clone();
         if probe.server_names.is_empty() {
             let free = |range: &CidrRange| {
-                self.first_taken(&FilterChainMatch { prefix_ranges: vec![range.clone()], ..probe.clone() }).is_none()
+                let one = FilterChainMatch { prefix_ranges: vec![range.clone()], ..probe.clone() };
+                self.first_taken(&match_keys(&one)).is_none()
             };
             let (keep, drop): (Vec<_>, Vec<_>) = probe.prefix_ranges.iter().cloned().partition(free);
             lost.what = drop.iter().map(range_text).collect();
@@ -210,7 +222,8 @@ impl ChainSet {
             matching.prefix_ranges = keep;
         } else {
             let free = |name: &String| {
-                self.first_taken(&FilterChainMatch { server_names: vec![name.clone()], ..probe.clone() }).is_none()
+                let one = FilterChainMatch { server_names: vec![name.clone()], ..probe.clone() };
+                self.first_taken(&match_keys(&one)).is_none()
             };
             let (keep, drop): (Vec<_>, Vec<_>) = probe.server_names.iter().cloned().partition(free);
             lost.what = drop;
@@ -220,8 +233,8 @@ impl ChainSet {
         lost
     }
 
-    fn first_taken(&self, matching: &FilterChainMatch) -> Option<usize> {
-        keys(matching).into_iter().find_map(|key| self.taken.get(&key).copied())
+    fn first_taken(&self, keys: &[MatchKey]) -> Option<usize> {
+        keys.iter().find_map(|key| self.taken.get(key).copied())
     }
 
     fn report(&mut self, chain: &Chain, winner: usize, what: &[String], all: bool) {
@@ -263,7 +276,7 @@ fn range_text(range: &CidrRange) -> String {
 }
 
 /// All combinations that a match stands for; an empty list is "any".
-fn keys(matching: &FilterChainMatch) -> Vec<MatchKey> {
+fn match_keys(matching: &FilterChainMatch) -> Vec<MatchKey> {
     let or_any = |list: Vec<String>| if list.is_empty() { vec![String::new()] } else { list };
     let port = matching.destination_port.map_or(0, |p| p.value);
     let ranges = or_any(matching.prefix_ranges.iter().map(range_text).collect());

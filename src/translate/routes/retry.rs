@@ -1,6 +1,6 @@
 //! Retries (translation §6.4).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use envoy_types::pb::envoy::{
     config::route::v3::{
@@ -33,7 +33,7 @@ pub fn retry_policy(retries: Option<&Retries>, hashed: bool) -> Option<RetryPoli
         ..RetryPolicy::default()
     };
     let ignore_previous = retries.and_then(|r| r.ignore_previous_hosts).unwrap_or(!hashed);
-    policy.retry_host_predicate = ignore_previous.then(previous_hosts).into_iter().collect();
+    policy.retry_host_predicate = ignore_previous.then(|| PREVIOUS_HOSTS.clone()).into_iter().collect();
     let Some(retries) = retries else { return Some(policy) };
     if retries.attempts == 0 {
         return None;
@@ -59,7 +59,10 @@ fn conditions(retries: &Retries) -> String {
     words.join(",")
 }
 
-fn previous_hosts() -> RetryHostPredicate {
+/// The same in every policy.
+static PREVIOUS_HOSTS: LazyLock<RetryHostPredicate> = LazyLock::new(make_previous_hosts);
+
+fn make_previous_hosts() -> RetryHostPredicate {
     RetryHostPredicate {
         name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
         config_type: Some(retry_host_predicate::ConfigType::TypedConfig(pack_any(&PreviousHostsPredicate {}))),

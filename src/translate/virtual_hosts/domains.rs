@@ -1,6 +1,6 @@
 //! The names under which clients reach a host (translation §6.2).
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use super::{bracketed, host_and_port};
 use crate::model::{
@@ -81,13 +81,12 @@ const HTTP_PORT: u16 = 80;
 /// Domains in order, each once.
 struct Domains {
     port: Option<u16>,
-    seen: BTreeSet<String>,
     list: Vec<String>,
 }
 
 impl Domains {
     const fn new(port: Option<u16>) -> Self {
-        Self { port, seen: BTreeSet::new(), list: Vec::new() }
+        Self { port, list: Vec::new() }
     }
 
     fn add(&mut self, host: &str) {
@@ -106,7 +105,8 @@ impl Domains {
     }
 
     fn push(&mut self, domain: String) {
-        if self.seen.insert(domain.to_ascii_lowercase()) {
+        // There are few.
+        if !self.list.iter().any(|seen| seen.eq_ignore_ascii_case(&domain)) {
             self.list.push(domain);
         }
     }

@@ -215,28 +215,50 @@ impl Client {
     }
 }
 
+fn converse(ops: Vec<Op>) {
+    let mut client = Client::default();
+    client.reconnect();
+    for op in ops {
+        match op {
+            Op::Snapshot(entries) => {
+                client.target = Arc::new(made(&entries));
+                let target = Arc::clone(&client.target);
+                client.machine.as_mut().expect("connected").set_snapshot(&target);
+                client.receive();
+            }
+            Op::Toggle(config) => client.toggle(config),
+            Op::Answer => client.answer(),
+            Op::Reconnect if client.lies() => {}
+            Op::Reconnect => client.reconnect(),
+        }
+    }
+    client.settle();
+    client.check();
+}
+
 proptest! {
     #![proptest_config(conversations())]
 
     #[test]
     fn conversations_converge(ops in vec(op(), 0..60)) {
-        let mut client = Client::default();
-        client.reconnect();
-        for op in ops {
-            match op {
-                Op::Snapshot(entries) => {
-                    client.target = Arc::new(made(&entries));
-                    let target = Arc::clone(&client.target);
-                    client.machine.as_mut().expect("connected").set_snapshot(&target);
-                    client.receive();
-                }
-                Op::Toggle(config) => client.toggle(config),
-                Op::Answer => client.answer(),
-                Op::Reconnect if client.lies() => {}
-                Op::Reconnect => client.reconnect(),
-            }
-        }
-        client.settle();
-        client.check();
+        converse(ops);
     }
+}
+
+/// Host 0/0 is taken back beside a refused host, sent anew, and taken back again before the refusals are known.
+#[test]
+fn a_host_that_a_refused_response_did_not_remove_is_removed() {
+    let snapshot = |entries: &[(u8, u8, u8)]| Op::Snapshot(entries.to_vec());
+    converse(vec![
+        Op::Toggle(0),
+        snapshot(&[(0, 0, 1)]),
+        Op::Answer,
+        Op::Answer,
+        Op::Answer,
+        snapshot(&[(0, 1, 9)]),
+        snapshot(&[(0, 0, 1), (0, 1, 9)]),
+        Op::Answer,
+        Op::Answer,
+        snapshot(&[(0, 1, 9)]),
+    ]);
 }

@@ -15,7 +15,7 @@ fn collect(chains: Vec<Chain>) -> (Vec<(String, Vec<String>)>, Vec<String>) {
     chains.into_iter().for_each(|c| set.add(c));
     let (chains, problems) = set.finish();
     for chain in &chains {
-        assert_eq!(chain.piece, encode_field(&chain.message), "the piece is the message");
+        assert_eq!(chain.piece(), encode_field(&chain.message), "the piece is the message");
     }
     let names = |c: Chain| {
         let message = FilterChain::clone(&c.message);
