@@ -209,3 +209,28 @@ impl AsyncWrite for Connection {
         self.io.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than fit into the queue of the standard library's listeners; far fewer than any kernel allows.
+    const CROWD: usize = 400;
+
+    /// A connection that finds no place would come only after a second, when it is tried again.
+    #[tokio::test]
+    async fn a_crowd_may_wait_to_be_accepted() {
+        let listener = bind("127.0.0.1:0".parse().expect("an address")).expect("a listener");
+        let address = listener.local_addr().expect("bound");
+        let mut waiting: Vec<TcpStream> = Vec::with_capacity(CROWD);
+        for at in 0..CROWD {
+            let connected = tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(address)).await;
+            let connected = connected.unwrap_or_else(|_| panic!("connection {at} found no place in the queue"));
+            waiting.push(connected.expect("connects"));
+        }
+        let mut taken = Vec::with_capacity(CROWD);
+        while taken.len() < CROWD {
+            taken.push(listener.accept().await.expect("accepts"));
+        }
+    }
+}

@@ -44,6 +44,23 @@ mod tests {
 
     use super::*;
 
+    /// A crowd of ten thousand takes a second or more.
+    #[test]
+    fn a_slow_crowd_has_had_its_turn() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        let (pace, had_turn) = (runtime.block_on(async { Pace::current() }), Arc::<AtomicUsize>::default());
+        for _ in 0..CROWD {
+            let had_turn = Arc::clone(&had_turn);
+            runtime.spawn(async move {
+                let (_never, work) = mpsc::channel::<()>();
+                let _ = work.recv_timeout(Duration::from_millis(10));
+                had_turn.fetch_add(1, Ordering::Relaxed)
+            });
+        }
+        pace.wait(CROWD);
+        assert_eq!(had_turn.load(Ordering::Relaxed), CROWD);
+    }
+
     #[test]
     fn a_crowd_has_had_its_turn() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
