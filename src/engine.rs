@@ -21,6 +21,7 @@ mod filters;
 mod gateway_routes;
 mod gateways;
 mod handle;
+mod inbound;
 mod index;
 pub mod inputs;
 mod members;

@@ -11,6 +11,7 @@ pub mod intake;
 pub mod mesh_config;
 pub mod namespace;
 pub mod node;
+pub mod peer_authentication;
 pub mod pod;
 mod problems;
 pub mod request_authentication;

@@ -21,6 +21,14 @@ use mizzen::{
 
 use crate::envoy::Node;
 
+/// Mutual TLS is the same in each cluster and on each port: it is off but in the cases of this area.
+const WITH_MTLS: &str = "mtls/";
+const WITHOUT_MTLS: &str = "apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: DISABLE}}
+";
+
 /// The metadata of proxies that discover virtual hosts one by one.
 const DISCOVERY: &str = "MIZZEN_VHDS";
 
@@ -83,7 +91,11 @@ impl GoldenCase {
         let (region, zone, subzone) = &self.node.locality;
         proxy.locality =
             Locality { region: region.as_str().into(), zone: zone.as_str().into(), subzone: subzone.as_str().into() };
-        let deliveries = files::read_once(vec![("in.yaml".into(), self.input.clone().into_bytes())]);
+        let mut objects = vec![("in.yaml".into(), self.input.clone().into_bytes())];
+        if !self.name.starts_with(WITH_MTLS) {
+            objects.push(("plaintext.yaml".into(), WITHOUT_MTLS.as_bytes().to_vec()));
+        }
+        let deliveries = files::read_once(objects);
         Ok(offline::translate(deliveries, proxy))
     }
 

@@ -110,6 +110,8 @@ pub struct Settings {
     pub removal_linger: Duration,
     /// Whether policies that are not enforced yet are let through (design §2 truth 5).
     pub allow_unenforced_policy: bool,
+    /// Whether connections between workloads are mutual TLS unless the mesh configuration says otherwise.
+    pub auto_mtls: bool,
     /// Whether sidecars that can are sent virtual hosts one by one instead of whole route configurations.
     pub discover_hosts: bool,
 }

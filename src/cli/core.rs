@@ -121,6 +121,7 @@ fn reconcilers(settings: &Settings, problems: &Problems) -> anyhow::Result<Recon
         domain_suffix: settings.domain.as_str().into(),
         root_namespace: settings.system_namespace.as_str().into(),
         deny_unenforced: !settings.allow_unenforced_policy,
+        auto_mtls: settings.auto_mtls,
         ..MeshConfig::default()
     };
     let file = &settings.mesh_config_file;

@@ -234,6 +234,7 @@ impl DiscoveryArgs {
             barrier_timeout: self.barrier_timeout,
             removal_linger: self.removal_linger,
             allow_unenforced_policy: self.allow_unenforced_policy,
+            auto_mtls: true,
             discover_hosts: self.vhds,
         }
     }

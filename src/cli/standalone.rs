@@ -140,6 +140,8 @@ impl StandaloneArgs {
             barrier_timeout: waits.barrier_timeout,
             removal_linger: waits.removal_linger,
             allow_unenforced_policy: self.allow_unenforced_policy,
+            // Nobody gives workloads certificates here.
+            auto_mtls: false,
             discover_hosts: true,
         }
     }

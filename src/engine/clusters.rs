@@ -6,6 +6,7 @@ use super::{
     credentials::secret_state,
     destinations::{self, RuleDestinations},
     graph::{Cx, Db, Emission, Emit, Query},
+    inbound::Peers,
     index::ServicesByHost,
     inputs::{DestinationRules, NamespacedName},
     members::{Identities, Members},
@@ -269,9 +270,10 @@ impl ClusterItem {
     pub(super) fn run(&self, cx: &mut Cx<'_, ClusterLayerItem>) -> Slot {
         let of = Ingredients::gather(cx, &self.key, &self.client)?;
         let service = &of.seen.service;
+        let peers = cx.get(&Peers(service.namespace.clone()));
         let members =
-            if clusters::needs_members(service) { cx.get(&Members(of.seen.key.clone())) } else { Arc::default() };
-        let identities = if clusters::needs_identities(&of.policy) {
+            if clusters::needs_all_members(service) { cx.get(&Members(of.seen.key.clone())) } else { Arc::default() };
+        let identities = if clusters::needs_identities(service, &of.policy, &of.mesh, &peers) {
             cx.get(&Identities(of.seen.key.clone()))
         } else {
             Arc::default()
@@ -285,6 +287,7 @@ impl ClusterItem {
             mesh: &of.mesh,
             members: &members,
             identities: &identities,
+            peers: &peers,
             client: &self.client,
         })?;
         let lacking = self.lacking(cx, &of, &built.refs.secrets);
@@ -335,6 +338,7 @@ impl AssignmentItem {
     pub(super) fn run(&self, cx: &mut Cx<'_, ClusterLayerItem>) -> Slot {
         let of = Ingredients::gather(cx, &self.key, &self.client)?;
         let members = cx.get(&Members(of.seen.key.clone()));
+        let peers = cx.get(&Peers(of.seen.service.namespace.clone()));
         let assignment = endpoints::resource(&EndpointInput {
             service: &of.seen.service,
             port: &of.port,
@@ -342,6 +346,7 @@ impl AssignmentItem {
             policy: &of.policy,
             mesh: &of.mesh,
             members: &members,
+            peers: &peers,
             client: &self.client,
         });
         Some(Arc::new(assignment))

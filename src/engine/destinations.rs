@@ -15,7 +15,7 @@ use crate::{
         destination_rule::effective_policy,
         virtual_service::{Destination, HttpRoute},
     },
-    translate::clusters::cluster_name,
+    translate::clusters::{self, cluster_name},
 };
 
 /// A destination that was looked up.
@@ -27,6 +27,8 @@ pub(super) struct Resolved {
     pub(super) policy: Option<EffectivePolicy>,
     /// Why there is no such cluster.
     pub(super) missing: Option<String>,
+    /// See [`clusters::offers_http`].
+    pub(super) offers_http: bool,
 }
 
 /// What a host is for clients of a namespace, whatever their labels.
@@ -74,21 +76,29 @@ pub(super) fn resolve<Q: Query>(
     let port = destination.port.or(sole).unwrap_or(listener_port);
     let subset = &destination.subset;
     let cluster = cluster_name(port, subset, &host).into();
-    let missing = |reason: String| Resolved { cluster: Arc::clone(&cluster), policy: None, missing: Some(reason) };
+    let missing = |reason: String| Resolved {
+        cluster: Arc::clone(&cluster),
+        policy: None,
+        missing: Some(reason),
+        offers_http: false,
+    };
     let Some(found) = found else {
         return missing(format!("no service has host {host:?}; requests are answered with 503"));
     };
-    if !found.service.ports.iter().any(|p| p.number == port) {
+    let Some(of_service) = found.service.ports.iter().find(|p| p.number == port) else {
         let known: Vec<String> = found.service.ports.iter().map(|p| p.number.to_string()).collect();
         let known = known.join(", ");
         return missing(format!(
             "service {host:?} has no port {port} (it has {known}); requests are answered with 503"
         ));
-    }
+    };
     let mesh = mesh(cx);
     let policy = effective_policy(found.rule.as_deref(), subset, port, &mesh);
     match policy {
-        Some(policy) => Resolved { cluster, policy: Some(policy), missing: None },
+        Some(policy) => {
+            let offers_http = clusters::offers_http(&found.service, of_service, &policy);
+            Resolved { cluster, policy: Some(policy), missing: None, offers_http }
+        }
         None => missing(format!(
             "no DestinationRule of host {host:?} has subset {subset:?}; requests are answered with 503"
         )),

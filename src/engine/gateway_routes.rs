@@ -234,7 +234,7 @@ pub(super) fn with_delegates<Q: Query>(cx: &mut Cx<'_, Q>, vs: &VirtualService) 
 fn cluster_ref<Q: Query>(cx: &mut Cx<'_, Q>, destination: &Destination, client: &Namespace, port: u16) -> ClusterRef {
     let found = destinations::resolve(cx, destination, client, port);
     let hash = found.policy.as_ref().and_then(EffectivePolicy::hash_key);
-    ClusterRef { hash, cluster: found.cluster, missing: found.missing }
+    ClusterRef { hash, cluster: found.cluster, missing: found.missing, offers_http: found.offers_http }
 }
 
 /// The routes of connections of a server that is not HTTP: of the oldest VirtualService with any

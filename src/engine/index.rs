@@ -5,8 +5,8 @@ use std::{net::IpAddr, sync::Arc};
 use super::{
     graph::{Cx, Db, Emission, Emit, Set},
     inputs::{
-        DestinationRules, EnvoyFilters, Findings, Gateways, NamespacedName, Pods, Policies, ServiceKey, Sidecars,
-        Slices, Usable, VirtualServices, Workloads,
+        DestinationRules, EnvoyFilters, Findings, Gateways, NamespacedName, PeerAuthentications, Pods, Policies,
+        ServiceKey, Sidecars, Slices, Usable, VirtualServices, Workloads,
     },
     stage,
 };
@@ -87,6 +87,10 @@ index! {
     SidecarsIn(Namespace) of (Age, NamespacedName);
     /// EnvoyFilters of a namespace.
     FiltersIn(Namespace) of NamespacedName;
+    /// PeerAuthentications of a namespace.
+    PeerAuthenticationsIn(Namespace) of NamespacedName;
+    /// Kubernetes Services of a namespace that select workloads by a label, with this value among others.
+    ServicesSelecting(Namespace, Arc<str>, Arc<str>) of (Age, ServiceKey);
     /// Policies of a namespace.
     PoliciesIn(Namespace) of ObjectRef;
     /// Secrets or ConfigMaps of a name, of all namespaces.
@@ -205,6 +209,17 @@ emitters! {
         vec![(SidecarsIn(sidecar.namespace.clone()), (sidecar.age.clone(), key.0.clone()))]
     };
     EnvoyFilters => IndexFilter: FiltersIn |key, filter, cx| vec![(FiltersIn(filter.object.namespace.clone()), key.0.clone())];
+    PeerAuthentications => IndexPeer: PeerAuthenticationsIn |key, policy, cx| {
+        vec![(PeerAuthenticationsIn(policy.object.namespace.clone()), key.0.clone())]
+    };
+    ServiceKey => IndexSelector: ServicesSelecting |key, service, cx| {
+        // One label is enough to find it: a workload looks under each of its own.
+        let first = service.selector.as_ref().and_then(|selector| selector.iter().next());
+        let set = first.map(|(name, value)| {
+            ServicesSelecting(service.namespace.clone(), name.as_str().into(), value.as_str().into())
+        });
+        set.map(|set| (set, (service.age.clone(), key.clone()))).into_iter().collect()
+    };
     Policies => IndexPolicy: PoliciesIn |key, policy, cx| vec![(PoliciesIn(policy.namespace.clone()), key.0.clone())];
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::graph::Input;
 use crate::model::{
-    DestinationRule, Gateway, MeshConfig, Namespace, ObjectRef, Problem, Service, Sidecar, TlsSecret, UnenforcedPolicy,
+    DestinationRule, Gateway, MeshConfig, Namespace, ObjectRef, PeerAuthentication, Problem, Service, Sidecar,
+    TlsSecret, UnenforcedPolicy,
     envoy_filter::EnvoyFilter,
     secret::SecretUse,
     service::Host,
@@ -97,6 +98,8 @@ relations! {
     Usable(ObjectRef) => SecretUse;
     /// EnvoyFilters.
     EnvoyFilters(NamespacedName) => EnvoyFilter, of "EnvoyFilter";
+    /// PeerAuthentications.
+    PeerAuthentications(NamespacedName) => PeerAuthentication, of "PeerAuthentication";
     /// AuthorizationPolicies and RequestAuthentications, which are not enforced yet.
     Policies(ObjectRef) => UnenforcedPolicy;
     /// Namespaces with connected proxies.

@@ -6,8 +6,9 @@ use super::{
     builtin::BuiltinClusters,
     credentials::SidecarSecrets,
     filters::patches_for,
-    gateways::{RouterClass, is_denied},
+    gateways::RouterClass,
     graph::{Cx, Query},
+    inbound::{InboundClusters, InboundFacts, InboundListener},
     inputs::{NamespacedName, Pods},
     scope::{ClusterLayer, FacetsIn, Family, Scope},
     services::mesh,
@@ -16,7 +17,7 @@ use super::{
     sidecars, stage,
 };
 use crate::{
-    model::{IpFamilies, Labels, Proxy, ProxyKind},
+    model::{IpFamilies, Proxy, ProxyKind, workload::PodFacts},
     snapshot::{PartState, ResourceType, TypeMap, View},
     translate::client::ClientFacts,
 };
@@ -32,6 +33,10 @@ enum Part {
     Router(Arc<RouterClass>),
     /// Secrets of sidecars.
     SidecarSecrets(SidecarSecrets),
+    /// The inbound listener of sidecars beside a workload.
+    InboundListener(InboundListener),
+    /// Its clusters.
+    InboundClusters(InboundClusters),
     /// Listeners of sidecars.
     SidecarListeners(Vec<Scope>, Arc<ListenerFacts>),
     /// Routes of sidecars.
@@ -51,7 +56,9 @@ impl Query for Enrol {
     type Value = Class;
     const STAGE: u8 = stage::ENROL;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Class {
-        let labels = labels(cx, &self.0);
+        let pod = pod(cx, &self.0);
+        // What the cluster knows counts, not what the proxy says (contract §2.1).
+        let labels = pod.as_ref().map_or_else(|| self.0.labels.clone(), |pod| pod.labels.clone());
         // Facets are taken of the proxy with the labels that the cluster knows.
         let proxy = Proxy { labels: labels.clone(), ..(*self.0).clone() };
         let mut parts = TypeMap::<Vec<Part>>::default();
@@ -89,14 +96,18 @@ impl Query for Enrol {
                 let mesh = mesh(cx);
                 let policy = sidecar.and_then(|(_, s)| s.outbound_policy).unwrap_or(mesh.outbound_policy);
                 let http_proxy_port = proxy.http_proxy_port.unwrap_or(mesh.proxy_http_port);
+                let filters = patches_for(cx, &proxy, &labels);
+                let inbound = InboundFacts::of(cx, &proxy, &labels, pod.as_deref(), filters.clone());
+                parts[ResourceType::Cluster].extend(InboundClusters::of(&inbound).map(Part::InboundClusters));
+                let inbound = InboundListener(Arc::new(inbound));
+                parts[ResourceType::Listener].push(Part::InboundListener(inbound));
                 let facts = ListenerFacts {
                     families: IpFamilies::of(&proxy.ips),
                     interception: proxy.interception,
                     policy,
                     unprivileged: proxy.unprivileged,
                     http_proxy_port,
-                    deny_all: is_denied(cx, &proxy.namespace, &labels),
-                    filters: patches_for(cx, &proxy, &labels),
+                    filters,
                 };
                 parts[ResourceType::Listener].push(Part::SidecarListeners(scopes.clone(), Arc::new(facts)));
                 let facts = RouteFacts::of(cx, &proxy, policy, http_proxy_port != 0);
@@ -111,11 +122,10 @@ impl Query for Enrol {
     }
 }
 
-/// The labels of a proxy: those of its Pod when it is known (contract §2.1), else its own.
-fn labels<Q: Query>(cx: &mut Cx<'_, Q>, proxy: &Proxy) -> Labels {
-    let pod = proxy.id.rsplit_once('.').map(|(pod, ns)| Pods(NamespacedName::new(ns, pod)));
-    let known = pod.and_then(|key| cx.input(&key)).map(|pod| pod.labels.clone());
-    known.unwrap_or_else(|| proxy.labels.clone())
+/// The Pod of a proxy, when it is known.
+fn pod<Q: Query>(cx: &mut Cx<'_, Q>, proxy: &Proxy) -> Option<Arc<PodFacts>> {
+    let (pod, namespace) = proxy.id.rsplit_once('.')?;
+    cx.input(&Pods(NamespacedName::new(namespace, pod)))
 }
 
 /// The content of a list of parts: shared by the proxies that have the same.
@@ -151,6 +161,8 @@ impl Query for Class {
                     Part::Builtin(clusters) => states.push(cx.get(clusters).0),
                     Part::Router(class) => states.extend(class.own_part(cx, t).map(|p| p.0)),
                     Part::SidecarSecrets(secrets) => states.push(cx.get(secrets).0),
+                    Part::InboundListener(listener) => states.push(cx.get(listener).0),
+                    Part::InboundClusters(clusters) => states.push(cx.get(clusters).0),
                     Part::SidecarListeners(scopes, facts) => states.extend(sidecar_listeners::parts(cx, scopes, facts)),
                     Part::SidecarRoutes(scopes, facts) => states.extend(sidecar_routes::parts(cx, scopes, facts)),
                     Part::SidecarHosts(scopes, facts) => states.extend(sidecar_routes::host_parts(cx, scopes, facts)),

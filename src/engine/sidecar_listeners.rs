@@ -38,7 +38,6 @@ use crate::{
                 Contribution, ListenerKey, Place, PortOfService, SidecarInput, contribute, outbound_listener,
             },
             tcp::TcpRoute,
-            virtual_inbound::{InboundInput, virtual_inbound},
             virtual_outbound::virtual_outbound,
         },
     },
@@ -287,7 +286,6 @@ pub(super) struct ListenerFacts {
     pub(super) unprivileged: bool,
     /// The port of the forward proxy; 0 is none.
     pub(super) http_proxy_port: u16,
-    pub(super) deny_all: bool,
     pub(super) filters: PatchSet,
 }
 
@@ -372,7 +370,7 @@ fn shared_contribution(of: &ContributingPort, key: &ListenerKey) -> Option<Arc<C
     Some(Arc::new(Contribution { object, protocol, route, tcp: Vec::new() }))
 }
 
-/// The virtual listeners.
+/// The listeners of redirected and of proxied connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct VirtualListeners(Arc<ListenerFacts>);
 
@@ -382,25 +380,24 @@ impl Query for VirtualListeners {
     fn run(&self, cx: &mut Cx<'_, Self>) -> OwnPart {
         let (mesh, facts) = (mesh(cx), &self.0);
         let input = facts.input(&mesh);
-        let inbound = InboundInput {
-            mesh: &mesh,
-            families: facts.families,
-            interception: facts.interception,
-            deny_all: facts.deny_all,
-        };
         let outbound = http_proxy(facts.http_proxy_port, &input).into_iter();
         let outbound = outbound.chain(virtual_outbound(&input, facts.interception));
-        let outbound = outbound.map(|l| (l, PatchContext::SidecarOutbound));
-        let inbound = virtual_inbound(&inbound).into_iter().map(|l| (l, PatchContext::SidecarInbound));
-        let items = outbound.chain(inbound).map(|(mut listener, context): (ListenerOutput, _)| {
-            listener.patch(&facts.filters, context, None);
-            note_patches(cx, &listener.patched_by);
-            listener.problems.iter().for_each(|p| cx.problem(p.clone()));
-            (Name::from(listener.name.as_str()), listener.resource().map(Arc::new))
-        });
-        let items: Vec<_> = items.collect();
+        let items: Vec<_> = outbound.map(|l| finished(cx, l, &facts.filters, PatchContext::SidecarOutbound)).collect();
         OwnPart::of(self, items.into_iter())
     }
+}
+
+/// A listener with the patches that are meant for it, encoded; what was found on the way is told.
+pub(super) fn finished<Q: Query>(
+    cx: &mut Cx<'_, Q>,
+    mut listener: ListenerOutput,
+    filters: &PatchSet,
+    context: PatchContext,
+) -> (Name, Slot) {
+    listener.patch(filters, context, None);
+    note_patches(cx, &listener.patched_by);
+    listener.problems.iter().for_each(|p| cx.problem(p.clone()));
+    (Name::from(listener.name.as_str()), listener.resource().map(Arc::new))
 }
 
 /// The listener parts of a sidecar, the deciding one first.

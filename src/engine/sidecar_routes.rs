@@ -29,8 +29,8 @@ use crate::{
     model::{EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService, destination_rule::effective_policy},
     snapshot::{Encoder, Name, Refs, Slot},
     translate::{
-        clusters::cluster_name,
-        routes::{RouteOutput, default_route},
+        clusters::{cluster_name, offers_http},
+        routes::{ClusterRef, RouteOutput, default_route},
         virtual_hosts::{
             DomainInput, alias_host, host_and_port, rule_domains, service_domains, sidecar_host, sniffed_host,
             virtual_host_piece,
@@ -302,11 +302,16 @@ impl VirtualHostItem {
 
     fn add_default(&self, cx: &mut Cx<'_, Self>, seen: &Seen, made: &mut RouteOutput) {
         let mesh = mesh(cx);
-        let cluster = cluster_name(self.port, "", &self.key.host);
+        let port = seen.service.ports.iter().find(|p| p.number == self.port);
         let policy = effective_policy(seen.rule.as_deref(), "", self.port, &mesh);
-        let hash = policy.as_ref().and_then(EffectivePolicy::hash_key);
-        made.routes.push(default_route(&cluster, hash.as_ref(), mesh.default_retries.as_ref()));
-        made.clusters.insert(cluster.into());
+        let to = ClusterRef {
+            cluster: cluster_name(self.port, "", &self.key.host).into(),
+            missing: None,
+            hash: policy.as_ref().and_then(EffectivePolicy::hash_key),
+            offers_http: port.zip(policy.as_ref()).is_some_and(|(port, p)| offers_http(&seen.service, port, p)),
+        };
+        made.routes.push(default_route(&to, mesh.default_retries.as_ref()));
+        made.clusters.insert(to.cluster);
     }
 
     fn domains(

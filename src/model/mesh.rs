@@ -82,6 +82,17 @@ pub struct MeshConfig {
     pub tls_min_version: Option<TlsVersion>,
     /// `tlsDefaults.cipherSuites`; empty is Envoy's.
     pub tls_cipher_suites: Vec<Arc<str>>,
+    /// Connections between workloads of the mesh are mutual TLS unless a rule or the workload says otherwise
+    /// (`enableAutoMtls`).
+    pub auto_mtls: bool,
+    /// `meshMTLS.minProtocolVersion`: of mutual TLS of the mesh; `None` is 1.2.
+    pub mtls_min_version: Option<TlsVersion>,
+    /// `meshMTLS.cipherSuites`; empty is Istio's list.
+    pub mtls_cipher_suites: Vec<Arc<str>>,
+    /// `trustDomainAliases`: identities of these are the mesh's too.
+    pub trust_domain_aliases: Vec<Arc<str>>,
+    /// Connections to a workload go to its loopback address instead of its own (`inboundTrafficPolicy: LOCALHOST`).
+    pub inbound_localhost: bool,
     /// Path normalisation: NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES.
     pub path_normalization: PathNormalization,
 }
@@ -127,6 +138,11 @@ impl Default for MeshConfig {
             tls_ecdh_curves: Vec::new(),
             tls_min_version: None,
             tls_cipher_suites: Vec::new(),
+            auto_mtls: true,
+            mtls_min_version: None,
+            mtls_cipher_suites: Vec::new(),
+            trust_domain_aliases: Vec::new(),
+            inbound_localhost: false,
             path_normalization: PathNormalization::Base,
         }
     }

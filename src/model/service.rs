@@ -50,6 +50,25 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// The port of the members where it is a number (Service `targetPort`, ServiceEntry `targetPort`).
     pub target: Option<u16>,
+    /// The container port that a Service's `targetPort` names; empty where it is a number.
+    pub target_name: Arc<str>,
+}
+
+/// A port of the workload that a service leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InboundPort {
+    /// The port of the workload.
+    pub target: u16,
+    /// What it speaks, by the oldest service.
+    pub protocol: Protocol,
+    /// The host of the service.
+    pub host: Host,
+    /// The port of the service.
+    pub service_port: u16,
+    /// The service's name.
+    pub service: Arc<str>,
+    /// The service's namespace.
+    pub namespace: Arc<str>,
 }
 
 /// `trafficDistribution` (translation §1.1).

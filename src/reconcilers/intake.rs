@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
-    namespace, node, pod, request_authentication, secret, service, service_entry, sidecar, virtual_service,
-    workload_entry,
+    namespace, node, peer_authentication, pod, request_authentication, secret, service, service_entry, sidecar,
+    virtual_service, workload_entry,
 };
 use crate::{
     api::{Kind, Object},
@@ -17,8 +17,8 @@ use crate::{
         graph::{Db, Input},
         inputs::{
             AuthorityMaps, Departed, DestinationRules, EnvoyFilters, External, Findings, Gateways, Mesh,
-            NamespacedName, Namespaces, Nodes, Pods, Policies, Secrets, ServiceKey, Sidecars, Slices, Usable,
-            VirtualServices, Workloads,
+            NamespacedName, Namespaces, Nodes, PeerAuthentications, Pods, Policies, Secrets, ServiceKey, Sidecars,
+            Slices, Usable, VirtualServices, Workloads,
         },
     },
     model::{MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
@@ -179,8 +179,8 @@ impl Reconcilers {
                 put_secret(changes, &of, AuthorityMaps(key), made);
                 problems
             }
-            Object::PeerAuthentication(_)
-            | Object::ProxyConfig(_)
+            Object::PeerAuthentication(o) => put(changes, PeerAuthentications(key), peer_authentication::convert(o)),
+            Object::ProxyConfig(_)
             | Object::Telemetry(_)
             | Object::TrafficExtension(_)
             | Object::WasmPlugin(_)
@@ -217,12 +217,8 @@ impl Reconcilers {
             Kind::EnvoyFilter => changes.put(EnvoyFilters(key), None),
             Kind::WorkloadEntry => changes.put(Workloads(key), None),
             Kind::AuthorizationPolicy | Kind::RequestAuthentication => changes.put(Policies(of.clone()), None),
-            Kind::PeerAuthentication
-            | Kind::ProxyConfig
-            | Kind::Telemetry
-            | Kind::TrafficExtension
-            | Kind::WasmPlugin
-            | Kind::WorkloadGroup => {}
+            Kind::PeerAuthentication => changes.put(PeerAuthentications(key), None),
+            Kind::ProxyConfig | Kind::Telemetry | Kind::TrafficExtension | Kind::WasmPlugin | Kind::WorkloadGroup => {}
         }
         changes.put(Findings(of.clone()), None);
     }

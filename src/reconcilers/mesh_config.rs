@@ -216,12 +216,8 @@ fn basics(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
         "defaultServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.services),
         "defaultVirtualServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.virtual_services),
         "defaultDestinationRuleExportTo" => field.set_visibility(&mut mesh.export_defaults.destination_rules),
-        "enableAutoMtls" => {
-            // Without it nothing is encrypted unless a rule asks for it, which is what happens.
-            if field.read() == Some(true) {
-                field.unknown();
-            }
-        }
+        "trustDomainAliases" => field.set(&mut mesh.trust_domain_aliases),
+        "enableAutoMtls" => field.set(&mut mesh.auto_mtls),
         "pathNormalization" => field.inside(&mut |inner| match inner.key {
             "pathNormalization.normalization" => {
                 let words = [
@@ -269,6 +265,8 @@ fn traffic(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
             }
         }
         "defaultTrafficPolicy" => field.inside(&mut |inner| default_policy(mesh, inner)),
+        "inboundTrafficPolicy" => field.inside(&mut |inner| inbound(mesh, inner)),
+        "meshMTLS" => field.inside(&mut |inner| mesh_mtls(mesh, inner)),
         "tlsDefaults" => field.inside(&mut |inner| tls_defaults(mesh, inner)),
         _ => return false,
     }
@@ -284,13 +282,33 @@ fn outbound(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
     true
 }
 
+fn inbound(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
+    if field.key != "inboundTrafficPolicy.mode" {
+        return false;
+    }
+    field.set_word(&mut mesh.inbound_localhost, &[("PASSTHROUGH", false), ("LOCALHOST", true)]);
+    true
+}
+
+fn mesh_mtls(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
+    match field.key {
+        "meshMTLS.cipherSuites" => field.set_known(&mut mesh.mtls_cipher_suites, &tls_names::CIPHERS),
+        "meshMTLS.minProtocolVersion" => field.set_word(&mut mesh.mtls_min_version, &TLS_VERSIONS),
+        _ => return false,
+    }
+    true
+}
+
+/// The words of a lowest TLS version.
+const TLS_VERSIONS: [(&str, Option<TlsVersion>); 3] =
+    [("TLS_AUTO", None), ("TLSV1_2", Some(TlsVersion::V1_2)), ("TLSV1_3", Some(TlsVersion::V1_3))];
+
 fn tls_defaults(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
     match field.key {
         "tlsDefaults.ecdhCurves" => field.set_known(&mut mesh.tls_ecdh_curves, &tls_names::CURVES),
         "tlsDefaults.cipherSuites" => field.set_known(&mut mesh.tls_cipher_suites, &tls_names::CIPHERS),
         "tlsDefaults.minProtocolVersion" => {
-            let words = [("TLS_AUTO", None), ("TLSV1_2", Some(TlsVersion::V1_2)), ("TLSV1_3", Some(TlsVersion::V1_3))];
-            field.set_word(&mut mesh.tls_min_version, &words);
+            field.set_word(&mut mesh.tls_min_version, &TLS_VERSIONS);
         }
         _ => return false,
     }

@@ -143,11 +143,16 @@ fn service_port(index: usize, port: &ApiPort, problems: &mut Problems) -> Option
         }
         Some(IntOrString::String(_)) => None,
     };
+    let target_name = match &port.target_port {
+        Some(IntOrString::String(name)) => name.as_str().into(),
+        _ => Arc::default(),
+    };
     Some(ServicePort {
         protocol: Protocol::of_port(opaque, port.app_protocol.as_deref(), name, number),
         name: name.into(),
         number,
         target,
+        target_name,
     })
 }
 

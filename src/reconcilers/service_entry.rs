@@ -177,6 +177,7 @@ fn ports(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<Service
             number,
             protocol: protocol.unwrap_or(Protocol::Auto),
             target: (target > 0).then_some(target),
+            target_name: "".into(),
         });
     }
     made

@@ -13,6 +13,7 @@ mod convert;
 mod discovery;
 mod dns;
 mod http_protocol;
+mod inbound;
 mod keepalive;
 mod load_balancing;
 mod metadata;
@@ -32,6 +33,7 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 
 pub use self::{
     builtin::{BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, black_hole, inbound_passthrough, passthrough},
+    inbound::{inbound_cluster, inbound_cluster_name},
     naming::{cluster_name, sni_name},
     tls::secrets,
 };
@@ -41,6 +43,7 @@ use crate::{
     model::{
         EffectivePolicy, Endpoint, MergedRule, MeshConfig, Protocol, Service, ServicePort,
         destination_rule::{ClientTlsMode, Subset},
+        peer_authentication::{MtlsMode, NamespacePeers},
         service::Resolution,
     },
     snapshot::{Encoder, Name, Refs, Resource, ResourceType},
@@ -66,6 +69,8 @@ pub struct ClusterInput<'a> {
     pub members: &'a [Arc<Endpoint>],
     /// Identities of the members, looked at when [`needs_identities`] says so.
     pub identities: &'a BTreeSet<Arc<str>>,
+    /// What the members accept.
+    pub peers: &'a NamespacePeers,
     /// What matters of the proxy: see [`facets`].
     pub client: &'a ClientFacts,
 }
@@ -112,9 +117,36 @@ pub fn needs_members(service: &Service) -> bool {
 
 /// Whether the cluster verifies the identities of the members.
 #[must_use]
-pub fn needs_identities(policy: &EffectivePolicy) -> bool {
-    let tls = policy.blocks.tls.as_ref();
-    tls.is_some_and(|t| t.mode == ClientTlsMode::IstioMutual && t.subject_alt_names.is_empty())
+pub fn needs_identities(
+    service: &Service,
+    policy: &EffectivePolicy,
+    mesh: &MeshConfig,
+    peers: &NamespacePeers,
+) -> bool {
+    match policy.blocks.tls.as_ref() {
+        Some(tls) => tls.mode == ClientTlsMode::IstioMutual && tls.subject_alt_names.is_empty(),
+        None => is_auto_mtls(service, policy, mesh, peers),
+    }
+}
+
+/// Whether the cluster needs its members because Envoy chooses neither by itself: there is one way to connect to where
+/// clients meant, for all members.
+#[must_use]
+pub fn needs_all_members(service: &Service) -> bool {
+    needs_members(service) || service.resolution == Resolution::Passthrough
+}
+
+/// Whether requests for a port must tell that they are HTTP when they go over mutual TLS of the mesh: its protocol is
+/// sniffed, so that its cluster does not (translation §10).
+#[must_use]
+pub fn offers_http(service: &Service, port: &ServicePort, policy: &EffectivePolicy) -> bool {
+    let mode = policy.blocks.tls.as_ref().map(|tls| tls.mode);
+    port.protocol == Protocol::Auto && !service.mesh_external && matches!(mode, None | Some(ClientTlsMode::IstioMutual))
+}
+
+/// Whether connections are mutual TLS where members take it, though no rule says so (translation §4.5).
+fn is_auto_mtls(service: &Service, policy: &EffectivePolicy, mesh: &MeshConfig, peers: &NamespacePeers) -> bool {
+    mesh.auto_mtls && policy.blocks.tls.is_none() && !service.mesh_external && peers.default_mode() != MtlsMode::Disable
 }
 
 /// Which facts of a proxy the cluster depends on.
@@ -153,7 +185,7 @@ pub fn outbound_cluster(input: &ClusterInput<'_>) -> Option<BuiltCluster> {
     connection_pool::apply(&mut cluster, &mut http, input.policy, input.mesh);
     outlier_detection::apply(&mut cluster, &mut http, input);
     load_balancing::apply(&mut cluster, kind, input);
-    let secrets = tls::apply(&mut cluster, &mut http, input);
+    let secrets = tls::apply(&mut cluster, &mut http, kind, input);
     proxy_protocol::apply(&mut cluster, input.policy);
     http.apply(&mut cluster);
     let endpoints = is_eds(&cluster).then(|| Name::from(cluster.name.as_str()));

@@ -25,7 +25,11 @@ pub(super) use self::health::sends_unhealthy;
 use self::locality::LocalityPlan;
 use super::client::{ClientFacts, Facets};
 use crate::{
-    model::{EffectivePolicy, Endpoint, MeshConfig, Service, ServicePort, destination_rule::Subset},
+    model::{
+        EffectivePolicy, Endpoint, MeshConfig, Service, ServicePort,
+        destination_rule::{ClientTlsMode, Subset},
+        peer_authentication::{MtlsMode, NamespacePeers},
+    },
     snapshot::{Encoder, Name, Refs, Resource, ResourceType},
     translate::clusters::cluster_name,
 };
@@ -45,8 +49,23 @@ pub struct EndpointInput<'a> {
     pub mesh: &'a MeshConfig,
     /// Members of the service, of any port, in any order.
     pub members: &'a [Arc<Endpoint>],
+    /// What the members accept.
+    pub peers: &'a NamespacePeers,
     /// What matters of the proxy: see [`facets`].
     pub client: &'a ClientFacts,
+}
+
+impl EndpointInput<'_> {
+    /// Whether a member is told to take mutual TLS: by it clusters choose how to connect (translation §5).
+    fn takes_mtls(&self, member: &Endpoint) -> bool {
+        let accepts =
+            || !self.peers.may_disable() || self.peers.of(&member.labels).of_port(member.port) != MtlsMode::Disable;
+        member.tls_istio
+            && match self.policy.blocks.tls.as_ref().map(|tls| tls.mode) {
+                Some(mode) => mode == ClientTlsMode::IstioMutual,
+                None => accepts(),
+            }
+    }
 }
 
 /// Which facts of a proxy the assignment depends on.
@@ -83,5 +102,6 @@ pub(super) fn resolved_endpoints(input: &EndpointInput<'_>) -> Vec<LocalityLbEnd
 fn locality_endpoints(input: &EndpointInput<'_>, hostnames: bool) -> Vec<LocalityLbEndpoints> {
     let mut groups = group::by_locality(group::select(input, hostnames));
     LocalityPlan::of(input.service, input.policy, input.mesh).apply(&mut groups, input.client);
-    groups.iter().filter(|g| !g.members.is_empty()).map(encode::locality).collect()
+    let takes_mtls = |member: &Endpoint| input.takes_mtls(member);
+    groups.iter().filter(|g| !g.members.is_empty()).map(|group| encode::locality(group, &takes_mtls)).collect()
 }

@@ -12,6 +12,7 @@ pub mod json_any;
 mod merge;
 pub mod rbac;
 mod router;
+pub(crate) mod set_filter_state;
 pub mod tcp_proxy;
 
 use envoy_types::pb::{
@@ -44,6 +45,7 @@ pub fn http_filters(needs: HttpFilterNeeds) -> Vec<HttpFilter> {
         // Before grpc_stats, which counts what the upstream sees.
         needs.grpc_web.then(grpc_web::filter),
         Some(grpc_stats::filter()),
+        needs.outbound.then(set_filter_state::filter),
         // Faults come before CORS: an injected fault answers preflights too.
         needs.outbound.then(fault::filter),
         needs.outbound.then(cors::filter),
@@ -77,7 +79,7 @@ mod tests {
     fn the_router_is_last_and_a_refusal_first() {
         let all = names(HttpFilterNeeds { grpc_web: true, deny_all: true, outbound: true });
         let short: Vec<_> = all.iter().filter_map(|n| n.strip_prefix("envoy.filters.http.")).collect();
-        assert_eq!(short, ["rbac", "grpc_web", "grpc_stats", "fault", "cors", "router"]);
+        assert_eq!(short, ["rbac", "grpc_web", "grpc_stats", "set_filter_state", "fault", "cors", "router"]);
         let few = names(HttpFilterNeeds { grpc_web: false, deny_all: false, outbound: false });
         assert_eq!(few, ["envoy.filters.http.grpc_stats", "envoy.filters.http.router"]);
     }

@@ -37,7 +37,7 @@ pub(crate) fn service() -> Service {
 
 /// Port 80, named `p`.
 pub(crate) fn port(protocol: Protocol) -> ServicePort {
-    ServicePort { name: "p".into(), number: 80, protocol, target: Some(8080) }
+    ServicePort { name: "p".into(), number: 80, protocol, target: Some(8080), target_name: "".into() }
 }
 
 /// A healthy member on port 8080.

@@ -77,6 +77,9 @@ pub struct ClusterRef {
     pub missing: Option<String>,
     /// What the destination's consistent hashing looks at.
     pub hash: Option<HashKey>,
+    /// Whether the port's protocol is sniffed and mutual TLS of the mesh may be on the way: see
+    /// [`offers_http`](crate::translate::clusters::offers_http).
+    pub offers_http: bool,
 }
 
 /// Routes and what was found while they were made.

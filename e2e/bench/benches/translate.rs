@@ -10,6 +10,7 @@ use mizzen::{
         Age, EffectivePolicy, Endpoint, Gateway, IpFamilies, Labels, Locality, MeshConfig, ObjectRef, Protocol,
         SecretState, Server, ServerTls, ServerTlsMode, Service, ServicePort,
         gateway::{Certificates, ServerHost},
+        peer_authentication::NamespacePeers,
         service::{EndpointAddress, Health, Registry, Resolution},
     },
     snapshot::{Encoder, Name, PartMap, PartState, Refs, ResourceType, View, canonical_bytes},
@@ -27,7 +28,7 @@ const SIZES: [u32; 3] = [100, 1_000, 10_000];
 const ENDPOINTS: u32 = 5;
 
 fn port(protocol: Protocol) -> ServicePort {
-    ServicePort { name: "http".into(), number: 80, protocol, target: Some(8080) }
+    ServicePort { name: "http".into(), number: 80, protocol, target: Some(8080), target_name: "".into() }
 }
 
 fn service(index: u32, protocol: Protocol) -> Service {
@@ -88,6 +89,7 @@ struct Surroundings {
     policy: EffectivePolicy,
     client: ClientFacts,
     identities: BTreeSet<Arc<str>>,
+    peers: NamespacePeers,
 }
 
 impl Surroundings {
@@ -101,6 +103,7 @@ impl Surroundings {
             mesh: &self.mesh,
             members: &[],
             identities: &self.identities,
+            peers: &self.peers,
             client: &self.client,
         }
     }
@@ -113,6 +116,7 @@ impl Surroundings {
             policy: &self.policy,
             mesh: &self.mesh,
             members,
+            peers: &self.peers,
             client: &self.client,
         }
     }

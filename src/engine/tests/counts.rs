@@ -169,12 +169,12 @@ fn sniffed(n: usize, more: String) -> Vec<String> {
 fn idle_cases() -> Vec<Case> {
     let idle = |name, queries, change| Case { name, change, moves: Vec::new(), most: (queries, 0) };
     vec![
-        idle("a label of a service", 21, |world| {
+        idle("a label of a service", 23, |world| {
             let mut value = service(73);
             value["metadata"]["labels"] = json!({"example.com/team": "x"});
             put(value)(world)
         }),
-        idle("another selector of a service", 20, |world| {
+        idle("another selector of a service", 22, |world| {
             let mut value = service(72);
             value["spec"]["selector"] = json!({"app": "x", "version": "2"});
             put(value)(world)
@@ -189,7 +189,7 @@ fn idle_cases() -> Vec<Case> {
             value["spec"]["exportTo"] = json!(["*"]);
             put(value)(world)
         }),
-        idle("the node of an endpoint, which nobody knows", 6, |world| {
+        idle("the node of an endpoint, which nobody knows", 7, |world| {
             let mut value = slice(92, &[address(172, 92), address(173, 92)]);
             value["endpoints"][0]["nodeName"] = "unknown".into();
             put(value)(world)

@@ -18,7 +18,8 @@ fn fields_go_over_the_defaults() {
          defaultHttpRetryPolicy: {attempts: 5, retryOn: 'reset,503', perTryTimeout: 2s}\n\
          tcpKeepalive: {probes: 3}\ndefaultTrafficPolicy: {connectionPool: {tcp: {maxConnections: 9}}}\n\
          tlsDefaults: {cipherSuites: [AES128-SHA, AES256-SHA], ecdhCurves: [P-256], minProtocolVersion: TLSV1_3}\n\
-         enableAutoMtls: false\nextensionProviders:\npathNormalization: {normalization: MERGE_SLASHES}\n",
+         enableAutoMtls: false\ntrustDomainAliases: [old.org]\ninboundTrafficPolicy: {mode: LOCALHOST}\n\
+         meshMTLS: {minProtocolVersion: TLSV1_3}\nextensionProviders:\npathNormalization: {normalization: MERGE_SLASHES}\n",
         "networks: {}",
     );
     assert_eq!(problems, Vec::<String>::new());
@@ -37,6 +38,11 @@ fn fields_go_over_the_defaults() {
     assert_eq!((made.tcp_keepalive.and_then(|k| k.probes), made.tls_cipher_suites.len()), (Some(3), 2));
     assert_eq!((made.tls_ecdh_curves, made.tls_min_version), (vec!["P-256".into()], Some(TlsVersion::V1_3)));
     assert_eq!(made.path_normalization, PathNormalization::MergeSlashes);
+    assert_eq!(
+        (made.auto_mtls, made.inbound_localhost, &made.trust_domain_aliases[..]),
+        (false, true, &["old.org".into()][..])
+    );
+    assert_eq!(made.mtls_min_version, Some(TlsVersion::V1_3));
 }
 
 #[test]
@@ -44,7 +50,7 @@ fn wrong_and_unknown_fields_are_reported_and_keep_their_defaults() {
     let (made, problems) = converted(
         "connectTimeout: 0s\nproxyListenPort: high\noutboundTrafficPolicy: {mode: MAYBE, x: 1}\nenableTracing: true\n\
          defaultHttpRetryPolicy: {attempts: -1}\ndefaultServiceExportTo: '.'\nproxyInboundListenPort: 0\n\
-         trustDomain: ''\nenableAutoMtls: true\n\
+         trustDomain: ''\nenableAutoMtls: maybe\ninboundTrafficPolicy: {mode: X}\nmeshMTLS: {ecdhCurves: [P-256]}\n\
          tlsDefaults: {cipherSuites: [NULL-MD5], ecdhCurves: [P-1], minProtocolVersion: TLSV1_1}\n",
         "networks: {n1: {}}",
     );
@@ -62,7 +68,9 @@ fn wrong_and_unknown_fields_are_reported_and_keep_their_defaults() {
             "data.mesh: defaultServiceExportTo: invalid type: string \".\", expected a sequence",
             "data.mesh: proxyInboundListenPort: 0 is not a port: 15006 is used",
             "data.mesh: trustDomain: is empty: \"cluster.local\" is used",
-            "data.mesh: enableAutoMtls: not honoured yet",
+            "data.mesh: enableAutoMtls: invalid type: string \"maybe\", expected a boolean",
+            "data.mesh: inboundTrafficPolicy.mode: \"X\" is not one of PASSTHROUGH, LOCALHOST",
+            "data.mesh: meshMTLS.ecdhCurves: not honoured yet",
             "data.mesh: tlsDefaults.cipherSuites[0]: \"NULL-MD5\" is not known; it is left out",
             "data.mesh: tlsDefaults.ecdhCurves[0]: \"P-1\" is not known; it is left out",
             "data.mesh: tlsDefaults.minProtocolVersion: \"TLSV1_1\" is not one of TLS_AUTO, TLSV1_2, TLSV1_3",

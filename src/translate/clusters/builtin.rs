@@ -1,22 +1,16 @@
 //! Clusters that every proxy has: where unknown traffic goes (translation §0).
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use envoy_types::pb::envoy::config::{
     cluster::v3::{
         Cluster,
         cluster::{ClusterDiscoveryType, DiscoveryType, LbPolicy},
     },
-    core::v3::{
-        BindConfig, ExtraSourceAddress, HttpProtocolOptions as CommonOptions, SocketAddress,
-        socket_address::PortSpecifier,
-    },
+    core::v3::HttpProtocolOptions as CommonOptions,
 };
 
-use super::{BuiltCluster, connection_pool, convert::duration, http_protocol::HttpProtocol, naming};
+use super::{BuiltCluster, connection_pool, convert::duration, http_protocol::HttpProtocol, inbound, naming};
 use crate::{
     model::{EffectivePolicy, IpFamilies, MeshConfig, destination_rule::PolicyBlocks},
     snapshot::Refs,
@@ -28,10 +22,6 @@ pub const BLACK_HOLE: &str = "BlackHoleCluster";
 pub const PASSTHROUGH: &str = "PassthroughCluster";
 /// Traffic to the workload itself, whatever the port; sidecars only.
 pub const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
-
-/// From where a sidecar connects to its workload: the redirection lets connections from here through (translation §3.3).
-const INBOUND_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
-const INBOUND_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6));
 
 /// Connections to unknown servers are not kept longer.
 const PASSTHROUGH_IDLE: Duration = Duration::from_secs(300);
@@ -54,23 +44,8 @@ pub fn passthrough(mesh: &MeshConfig) -> BuiltCluster {
 #[must_use]
 pub fn inbound_passthrough(mesh: &MeshConfig, families: IpFamilies) -> BuiltCluster {
     let mut built = original_destination(INBOUND_PASSTHROUGH, mesh);
-    let sources = families.wildcards().iter().map(|ip| if ip.is_ipv4() { INBOUND_V4 } else { INBOUND_V6 });
-    let mut sources = sources.map(source_address);
-    let extra = |address| ExtraSourceAddress { address: Some(address), ..ExtraSourceAddress::default() };
-    built.cluster.upstream_bind_config = Some(BindConfig {
-        source_address: sources.next(),
-        extra_source_addresses: sources.map(extra).collect(),
-        ..BindConfig::default()
-    });
+    built.cluster.upstream_bind_config = Some(inbound::source(families));
     built
-}
-
-fn source_address(ip: IpAddr) -> SocketAddress {
-    SocketAddress {
-        address: ip.to_string(),
-        port_specifier: Some(PortSpecifier::PortValue(0)),
-        ..SocketAddress::default()
-    }
 }
 
 fn original_destination(name: &str, mesh: &MeshConfig) -> BuiltCluster {

@@ -36,6 +36,7 @@ pub(super) fn apply(cluster: &mut Cluster, kind: Kind, input: &ClusterInput<'_>)
         policy: input.policy,
         mesh: input.mesh,
         members: input.members,
+        peers: input.peers,
         client: input.client,
     });
     if kind == Kind::LogicalDns {

@@ -39,13 +39,18 @@ impl HttpProtocol {
         let mut made = Self::default();
         let protocol = input.port.protocol;
         if protocol.is_http2() || is_upgraded(input) {
-            let http2 = ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default());
-            made.options().upstream_protocol_options =
-                Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(http2) }));
+            made.use_http2();
         } else if protocol == Protocol::Auto && input.client.kind == ProxyKind::Sidecar {
             made.use_downstream();
         }
         made
+    }
+
+    /// HTTP/2, whatever the client speaks.
+    pub(super) fn use_http2(&mut self) {
+        let http2 = ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default());
+        self.options().upstream_protocol_options =
+            Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(http2) }));
     }
 
     /// The version of the client's connection.
@@ -56,6 +61,12 @@ impl HttpProtocol {
             ..UseDownstreamHttpConfig::default()
         };
         self.options().upstream_protocol_options = Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(config));
+    }
+
+    /// Whether it is that of the client's connection.
+    pub(super) fn is_downstream(&self) -> bool {
+        let version = self.options.as_ref().and_then(|options| options.upstream_protocol_options.as_ref());
+        matches!(version, Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(_)))
     }
 
     /// Whether it is always HTTP/2.

@@ -13,7 +13,8 @@ use crate::model::{Service, destination_rule::ClientTlsMode};
 const ISTIO: &str = "istio";
 
 pub(super) fn of(input: &ClusterInput<'_>) -> Metadata {
-    let mut fields = HashMap::from([("services".to_owned(), services(input.service))]);
+    let Service { host, name, namespace, .. } = input.service;
+    let mut fields = HashMap::from([("services".to_owned(), services(host, name, namespace))]);
     if input.service.mesh_external && input.subset.is_none() {
         fields.insert("external".to_owned(), Value { kind: Some(Kind::BoolValue(true)) });
     }
@@ -29,17 +30,26 @@ pub(super) fn of(input: &ClusterInput<'_>) -> Metadata {
     if matches!(mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) {
         fields.insert("alpn_override".to_owned(), text("false"));
     }
+    of_istio(fields)
+}
+
+/// The service alone, for clusters without policy.
+pub(super) fn of_services(host: &str, name: &str, namespace: &str) -> Metadata {
+    of_istio(HashMap::from([("services".to_owned(), services(host, name, namespace))]))
+}
+
+fn of_istio(fields: HashMap<String, Value>) -> Metadata {
     let filter_metadata = HashMap::from([(ISTIO.to_owned(), Struct { fields })]);
     Metadata { filter_metadata, ..Metadata::default() }
 }
 
-fn services(service: &Service) -> Value {
-    let fields = [("host", &service.host), ("name", &service.name), ("namespace", &service.namespace)];
+fn services(host: &str, name: &str, namespace: &str) -> Value {
+    let fields = [("host", host), ("name", name), ("namespace", namespace)];
     let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), text(value))).collect();
     let one = Value { kind: Some(Kind::StructValue(Struct { fields })) };
     Value { kind: Some(Kind::ListValue(ListValue { values: vec![one] })) }
 }
 
-fn text(value: &str) -> Value {
+pub(super) fn text(value: &str) -> Value {
     Value { kind: Some(Kind::StringValue(value.to_owned())) }
 }

@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use envoy_types::pb::{
     envoy::{
-        config::cluster::v3::cluster::{DiscoveryType, LbConfig, LbPolicy},
+        config::{
+            cluster::v3::cluster::{DiscoveryType, LbConfig, LbPolicy},
+            core::v3::TransportSocket,
+        },
         extensions::{
             transport_sockets::{proxy_protocol::v3::ProxyProtocolUpstreamTransport, tls::v3::UpstreamTlsContext},
             upstreams::http::v3::{HttpProtocolOptions, http_protocol_options::UpstreamProtocolOptions},
@@ -39,6 +42,7 @@ struct Case {
     mesh: MeshConfig,
     members: Vec<Arc<Endpoint>>,
     identities: BTreeSet<Arc<str>>,
+    peers: NamespacePeers,
     client: ClientFacts,
 }
 
@@ -51,6 +55,7 @@ fn case() -> Case {
         mesh: MeshConfig::default(),
         members: Vec::new(),
         identities: BTreeSet::new(),
+        peers: NamespacePeers::default(),
         client: ClientFacts::default(),
     }
 }
@@ -82,6 +87,7 @@ impl Case {
             mesh: &self.mesh,
             members: &self.members,
             identities: &self.identities,
+            peers: &self.peers,
             client: &self.client,
         })
     }
@@ -375,8 +381,8 @@ fn rule(workload_selector: Option<Labels>) -> MergedRule {
 fn a_proxy_protocol_header_wraps_any_socket() {
     let mut made = case();
     made.policy.proxy_protocol = Some(ProxyProtocol::V2);
-    let inner = |made: &Case| {
-        let socket = made.build().transport_socket.expect("a socket");
+    let inner = |socket: Option<TransportSocket>| {
+        let socket = socket.expect("a socket");
         assert_eq!(socket.name, "envoy.transport_sockets.upstream_proxy_protocol");
         let Some(envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType::TypedConfig(any)) =
             socket.config_type
@@ -385,9 +391,13 @@ fn a_proxy_protocol_header_wraps_any_socket() {
         };
         unpack::<ProxyProtocolUpstreamTransport>(&any).transport_socket.expect("an inner socket").name
     };
-    assert_eq!(inner(&made), "envoy.transport_sockets.raw_buffer");
+    let each = made.build().transport_socket_matches.into_iter().map(|m| inner(m.transport_socket));
+    assert_eq!(each.collect::<Vec<_>>(), ["envoy.transport_sockets.tls", "envoy.transport_sockets.raw_buffer"]);
     made.policy.blocks.tls = Some(Arc::new(ClientTls { mode: ClientTlsMode::Simple, ..ClientTls::default() }));
-    assert_eq!(inner(&made), "envoy.transport_sockets.tls");
+    assert_eq!(inner(made.build().transport_socket), "envoy.transport_sockets.tls");
+    made.policy.blocks.tls = None;
+    made.mesh.auto_mtls = false;
+    assert_eq!(inner(made.build().transport_socket), "envoy.transport_sockets.raw_buffer");
 }
 
 #[test]

@@ -1,30 +1,49 @@
 //! Upstream TLS as DestinationRules say it (translation §4.5). Nothing said is plaintext.
 
-use std::time::Duration;
-
-use envoy_types::pb::envoy::{
-    config::{
-        cluster::v3::Cluster,
-        core::v3::{
-            ApiConfigSource, ApiVersion, ConfigSource, DataSource, GrpcService, TransportSocket,
-            api_config_source::ApiType, config_source::ConfigSourceSpecifier, data_source, grpc_service,
-            transport_socket::ConfigType,
-        },
-    },
-    extensions::transport_sockets::tls::v3::{
-        CertificateValidationContext, CommonTlsContext, SdsSecretConfig, TlsParameters, UpstreamTlsContext,
-        common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
-        tls_parameters::TlsProtocol,
-    },
-    r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+    time::Duration,
 };
 
-use super::{ClusterInput, convert::duration, discovery::ads, http_protocol::HttpProtocol, naming::sni_name};
+use envoy_types::pb::{
+    envoy::{
+        config::{
+            cluster::v3::{Cluster, cluster::TransportSocketMatch},
+            core::v3::{
+                ApiConfigSource, ApiVersion, ConfigSource, DataSource, GrpcService, TransportSocket,
+                api_config_source::ApiType, config_source::ConfigSourceSpecifier, data_source, grpc_service,
+                transport_socket::ConfigType,
+            },
+        },
+        extensions::transport_sockets::{
+            raw_buffer::v3::RawBuffer,
+            tls::v3::{
+                CertificateValidationContext, CommonTlsContext, SdsSecretConfig, TlsParameters, UpstreamTlsContext,
+                common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
+                tls_parameters::TlsProtocol,
+            },
+        },
+        r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+    },
+    google::protobuf::Struct,
+};
+
+use super::{
+    ClusterInput,
+    convert::duration,
+    discovery::{Kind, ads},
+    http_protocol::HttpProtocol,
+    is_auto_mtls,
+    metadata::text,
+    naming::sni_name,
+};
 use crate::{
     model::{
-        MeshConfig, ProxyKind,
+        Endpoint, MeshConfig, ProtocolClass, ProxyKind,
         destination_rule::{ClientTls, ClientTlsMode},
         gateway::TlsVersion,
+        peer_authentication::MtlsMode,
         secret::CONFIG_MAP,
         service::Registry,
     },
@@ -37,13 +56,23 @@ const OWN_CERTIFICATE: &str = "default";
 const MESH_ROOT: &str = "ROOTCA";
 const SYSTEM_ROOTS: &str = "system";
 const CA_SUFFIX: &str = "-cacert";
-/// The ALPN of mutual TLS in the mesh: servers tell it from others by it.
-const ALPN_MESH: &str = "istio";
+/// The ALPN of mutual TLS in the mesh: servers tell it from others by it, and what is inside (translation §10).
+const ALPN_MESH: [&str; 1] = ["istio"];
+const ALPN_MESH_HTTP: [&str; 3] = ["istio-http/1.1", "istio", "http/1.1"];
+const ALPN_MESH_H2: [&str; 3] = ["istio-h2", "istio", ALPN_H2];
+/// What the metadata of members says (translation §0).
+const TLS_MODE: &str = "tlsMode";
+const TLS_MODE_ISTIO: &str = "istio";
 const ALPN_H2: &str = "h2";
 
 /// Sets the transport socket; returns the secrets that it makes Envoy ask for over ADS.
-pub(super) fn apply(cluster: &mut Cluster, http: &mut HttpProtocol, input: &ClusterInput<'_>) -> Vec<Name> {
-    let Some(tls) = input.policy.blocks.tls.as_deref() else { return Vec::new() };
+pub(super) fn apply(cluster: &mut Cluster, http: &mut HttpProtocol, kind: Kind, input: &ClusterInput<'_>) -> Vec<Name> {
+    let Some(tls) = input.policy.blocks.tls.as_deref() else {
+        if is_auto_mtls(input.service, input.policy, input.mesh, input.peers) {
+            apply_auto(cluster, http, kind, input);
+        }
+        return Vec::new();
+    };
     let mut secrets = Vec::new();
     let context = match tls.mode {
         ClientTlsMode::Disable => return secrets,
@@ -53,12 +82,47 @@ pub(super) fn apply(cluster: &mut Cluster, http: &mut HttpProtocol, input: &Clus
             user_context(tls, http, input, &mut secrets)
         }
     };
-    cluster.transport_socket = Some(TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(ConfigType::TypedConfig(pack_any(&context))),
-    });
+    cluster.transport_socket = Some(socket(&context));
     secrets.sort();
     secrets
+}
+
+/// Mutual TLS to the members that take it, plaintext to others (translation §4.5).
+fn apply_auto(cluster: &mut Cluster, http: &mut HttpProtocol, kind: Kind, input: &ClusterInput<'_>) {
+    let mesh = socket(&mesh_context(&ClientTls::default(), http, input));
+    if kind == Kind::OriginalDst {
+        // Envoy knows no members, whose metadata could say.
+        let takes = |e: &Arc<Endpoint>| e.tls_istio && input.peers.of(&e.labels).of_port(e.port) != MtlsMode::Disable;
+        let all = !input.members.is_empty() && input.members.iter().all(takes);
+        cluster.transport_socket = all.then_some(mesh);
+        return;
+    }
+    let matching = Struct { fields: HashMap::from([(TLS_MODE.to_owned(), text(TLS_MODE_ISTIO))]) };
+    cluster.transport_socket_matches = vec![
+        TransportSocketMatch {
+            name: "tlsMode-istio".to_owned(),
+            r#match: Some(matching),
+            transport_socket: Some(mesh),
+        },
+        TransportSocketMatch {
+            name: "tlsMode-disabled".to_owned(),
+            r#match: Some(Struct::default()),
+            transport_socket: Some(PLAINTEXT.clone()),
+        },
+    ];
+}
+
+/// The same in every cluster.
+static PLAINTEXT: LazyLock<TransportSocket> = LazyLock::new(|| TransportSocket {
+    name: "envoy.transport_sockets.raw_buffer".to_owned(),
+    config_type: Some(ConfigType::TypedConfig(pack_any(&RawBuffer {}))),
+});
+
+fn socket(context: &UpstreamTlsContext) -> TransportSocket {
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(pack_any(context))),
+    }
 }
 
 /// Whether the proxy may read what the TLS needs: a sidecar reads Secrets only for a rule that selects it. The reference
@@ -93,9 +157,16 @@ fn mesh_context(tls: &ClientTls, http: &mut HttpProtocol, input: &ClusterInput<'
     } else {
         tls.subject_alt_names.iter().map(|n| &**n).collect()
     };
-    let alpn: &[&str] = if http.is_http2() { &[ALPN_MESH, ALPN_H2] } else { &[ALPN_MESH] };
+    let alpn: &[&str] = match input.port.protocol.class() {
+        _ if http.is_http2() => &ALPN_MESH_H2,
+        // A server that decides for HTTP/1.1 would not read HTTP/2.
+        _ if http.is_downstream() && input.port.protocol.class() == ProtocolClass::Http => &ALPN_MESH_HTTP[..2],
+        ProtocolClass::Http => &ALPN_MESH_HTTP,
+        // With HTTP inside, routes say so.
+        ProtocolClass::Auto | ProtocolClass::Tcp => &ALPN_MESH,
+    };
     let common = CommonTlsContext {
-        tls_params: Some(parameters()),
+        tls_params: Some(mesh_parameters(input.mesh)),
         tls_certificate_sds_secret_configs: vec![from_agent(OWN_CERTIFICATE)],
         validation_context_type: Some(combined(validation(&names), from_agent(MESH_ROOT))),
         alpn_protocols: alpn.iter().map(|a| (*a).to_owned()).collect(),
@@ -163,8 +234,17 @@ fn parameters() -> TlsParameters {
     }
 }
 
+/// Of mutual TLS in the mesh.
+fn mesh_parameters(mesh: &MeshConfig) -> TlsParameters {
+    let lowest = match mesh.mtls_min_version {
+        Some(TlsVersion::V1_3) => TlsProtocol::TlSv13,
+        _ => TlsProtocol::TlSv12,
+    };
+    TlsParameters { tls_minimum_protocol_version: lowest.into(), ..parameters() }
+}
+
 fn user_parameters(mesh: &MeshConfig) -> TlsParameters {
-    let strings = |list: &[std::sync::Arc<str>]| list.iter().map(ToString::to_string).collect();
+    let strings = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
     let lowest = match mesh.tls_min_version {
         Some(TlsVersion::V1_3) => TlsProtocol::TlSv13,
         _ => TlsProtocol::TlSv12,

@@ -26,10 +26,14 @@ const SOCKET_MATCH: &str = "envoy.transport_socket_match";
 const TLS_MODE_KEY: &str = "tlsMode";
 const TLS_MODE_ISTIO: &str = "istio";
 
-pub(super) fn locality(group: &Group<'_>) -> LocalityLbEndpoints {
+pub(super) fn locality(group: &Group<'_>, takes_mtls: &dyn Fn(&Endpoint) -> bool) -> LocalityLbEndpoints {
     LocalityLbEndpoints {
         locality: Some(envoy_locality(group.locality)),
-        lb_endpoints: group.members.iter().map(|(member, weight)| lb_endpoint(member, *weight)).collect(),
+        lb_endpoints: group
+            .members
+            .iter()
+            .map(|(member, weight)| lb_endpoint(member, *weight, takes_mtls(member)))
+            .collect(),
         load_balancing_weight: Some(UInt32Value { value: group.weight }),
         priority: group.priority,
         ..LocalityLbEndpoints::default()
@@ -44,7 +48,7 @@ fn envoy_locality(locality: &Locality) -> EnvoyLocality {
     }
 }
 
-fn lb_endpoint(member: &Endpoint, weight: u32) -> LbEndpoint {
+fn lb_endpoint(member: &Endpoint, weight: u32, mtls: bool) -> LbEndpoint {
     let health = match member.health {
         Health::Healthy => HealthStatus::Healthy,
         Health::Unhealthy => HealthStatus::Unhealthy,
@@ -53,7 +57,7 @@ fn lb_endpoint(member: &Endpoint, weight: u32) -> LbEndpoint {
     let endpoint = EnvoyEndpoint { address: Some(address_of(member)), ..EnvoyEndpoint::default() };
     LbEndpoint {
         health_status: health.into(),
-        metadata: metadata(member),
+        metadata: metadata(member, mtls),
         load_balancing_weight: Some(UInt32Value { value: weight }),
         host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
     }
@@ -75,12 +79,12 @@ fn address_of(member: &Endpoint) -> Address {
     Address { address: Some(address) }
 }
 
-fn metadata(member: &Endpoint) -> Option<Metadata> {
+fn metadata(member: &Endpoint, mtls: bool) -> Option<Metadata> {
     let mut filters = HashMap::new();
     if !member.workload.is_empty() {
         filters.insert(WORKLOAD_FILTER.to_owned(), one_string(WORKLOAD_KEY, &member.workload));
     }
-    if member.tls_istio {
+    if mtls {
         filters.insert(SOCKET_MATCH.to_owned(), one_string(TLS_MODE_KEY, TLS_MODE_ISTIO));
     }
     (!filters.is_empty()).then(|| Metadata { filter_metadata: filters, ..Metadata::default() })

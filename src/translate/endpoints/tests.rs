@@ -26,6 +26,7 @@ struct Case {
     policy: EffectivePolicy,
     subset: Option<Subset>,
     members: Vec<Arc<Endpoint>>,
+    peers: NamespacePeers,
     client: ClientFacts,
 }
 
@@ -35,6 +36,7 @@ fn case(members: Vec<Endpoint>) -> Case {
         policy: EffectivePolicy::default(),
         subset: None,
         members: members.into_iter().map(Arc::new).collect(),
+        peers: NamespacePeers::default(),
         client: ClientFacts::default(),
     }
 }
@@ -48,6 +50,7 @@ impl Case {
             policy: &self.policy,
             mesh: &MeshConfig::default(),
             members: &self.members,
+            peers: &self.peers,
             client: &self.client,
         })
     }

@@ -114,15 +114,90 @@ pub fn downstream(tls: &ServerTls, http: bool, mesh: &MeshConfig) -> TransportSo
         ..CommonTlsContext::default()
     };
     let required = matches!(tls.mode, ServerTlsMode::Mutual | ServerTlsMode::IstioMutual);
-    let context = DownstreamTlsContext {
+    socket(&DownstreamTlsContext {
         common_tls_context: Some(common),
         require_client_certificate: wire::boolean(required),
         ..DownstreamTlsContext::default()
+    })
+}
+
+/// What is inside of mutual TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// HTTP, of a version that ALPN decides.
+    Http,
+    /// Anything.
+    Tcp,
+}
+
+/// Istio's list of ciphers for mutual TLS before TLS 1.3 (translation §3.3).
+const MESH_CIPHERS: [&str; 6] = [
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "AES256-GCM-SHA384",
+    "AES128-GCM-SHA256",
+];
+
+/// The transport socket of a workload that takes mutual TLS: its own certificate, and clients of the mesh's trust domains
+/// only.
+#[must_use]
+pub(super) fn workload(inside: Inside, mesh: &MeshConfig) -> TransportSocket {
+    let alpn: &[&str] = match inside {
+        Inside::Http => &["h2", "http/1.1"],
+        Inside::Tcp => &["istio", "h2", "http/1.1"],
     };
+    let own: Vec<String> = mesh.mtls_cipher_suites.iter().map(ToString::to_string).collect();
+    let cipher_suites = if own.is_empty() { MESH_CIPHERS.map(ToOwned::to_owned).into() } else { own };
+    let lowest = match mesh.mtls_min_version {
+        Some(TlsVersion::V1_3) => TlsProtocol::TlSv13,
+        _ => TlsProtocol::TlSv12,
+    };
+    let parameters = TlsParameters {
+        tls_minimum_protocol_version: lowest.into(),
+        tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+        cipher_suites,
+        ..TlsParameters::default()
+    };
+    let domains = std::iter::once(&mesh.trust_domain).chain(&mesh.trust_domain_aliases);
+    let checks = CertificateValidationContext {
+        match_typed_subject_alt_names: domains.map(|domain| in_trust_domain(domain)).collect(),
+        ..CertificateValidationContext::default()
+    };
+    let common = CommonTlsContext {
+        tls_params: Some(parameters),
+        alpn_protocols: alpn.iter().map(|p| (*p).to_owned()).collect(),
+        tls_certificate_sds_secret_configs: vec![from_agent("default".to_owned())],
+        validation_context_type: Some(combined(checks, from_agent("ROOTCA".to_owned()))),
+        ..CommonTlsContext::default()
+    };
+    socket(&DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: wire::boolean(true),
+        ..DownstreamTlsContext::default()
+    })
+}
+
+fn in_trust_domain(domain: &str) -> SubjectAltNameMatcher {
+    let prefix = MatchPattern::Prefix(format!("spiffe://{domain}/"));
+    let matcher = StringMatcher { match_pattern: Some(prefix), ..StringMatcher::default() };
+    SubjectAltNameMatcher { san_type: SanType::Uri.into(), matcher: Some(matcher), ..SubjectAltNameMatcher::default() }
+}
+
+fn socket(context: &DownstreamTlsContext) -> TransportSocket {
     TransportSocket {
         name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(ConfigType::TypedConfig(pack_any(&context))),
+        config_type: Some(ConfigType::TypedConfig(pack_any(context))),
     }
+}
+
+fn combined(checks: CertificateValidationContext, authorities: SdsSecretConfig) -> ValidationContextType {
+    ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+        default_validation_context: Some(checks),
+        validation_context_sds_secret_config: Some(authorities),
+        ..CombinedCertificateValidationContext::default()
+    })
 }
 
 fn from_ads(name: String) -> SdsSecretConfig {
@@ -170,11 +245,7 @@ fn validation(tls: &ServerTls) -> Option<ValidationContextType> {
         crl: tls.ca_crl.as_ref().map(file),
         ..CertificateValidationContext::default()
     };
-    Some(ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
-        default_validation_context: Some(checks),
-        validation_context_sds_secret_config: Some(authorities),
-        ..CombinedCertificateValidationContext::default()
-    }))
+    Some(combined(checks, authorities))
 }
 
 /// A SAN as it is written; its form tells its type.

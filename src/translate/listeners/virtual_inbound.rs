@@ -1,33 +1,31 @@
-//! `virtualInbound`: takes redirected connections to the workload. For now everything passes through as it is: the
-//! chains of services and mutual TLS are not made yet (translation §3.3).
+//! `virtualInbound`: takes redirected connections to the workload (translation §3.3).
+//!
+//! ```text
+//!  the listener's own port ──► refused
+//!  a port of a service ──────► its chains: HTTP or TCP, mutual TLS or plaintext  (destination port)
+//!  any other port ───────────► the same as for a port of sniffed protocol, to where the client meant
+//! ```
 
-use std::time::Duration;
+mod chains;
+mod inspection;
+mod routes;
+#[cfg(test)]
+mod tests;
 
-use envoy_types::pb::envoy::config::{
-    core::v3::TrafficDirection,
-    listener::v3::{FilterChainMatch, Listener},
-    route::v3::{
-        Decorator, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
-        route::Action,
-        route_action::{ClusterSpecifier, MaxStreamDuration},
-        route_match::PathSpecifier,
-    },
-};
+use std::collections::BTreeMap;
 
-use super::{
-    Chain, ListenerOutput, RefSet, address::addresses, chain::ChainParts, inspectors, sidecar_outbound::plaintext_http,
-    tcp::TcpRoute, virtual_outbound::blackhole_chain, wire,
-};
+use envoy_types::pb::envoy::config::{core::v3::TrafficDirection, listener::v3::Listener};
+
+use self::chains::Target;
+use super::{ListenerOutput, address::addresses, chain::ChainSet, inspectors, virtual_outbound::blackhole_chain, wire};
 use crate::{
-    model::{IpFamilies, MeshConfig, proxy::InterceptionMode},
-    translate::{
-        clusters::INBOUND_PASSTHROUGH as CLUSTER,
-        filters::{
-            self, HttpFilterNeeds, access_log,
-            hcm::{self, HcmClass, HcmInput, RouteSource},
-            rbac,
-        },
+    model::{
+        IpFamilies, MeshConfig, Protocol,
+        peer_authentication::{MtlsMode, PeerMtls},
+        proxy::InterceptionMode,
+        service::InboundPort,
     },
+    translate::filters::access_log,
 };
 
 /// What the listener is made of.
@@ -41,6 +39,10 @@ pub struct InboundInput<'a> {
     pub interception: InterceptionMode,
     /// A policy that cannot be enforced yet selects the workload.
     pub deny_all: bool,
+    /// The ports of services, one for each port of the workload.
+    pub ports: &'a [InboundPort],
+    /// What the workload accepts.
+    pub peer: &'a PeerMtls,
 }
 
 /// The listener; `None` when nothing is redirected.
@@ -53,11 +55,21 @@ pub fn virtual_inbound(input: &InboundInput<'_>) -> Option<ListenerOutput> {
     let port = input.mesh.proxy_inbound_listen_port;
     let (address, additional_addresses) = addresses(None, port, input.families);
     let tproxy = input.interception == InterceptionMode::Tproxy;
+    let mut set = ChainSet::default();
+    blackhole_chain("virtualInbound-blackhole", port, input.mesh).into_iter().for_each(|chain| set.add(chain));
+    let own = input.ports.iter().map(Target::Service);
+    let of_policy = input.peer.ports.keys().filter(|port| input.ports.iter().all(|p| p.target != **port));
+    let others = of_policy.map(|port| Target::Other(Some(*port)));
+    for target in std::iter::once(Target::Other(None)).chain(others).chain(own) {
+        chains::of(&target, input).into_iter().for_each(|chain| set.add(chain));
+    }
+    // All of it is ours: no two chains clash.
+    let (chains, problems) = set.finish();
+    let ports = inspected(input);
     let mut listener_filters = vec![inspectors::original_dst()];
     listener_filters.extend(tproxy.then(inspectors::original_src));
-    listener_filters.push(inspectors::http());
-    let chains =
-        [blackhole_chain("virtualInbound-blackhole", port, input.mesh), Some(http_chain(input)), tcp_chain(input)];
+    listener_filters.extend(inspection::where_needed(inspectors::tls(), &ports, input.peer.mode, inspection::tls));
+    listener_filters.extend(inspection::where_needed(inspectors::http(), &ports, input.peer.mode, inspection::http));
     let header = Listener {
         name: name.clone(),
         address: Some(address),
@@ -70,73 +82,12 @@ pub fn virtual_inbound(input: &InboundInput<'_>) -> Option<ListenerOutput> {
         access_log: access_log::of_listener(input.mesh),
         ..Listener::default()
     };
-    let chains = chains.into_iter().flatten().collect();
-    Some(ListenerOutput { name, header, chains, ..ListenerOutput::default() })
+    Some(ListenerOutput { name, header, chains, problems, ..ListenerOutput::default() })
 }
 
-fn http_chain(input: &InboundInput<'_>) -> Chain {
-    let name = "virtualInbound-catchall-http".to_owned();
-    let needs = HttpFilterNeeds { grpc_web: false, deny_all: input.deny_all, outbound: false };
-    let http_filters = filters::http_filters(needs);
-    let manager = HcmInput {
-        class: HcmClass::Inbound,
-        stat_prefix: format!("{CLUSTER};"),
-        routes: RouteSource::Inline(Box::new(routes())),
-        absolute_urls: false,
-        mesh: input.mesh,
-    };
-    let filters = vec![hcm::network_filter(manager, http_filters)];
-    let parts = ChainParts { name, matching: plaintext_http(), filters, ..ChainParts::default() };
-    Chain::new(parts.build(), cluster_ref(), None)
-}
-
-fn tcp_chain(input: &InboundInput<'_>) -> Option<Chain> {
-    let (proxy, refs) = TcpRoute::to_cluster(CLUSTER).proxy(input.mesh)?;
-    let mut network = Vec::with_capacity(2);
-    network.extend(input.deny_all.then(rbac::network_deny_all));
-    network.push(proxy);
-    let matching = FilterChainMatch::default();
-    let parts = ChainParts { name: "virtualInbound".to_owned(), matching, filters: network, ..ChainParts::default() };
-    Some(Chain::new(parts.build(), refs, None))
-}
-
-fn cluster_ref() -> RefSet {
-    RefSet { clusters: [CLUSTER.into()].into(), ..RefSet::default() }
-}
-
-/// All requests to the workload, without limits of time.
-fn routes() -> RouteConfiguration {
-    let unlimited = wire::duration(Duration::ZERO);
-    let action = RouteAction {
-        cluster_specifier: Some(ClusterSpecifier::Cluster(CLUSTER.to_owned())),
-        timeout: unlimited,
-        max_stream_duration: Some(MaxStreamDuration {
-            max_stream_duration: unlimited,
-            grpc_timeout_header_max: unlimited,
-            ..MaxStreamDuration::default()
-        }),
-        ..RouteAction::default()
-    };
-    let route = Route {
-        name: "default".to_owned(),
-        r#match: Some(RouteMatch {
-            path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
-            ..RouteMatch::default()
-        }),
-        action: Some(Action::Route(action)),
-        decorator: Some(Decorator { operation: ":0/*".to_owned(), ..Decorator::default() }),
-        ..Route::default()
-    };
-    let host = VirtualHost {
-        name: "inbound|http|0".to_owned(),
-        domains: vec!["*".to_owned()],
-        routes: vec![route],
-        ..VirtualHost::default()
-    };
-    RouteConfiguration {
-        name: CLUSTER.to_owned(),
-        virtual_hosts: vec![host],
-        validate_clusters: wire::boolean(false),
-        ..RouteConfiguration::default()
-    }
+/// The ports with chains of their own: what they speak, and what they accept.
+fn inspected(input: &InboundInput<'_>) -> BTreeMap<u16, (Protocol, MtlsMode)> {
+    let of_policy = input.peer.ports.keys().map(|port| (*port, Protocol::Auto));
+    let own = input.ports.iter().map(|p| (p.target, p.protocol));
+    of_policy.chain(own).map(|(port, protocol)| (port, (protocol, input.peer.of_port(port)))).collect()
 }

@@ -12,30 +12,30 @@ use envoy_types::pb::envoy::config::{
     },
 };
 
-use super::{Work, any_request, decorator, hash_policy::hash_policy, headers, mirror, redirect, retry, rewrite};
+use super::{
+    ClusterRef, Work, any_request, decorator, hash_policy::hash_policy, headers, mirror, redirect, retry, rewrite,
+};
 use crate::{
-    model::{
-        destination_rule::HashKey,
-        virtual_service::{
-            Body, DirectResponse, HttpAction, HttpDestination, HttpRoute, Mirror, Retries, RouteSemantics,
-        },
+    model::virtual_service::{
+        Body, DirectResponse, HttpAction, HttpDestination, HttpRoute, Mirror, Retries, RouteSemantics,
     },
-    translate::listeners::wire,
+    translate::{filters::set_filter_state, listeners::wire},
 };
 
 /// The route of a service without a `VirtualService` (translation §6.2); `retries` as in
 /// [`RouteInput::default_retries`](super::RouteInput::default_retries).
 #[must_use]
-pub fn default_route(cluster: &str, hash: Option<&HashKey>, retries: Option<&Retries>) -> Route {
+pub fn default_route(to: &ClusterRef, retries: Option<&Retries>) -> Route {
     let mut action = forward(None);
-    action.cluster_specifier = Some(ClusterSpecifier::Cluster(cluster.to_owned()));
+    action.cluster_specifier = Some(ClusterSpecifier::Cluster(to.cluster.to_string()));
     // Hashing does not stop default routes from avoiding hosts that were tried: Istio's behaviour.
     action.retry_policy = retry::retry_policy(retries, false);
-    action.hash_policy = hash.map(hash_policy).into_iter().collect();
+    action.hash_policy = to.hash.as_ref().map(hash_policy).into_iter().collect();
     let mut route = Route {
         name: "default".to_owned(),
         r#match: Some(any_request()),
         action: Some(Action::Route(action)),
+        typed_per_filter_config: to.offers_http.then(set_filter_state::offers_http).into_iter().collect(),
         ..Route::default()
     };
     let operation = decorator::operation(&route, "", 0);
@@ -121,6 +121,7 @@ impl Work<'_, '_> {
                 action.host_rewrite_specifier = authority.map(HostRewriteSpecifier::HostRewriteLiteral);
             }
             action.hash_policy.extend(found.hash.as_ref().map(hash_policy));
+            route.typed_per_filter_config.extend(found.offers_http.then(set_filter_state::offers_http));
             action.cluster_specifier = Some(ClusterSpecifier::Cluster(found.cluster.to_string()));
         } else {
             let weighed = to.iter().enumerate().filter(|(_, d)| d.weight > 0);
@@ -144,6 +145,7 @@ impl Work<'_, '_> {
             request_headers_to_remove: headers::to_remove(request),
             response_headers_to_add: headers::to_add(response),
             response_headers_to_remove: headers::to_remove(response),
+            typed_per_filter_config: found.offers_http.then(set_filter_state::offers_http).into_iter().collect(),
             host_rewrite_specifier: authority.map(cluster_weight::HostRewriteSpecifier::HostRewriteLiteral),
             ..ClusterWeight::default()
         }

@@ -42,7 +42,7 @@ fn resolve(to: &Destination) -> ClusterRef {
     let cluster = format!("outbound|{}|{}|{}", to.port.unwrap_or(80), to.subset, to.host);
     let hash = (&*to.host == "hashed").then(|| HashKey::Header("x-user".into()));
     let missing = (&*to.host == "gone").then(|| "no such service".to_owned());
-    ClusterRef { cluster: cluster.into(), missing, hash }
+    ClusterRef { cluster: cluster.into(), missing, hash, offers_http: &*to.host == "sniffed" }
 }
 
 fn translate(change: impl FnOnce(&mut RouteInput<'_>), http: &[HttpRoute]) -> RouteOutput {
@@ -498,7 +498,15 @@ fn hashing_destinations_say_what_is_hashed() {
 
 #[test]
 fn the_route_of_a_service_without_rules_leads_to_it() {
-    let route = default_route("outbound|80||a.b", Some(&HashKey::SourceIp), None);
+    let route = default_route(
+        &ClusterRef {
+            cluster: "outbound|80||a.b".into(),
+            missing: None,
+            hash: Some(HashKey::SourceIp),
+            offers_http: false,
+        },
+        None,
+    );
     assert_eq!(route.name, "default");
     assert!(is_catch_all(&route));
     assert_eq!(route.decorator.as_ref().map(|d| d.operation.as_str()), Some("a.b:80/*"));

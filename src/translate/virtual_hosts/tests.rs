@@ -10,7 +10,7 @@ use crate::{
         service::{Registry, Resolution},
     },
     snapshot::{Encoder, Refs, ResourceType},
-    translate::routes::default_route,
+    translate::routes::{ClusterRef, default_route},
 };
 
 fn service(host: &str, resolution: Resolution) -> Service {
@@ -44,6 +44,10 @@ fn domains(host: &str, proxy_domain: &str, vips: &[&str], with_port: Option<u16>
     let vips: Vec<IpAddr> = vips.iter().map(|v| v.parse().expect("an address")).collect();
     let input = DomainInput { service: &service, aliases: &[], proxy_domain, vips: &vips, with_port };
     service_domains(&input, &mut |_| false)
+}
+
+fn route_to(cluster: &str) -> Route {
+    default_route(&ClusterRef { cluster: cluster.into(), missing: None, hash: None, offers_http: false }, None)
 }
 
 #[test]
@@ -151,8 +155,8 @@ fn gateways_try_what_takes_everything_last() {
 #[test]
 fn pieces_make_the_whole_configuration() {
     let hosts = [
-        sidecar_host("a", 80, vec!["a".into()], vec![default_route("outbound|80||a", None, None)]),
-        sniffed_host("b", 80, vec![default_route("outbound|80||b", None, None)]),
+        sidecar_host("a", 80, vec!["a".into()], vec![route_to("outbound|80||a")]),
+        sniffed_host("b", 80, vec![route_to("outbound|80||b")]),
     ];
     let pieces = std::iter::once(config_piece("80")).chain(hosts.iter().map(virtual_host_piece)).collect();
     let made = Encoder::pieces(ResourceType::Route, "80".into(), pieces, Refs::default());

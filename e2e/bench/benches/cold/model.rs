@@ -13,12 +13,13 @@ use mizzen::{
     model::{
         Age, EffectivePolicy, Gateway, Host, IpFamilies, MeshConfig, Problem, Proxy, Service, VirtualService,
         destination_rule::effective_policy,
+        peer_authentication::NamespacePeers,
         virtual_service::{Destination, GatewayName},
     },
     reconcilers::{ConvertContext, gateway, service, virtual_service},
     snapshot::{Resource, TypeMap},
     translate::{
-        clusters::{BuiltCluster, ClusterInput, cluster_name, facets, outbound_cluster},
+        clusters::{BuiltCluster, ClusterInput, cluster_name, facets, offers_http, outbound_cluster},
         routes::ClusterRef,
     },
 };
@@ -131,6 +132,9 @@ impl Model {
             cluster: cluster_name(port, &destination.subset, &destination.host).into(),
             missing: policy.is_none().then(|| format!("{} has no such port or subset", destination.host)),
             hash: policy.as_ref().and_then(EffectivePolicy::hash_key),
+            offers_http: service
+                .and_then(|s| Some((s, s.ports.iter().find(|p| p.number == port)?, policy.as_ref()?)))
+                .is_some_and(|(service, port, policy)| offers_http(service, port, policy)),
         }
     }
 
@@ -153,6 +157,7 @@ impl Model {
                 mesh: &self.mesh,
                 members: &[],
                 identities: &BTreeSet::new(),
+                peers: &NamespacePeers::default(),
                 client: &facets(service, port, &policy, &self.mesh).of(&self.proxy),
             })?;
             Some(built.resource())

@@ -9,10 +9,12 @@ use std::{
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3::Route;
 use mizzen::{
-    model::{EffectivePolicy, IpFamilies, Protocol, ProtocolClass, Service, ServicePort},
+    model::{
+        EffectivePolicy, IpFamilies, Protocol, ProtocolClass, Service, ServicePort, peer_authentication::PeerMtls,
+    },
     snapshot::{Encoder, Name, Refs, Resource, ResourceType, Version},
     translate::{
-        clusters::{black_hole, cluster_name, inbound_passthrough, passthrough},
+        clusters::{black_hole, cluster_name, inbound_passthrough, offers_http, passthrough},
         l4::{self, L4Cluster},
         listeners::{
             sidecar_outbound::{
@@ -21,7 +23,7 @@ use mizzen::{
             virtual_inbound::{InboundInput, virtual_inbound},
             virtual_outbound::virtual_outbound,
         },
-        routes::default_route,
+        routes::{ClusterRef, default_route},
         virtual_hosts::{
             DomainInput, alias_host, catch_all, config_piece, host_and_port, service_domains, sidecar_host,
             sniffed_host, virtual_host_piece,
@@ -47,7 +49,9 @@ fn listeners(model: &Model) -> Vec<Resource> {
     let (mesh, families, interception) = (&model.mesh, model.families, model.proxy.interception);
     let input = SidecarInput { mesh, families, policy: mesh.outbound_policy, unprivileged: model.proxy.unprivileged };
     let outbound = virtual_outbound(&input, interception);
-    let inbound = virtual_inbound(&InboundInput { mesh, families, interception, deny_all: false });
+    let peer = PeerMtls::default();
+    let inbound = InboundInput { mesh, families, interception, deny_all: false, ports: &[], peer: &peer };
+    let inbound = virtual_inbound(&inbound);
     let usable = |place: &Place| !matches!(place, Place::Captured(ip) if !families.supports(*ip));
     let contributed = contributions(model).into_iter().filter(|(key, _)| usable(&key.place));
     let contributed = contributed.map(|(key, contributions)| outbound_listener(&key, &contributions, &input));
@@ -108,9 +112,14 @@ fn is_routed(port: &ServicePort) -> bool {
 
 /// The route of all requests to a service, and its cluster.
 fn route(model: &Model, service: &Service, port: &ServicePort) -> (Route, Name) {
-    let cluster = cluster_name(port.number, "", &service.host);
-    let hash = model.policy("", port.number).as_ref().and_then(EffectivePolicy::hash_key);
-    (default_route(&cluster, hash.as_ref(), model.mesh.default_retries.as_ref()), cluster.into())
+    let policy = model.policy("", port.number);
+    let to = ClusterRef {
+        cluster: cluster_name(port.number, "", &service.host).into(),
+        missing: None,
+        hash: policy.as_ref().and_then(EffectivePolicy::hash_key),
+        offers_http: policy.is_some_and(|policy| offers_http(service, port, &policy)),
+    };
+    (default_route(&to, model.mesh.default_retries.as_ref()), to.cluster)
 }
 
 /// The names and addresses of a service that are no other's.

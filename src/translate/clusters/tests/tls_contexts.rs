@@ -1,5 +1,7 @@
 //! Upstream TLS.
 
+use std::collections::BTreeMap;
+
 use envoy_types::pb::envoy::{
     config::core::v3::transport_socket::ConfigType,
     extensions::transport_sockets::tls::v3::{
@@ -9,6 +11,7 @@ use envoy_types::pb::envoy::{
 };
 
 use super::*;
+use crate::model::{Age, PeerAuthentication};
 
 fn with_tls(tls: ClientTls) -> Case {
     let mut made = case();
@@ -52,6 +55,76 @@ fn nothing_said_and_disabled_are_plaintext() {
     assert!(context(&with_tls(mode(ClientTlsMode::Disable))).is_none());
 }
 
+/// What a cluster does on its own: by the metadata of its members, in order.
+fn automatic(made: &Case) -> Vec<(String, String)> {
+    let matches = made.build().transport_socket_matches.into_iter();
+    matches
+        .map(|m| {
+            (format!("{:?}", m.r#match.expect("a match").fields.keys()), m.transport_socket.expect("a socket").name)
+        })
+        .collect()
+}
+
+#[test]
+fn mutual_tls_is_automatic_towards_members_that_take_it() {
+    let mut made = case();
+    let both = [("[\"tlsMode\"]", "envoy.transport_sockets.tls"), ("[]", "envoy.transport_sockets.raw_buffer")];
+    assert_eq!(automatic(&made), both.map(|(m, s)| (m.to_owned(), s.to_owned())));
+    assert!(needs_identities(&made.service, &made.policy, &made.mesh, &made.peers));
+    made.mesh.auto_mtls = false;
+    assert!(automatic(&made).is_empty(), "the mesh says no");
+    let mut external = case();
+    external.service.mesh_external = true;
+    assert!(automatic(&external).is_empty(), "who is outside of the mesh has no identity in it");
+    let mut disabled = case();
+    disabled.peers = peers(None, Some(MtlsMode::Disable));
+    assert!(automatic(&disabled).is_empty(), "the namespace takes none");
+    disabled.peers = peers(Some("web"), Some(MtlsMode::Disable));
+    assert_eq!(automatic(&disabled).len(), 2, "clients do not know which workload they will reach");
+    assert!(automatic(&with_tls(mode(ClientTlsMode::Disable))).is_empty(), "a rule says no");
+}
+
+#[test]
+fn what_is_inside_is_told_by_the_port_and_left_open_where_it_is_sniffed() {
+    let offered = |protocol| {
+        let made = Case { policy: with_tls(mode(ClientTlsMode::IstioMutual)).policy, ..with_protocol(protocol) };
+        context(&made).and_then(|tls| tls.common_tls_context).expect("TLS").alpn_protocols.join(" ")
+    };
+    assert_eq!(offered(Protocol::Http), "istio-http/1.1 istio http/1.1");
+    assert_eq!(offered(Protocol::Grpc), "istio-h2 istio h2");
+    assert_eq!((offered(Protocol::Tcp), offered(Protocol::Auto)), ("istio".to_owned(), "istio".to_owned()));
+    let pool = ConnectionPool { use_client_protocol: true, ..ConnectionPool::default() };
+    let mut client = with_tls(mode(ClientTlsMode::IstioMutual));
+    client.policy.blocks.connection_pool = Some(Arc::new(pool));
+    let offered = context(&client).and_then(|tls| tls.common_tls_context).expect("TLS").alpn_protocols.join(" ");
+    assert_eq!(offered, "istio-http/1.1 istio", "the server must not decide for HTTP/1.1");
+}
+
+#[test]
+fn headless_services_are_reached_one_way_that_all_members_take() {
+    let mut made = case();
+    made.service.resolution = Resolution::Passthrough;
+    let socket = |made: &Case| made.build().transport_socket.map(|s| s.name);
+    assert_eq!(socket(&made), None, "there are no members");
+    let member = |tls_istio| Arc::new(Endpoint { tls_istio, ..endpoint("10.0.0.1", "") });
+    made.members = vec![member(true), member(true)];
+    assert_eq!(socket(&made).as_deref(), Some("envoy.transport_sockets.tls"));
+    made.members.push(member(false));
+    assert_eq!(socket(&made), None);
+}
+
+fn peers(app: Option<&str>, mode: Option<MtlsMode>) -> NamespacePeers {
+    let namespace = service().namespace;
+    let policy = PeerAuthentication {
+        object: ObjectRef::new("PeerAuthentication", &namespace, "p"),
+        age: Age { created: 0, name: "p".into(), namespace: namespace.clone() },
+        selector: app.map(|app| Labels::from([("app".to_owned(), app.to_owned())])),
+        mode,
+        ports: BTreeMap::new(),
+    };
+    NamespacePeers::new(&namespace, &"root".into(), &[Arc::new(policy)])
+}
+
 #[test]
 fn istio_mutual_uses_the_agents_certificates() {
     let mut made = with_tls(mode(ClientTlsMode::IstioMutual));
@@ -61,13 +134,19 @@ fn istio_mutual_uses_the_agents_certificates() {
     assert_eq!(tls.sni, "outbound_.80_.v1_.web.shop.svc.cluster.local");
     let common = tls.common_tls_context.as_ref().expect("common");
     assert_eq!(names(&common.tls_certificate_sds_secret_configs), ["default"]);
-    assert_eq!((root(&tls), &common.alpn_protocols[..]), (Some("ROOTCA"), &["istio".to_owned()][..]));
+    assert_eq!(
+        (root(&tls), common.alpn_protocols.join(" ")),
+        (Some("ROOTCA"), "istio-http/1.1 istio http/1.1".to_owned())
+    );
     let text = format!("{:?}", validation(&tls).and_then(|v| v.default_validation_context.as_ref()));
     assert!(text.contains("spiffe://a") && text.contains("spiffe://b"), "{text}");
-    assert!(needs_identities(&made.policy) && made.try_build().expect("a cluster").refs.secrets.is_empty());
+    assert!(
+        needs_identities(&made.service, &made.policy, &made.mesh, &made.peers)
+            && made.try_build().expect("a cluster").refs.secrets.is_empty()
+    );
     made.service.ports[0].protocol = Protocol::Grpc;
     let alpn = context(&made).and_then(|c| c.common_tls_context).expect("common").alpn_protocols;
-    assert_eq!(alpn, ["istio", "h2"]);
+    assert_eq!(alpn, ["istio-h2", "istio", "h2"]);
     assert_eq!(upstream(&made), (false, false));
 }
 

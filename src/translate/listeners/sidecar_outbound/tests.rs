@@ -37,7 +37,7 @@ pub(super) fn service(host: &str) -> Service {
 }
 
 pub(super) fn port(number: u16, protocol: Protocol) -> ServicePort {
-    ServicePort { name: "p".into(), number, protocol, target: None }
+    ServicePort { name: "p".into(), number, protocol, target: None, target_name: "".into() }
 }
 
 /// What a service without an address brings to the wildcard listener of a port.
@@ -116,29 +116,18 @@ fn one_tcp_service_on_its_address_is_one_chain() {
 fn the_virtual_listeners_are_absent_without_interception() {
     use crate::{
         model::proxy::InterceptionMode,
-        translate::listeners::{
-            http_proxy::http_proxy,
-            virtual_inbound::{InboundInput, virtual_inbound},
-            virtual_outbound::virtual_outbound,
-        },
+        translate::listeners::{http_proxy::http_proxy, virtual_outbound::virtual_outbound},
     };
     let mesh = MeshConfig::default();
     let families = IpFamilies::V4V6;
     let input = SidecarInput { mesh: &mesh, families, policy: OutboundPolicy::AllowAny, unprivileged: false };
-    let inbound = |interception| InboundInput { mesh: &mesh, families, interception, deny_all: true };
     assert!(virtual_outbound(&input, InterceptionMode::None).is_none());
-    assert!(virtual_inbound(&inbound(InterceptionMode::None)).is_none());
     assert!(http_proxy(0, &input).is_none());
     let names = |o: &ListenerOutput| o.chains.iter().map(|c| c.message.name.clone()).collect::<Vec<_>>();
     let out = virtual_outbound(&input, InterceptionMode::Tproxy).expect("one");
     assert_eq!(names(&out), ["virtualOutbound-blackhole", "virtualOutbound-catchall-tcp"]);
     assert_eq!(out.header.transparent.map(|b| b.value), Some(true));
     assert_eq!(out.header.additional_addresses.len(), 1);
-    let input_listener = virtual_inbound(&inbound(InterceptionMode::Redirect)).expect("one");
-    assert_eq!(names(&input_listener), ["virtualInbound-blackhole", "virtualInbound-catchall-http", "virtualInbound"]);
-    let last = &input_listener.chains[2].message;
-    assert_eq!(last.filters[0].name, "envoy.filters.network.rbac");
-    assert!(last.filter_chain_match.is_none());
     let proxy = http_proxy(15080, &input).expect("one");
     assert_eq!((proxy.name.as_str(), proxy.chains[0].refs.routes.len()), ("127.0.0.1_15080", 1));
 }
