@@ -36,7 +36,6 @@ mod tools;
 mod upstream;
 mod wait;
 
-pub use agent::Agent;
 pub use api_server::ApiServer;
 pub use certs::{Authority, KeyPairPem};
 pub use client::{Client, Connection, HttpVersion, Reply, Request, Tls};
