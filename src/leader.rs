@@ -20,6 +20,9 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(15);
 /// How often it is renewed, or tried for.
 const RETRY: Duration = Duration::from_millis(7500);
 
+/// How long letting go may take: a shutdown does not wait for an API server that is away.
+const RELEASE: Duration = Duration::from_secs(2);
+
 const ANNOTATION: &str = "control-plane.alpha.kubernetes.io/leader";
 
 /// The content of a lock.
@@ -77,7 +80,7 @@ pub async fn lead<W: Future<Output = ()>>(
         tracing::info!(lock = name, "leads");
         tokio::select! {
             () = shutdown.cancelled() => {
-                candidate.release().await;
+                let _ = tokio::time::timeout(RELEASE, candidate.release()).await;
                 return;
             }
             () = candidate.hold() => tracing::warn!(lock = name, "leads no more: the lock was lost"),

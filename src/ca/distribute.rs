@@ -6,14 +6,13 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ObjectMeta, PostParams},
     runtime::{
         controller::{Action, Config, Controller},
         reflector::ObjectRef,
         watcher,
     },
 };
-use serde_json::json;
 use tokio_stream::wrappers::WatchStream;
 
 use super::authority::{Authority, Current};
@@ -111,24 +110,40 @@ impl Distributor {
             }
         };
         let there = api.get_opt(name).await.map_err(failed("get"))?;
-        if there.is_some_and(|map| is_right(&map, key, value)) {
+        if there.as_ref().is_some_and(|map| is_right(map, key, value)) {
             return Ok(());
         }
-        let (label, yes) = LABEL;
-        let wanted = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": namespace, "labels": {label: yes}},
-            "data": {key: value},
-        });
-        match api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&wanted)).await {
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let (verb, written) = match there {
+            // What else is in it stays. Not by server-side apply: istiod's own rules allow no `patch`.
+            Some(mut map) => {
+                put(&mut map, key, value);
+                ("update", api.replace(name, &params, &map).await)
+            }
+            None => {
+                let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+                let mut map = ConfigMap { metadata, ..ConfigMap::default() };
+                put(&mut map, key, value);
+                ("create", api.create(&params, &map).await)
+            }
+        };
+        match written {
             Ok(_) => Ok(()),
+            // Somebody else was first: the watch tells what it is now.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
             // The namespace is gone, or is going.
             Err(kube::Error::Api(status)) if status.code == 404 || status.message.contains("being terminated") => {
                 Ok(())
             }
-            Err(error) => Err(failed("apply")(error)),
+            Err(error) => Err(failed(verb)(error)),
         }
     }
+}
+
+fn put(map: &mut ConfigMap, key: &str, value: &str) {
+    let (label, yes) = LABEL;
+    map.labels_mut().insert(label.to_owned(), yes.to_owned());
+    map.data.get_or_insert_default().insert(key.to_owned(), value.to_owned());
 }
 
 fn is_right(map: &ConfigMap, key: &str, value: &str) -> bool {

@@ -61,7 +61,10 @@ impl Impersonation {
             && spec.service_account_name.as_deref() == Some(own.service_account);
         let node = spec.node_name.filter(|_| is_it).ok_or(ImpersonationError::NoPod)?;
         let there: Api<Pod> = Api::namespaced(self.client.clone(), target.namespace);
-        let fields = format!("spec.nodeName={node},spec.serviceAccountName={}", target.service_account);
+        let account = target.service_account;
+        let fields = format!(
+            "spec.nodeName={node},spec.serviceAccountName={account},status.phase!=Succeeded,status.phase!=Failed"
+        );
         let list = there.list(&ListParams::default().fields(&fields).limit(1)).await.map_err(unavailable)?;
         if list.items.is_empty() {
             return Err(ImpersonationError::NotOnNode(format!("{}/{}", target.namespace, target.service_account)));

@@ -18,6 +18,9 @@ use super::{
 /// How far clocks may differ: a certificate is valid from so long before it was made (contract §4.3).
 pub const CLOCK_SKEW: Duration = Duration::from_secs(2 * 60);
 
+/// The last second that a certificate can name, since 1970: the end of the year 9999.
+const LAST_TIME: Duration = Duration::from_secs(253_402_300_799);
+
 /// How many certificates may lie between a leaf and its root.
 const LONGEST_CHAIN: usize = 10;
 
@@ -255,7 +258,7 @@ fn may_sign(certificate: &Certificate) -> bool {
 
 /// The crate that makes certificates takes times of a crate that it does not show, and has a constructor of them.
 pub(super) fn set_validity(params: &mut CertificateParams, from: SystemTime, to: SystemTime) {
-    let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST_TIME);
     params.not_before = date_time_ymd(1970, 1, 1) + since_epoch(from);
     params.not_after = date_time_ymd(1970, 1, 1) + since_epoch(to);
 }

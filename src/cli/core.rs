@@ -85,16 +85,8 @@ pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
         secrets: Arc::new(SecretPolicy { reviews: reviews.clone() }),
         debug: Arc::new(debug::Pages { engine: engine.clone(), id: settings.pod_name.clone() }),
         tokens: certificates.as_ref().map(Certificates::tokens),
-        access: Access {
-            system_namespace: settings.system_namespace.clone(),
-            trust_domain,
-            require_identity: settings.xds_auth,
-        },
-        settings: xds::Settings {
-            barrier_timeout: settings.barrier_timeout,
-            removal_linger: settings.removal_linger,
-            discover_hosts: settings.discover_hosts,
-        },
+        access: access(settings, trust_domain),
+        settings: waits(settings),
         shutdown: shutdown.clone(),
         clients: Clients::default(),
     });
@@ -168,6 +160,19 @@ fn observer(
         tracing::debug!(generation = report.generation, concerned = report.concerned, stats = ?report.stats, "round");
         pace.wait(report.concerned);
     })
+}
+
+fn access(settings: &Settings, trust_domain: Arc<TrustDomain>) -> Access {
+    let (system_namespace, require_identity) = (settings.system_namespace.clone(), settings.xds_auth);
+    Access { require_identity, trust_domain, system_namespace }
+}
+
+fn waits(settings: &Settings) -> xds::Settings {
+    xds::Settings {
+        barrier_timeout: settings.barrier_timeout,
+        removal_linger: settings.removal_linger,
+        discover_hosts: settings.discover_hosts,
+    }
 }
 
 fn transport(settings: &Settings) -> Transport {

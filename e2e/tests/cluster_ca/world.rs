@@ -145,18 +145,40 @@ pub(crate) fn openssl(args: &[&str], input: &str) -> Result<String> {
 
 /// Asks for a certificate, with or without a token.
 pub(crate) async fn ask(channel: &Channel, token: Option<&str>) -> Result<Issued, Status> {
+    ask_for(channel, token, None).await
+}
+
+/// The same, for somebody else.
+pub(crate) async fn ask_for(
+    channel: &Channel,
+    token: Option<&str>,
+    impersonated: Option<&str>,
+) -> Result<Issued, Status> {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(WISH.try_into().expect("ASCII"))];
     let csr = params.serialize_request(&key).and_then(|csr| csr.pem()).expect("a request");
-    let chain = send(channel, token, csr).await?;
+    let metadata = impersonated.map(|identity| {
+        let kind = Some(prost_types::value::Kind::StringValue(identity.to_owned()));
+        prost_types::Struct { fields: [("ImpersonatedIdentity".to_owned(), prost_types::Value { kind })].into() }
+    });
+    let request = IstioCertificateRequest { csr, validity_duration: 0, metadata };
+    let chain = send_request(channel, token, request).await?;
     let cert = chain[..chain.len() - 1].concat();
     Ok(Issued { pair: KeyPairPem { cert, key: key.serialize_pem() }, chain })
 }
 
 /// Sends a request for a certificate, whatever it says.
 pub(crate) async fn send(channel: &Channel, token: Option<&str>, csr: String) -> Result<Vec<String>, Status> {
-    let mut request = Request::new(IstioCertificateRequest { csr, ..IstioCertificateRequest::default() });
+    send_request(channel, token, IstioCertificateRequest { csr, ..IstioCertificateRequest::default() }).await
+}
+
+async fn send_request(
+    channel: &Channel,
+    token: Option<&str>,
+    request: IstioCertificateRequest,
+) -> Result<Vec<String>, Status> {
+    let mut request = Request::new(request);
     if let Some(token) = token {
         let value: MetadataValue<_> = format!("Bearer {token}").parse().expect("a header");
         request.metadata_mut().insert("authorization", value);

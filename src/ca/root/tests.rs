@@ -21,6 +21,12 @@ fn a_root_is_an_authority_of_its_trust_domain() {
 }
 
 #[test]
+fn a_lifetime_without_measure_ends_with_what_can_be_written() {
+    let signer = own_root(DAY * 365 * 100_000);
+    assert_eq!(signer.certificate().parsed().validity().not_after.to_datetime().year(), 9999);
+}
+
+#[test]
 fn a_renewed_root_and_the_old_one_vouch_for_the_same_leaves() {
     let old = own_root(DAY);
     let later = noon() + HOUR * 20;
