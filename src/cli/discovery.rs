@@ -1,6 +1,9 @@
 //! `mizzen discovery`: the control plane, under the flags of `pilot-discovery discovery` (contract §8).
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{ArgAction, Args};
 use tokio::signal::unix::{SignalKind, signal};
@@ -200,6 +203,16 @@ pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Where manifests mount a Secret with the certificate of the TLS server, if there is one (contract §4.5).
+const MOUNTED: &str = "./var/run/secrets/istiod";
+
+/// The files of such a Secret, and the authority beside it.
+fn mounted_files(directory: &Path) -> Option<TlsFiles> {
+    let file = |name: &str| Some(directory.join(name)).filter(|path| path.exists());
+    let (certificate, key) = (file("tls/tls.crt")?, file("tls/tls.key")?);
+    Some(TlsFiles { certificate, key, client_ca: file("ca/root-cert.pem").or_else(|| file("tls/ca.crt")) })
+}
+
 impl DiscoveryArgs {
     fn settings(self) -> Settings {
         let mesh_config_map = match self.revision.as_str() {
@@ -226,7 +239,10 @@ impl DiscoveryArgs {
                 grpc: self.grpc_addr,
                 secure_grpc: self.secure_grpc_addr,
             },
-            tls: tls.map(|(certificate, key)| TlsFiles { certificate, key, client_ca: self.ca_cert_file }),
+            tls: tls.map_or_else(
+                || mounted_files(Path::new(MOUNTED)),
+                |(certificate, key)| Some(TlsFiles { certificate, key, client_ca: self.ca_cert_file }),
+            ),
             tls_min_version: self.tls_min_version,
             tls_cipher_suites: self.tls_cipher_suites,
             authority,
@@ -246,5 +262,33 @@ impl DiscoveryArgs {
             allow_unenforced_policy: self.allow_unenforced_policy,
             discover_hosts: self.vhds,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_mounted_certificate_is_found_with_its_authority() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let write = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).and_then(|()| fs::write(&path, "")).expect("written");
+            path
+        };
+        assert_eq!(mounted_files(dir.path()), None);
+        let certificate = write("tls/tls.crt");
+        assert_eq!(mounted_files(dir.path()), None, "without a key");
+        let key = write("tls/tls.key");
+        let found = || mounted_files(dir.path()).expect("there");
+        let without = TlsFiles { certificate, key, client_ca: None };
+        assert_eq!(found(), without);
+        let beside = write("tls/ca.crt");
+        assert_eq!(found(), TlsFiles { client_ca: Some(beside), ..without.clone() });
+        let own = write("ca/root-cert.pem");
+        assert_eq!(found(), TlsFiles { client_ca: Some(own), ..without });
     }
 }

@@ -18,6 +18,11 @@ use tonic::{
 
 use self::world::{Issued, World, ask, connect, openssl, send};
 
+/// Replicas.
+const NAMES: [&str; 3] = ["one", "two", "three"];
+/// How long a lock is held by one that does not say that it ends (contract §9).
+const LEASE: Duration = Duration::from_secs(30);
+
 const WEB: &str = "URI:spiffe://cluster.local/ns/shop/sa/web";
 
 /// The one name of a certificate is that of the service account.
@@ -145,7 +150,7 @@ async fn the_root_outlives_restarts_and_replicas_agree_on_it() -> Result<()> {
     let world = World::start().await?;
     // At once: the first to write wins.
     let mut replicas = Vec::new();
-    for name in ["one", "two", "three"] {
+    for name in NAMES {
         replicas.push(Mizzen::launch(world.options(name))?);
     }
     for replica in &mut replicas {
@@ -172,11 +177,44 @@ async fn the_root_outlives_restarts_and_replicas_agree_on_it() -> Result<()> {
     let issued = ask(&connect(replicas[0].secure_grpc(), &root, None).await?, Some(&token)).await?;
     assert_eq!(issued.chain[1], root);
 
-    // Of the others one leads when the first is gone; nothing is written that is right already.
+    // Another one leads when the leader ends, at once and not when the lock's lease is over; nothing is written that is
+    // right already.
+    let leader = |w: &World| {
+        let path = ".metadata.annotations.control-plane\\.alpha\\.kubernetes\\.io/leader";
+        let record = w.field("istio-system", "configmap/istio-namespace-controller-election", path)?;
+        let record: Value = serde_json::from_str(&record)?;
+        anyhow::Ok(record["holderIdentity"].as_str().unwrap_or_default().to_owned())
+    };
+    let first = leader(&world)?;
+    let position = NAMES.iter().position(|name| *name == first).context("one of them leads")?;
+    replicas[position].terminate().await?;
     world.server.kubectl(&["create", "namespace", "late"])?;
+    eventually("another leader", LEASE / 2, || async {
+        let now = leader(&world)?;
+        ensure!(NAMES.contains(&now.as_str()) && now != first, "{now}");
+        anyhow::Ok(())
+    })
+    .await?;
     world.until_roots("late", &root).await?;
     assert_eq!(version(&world)?, before);
     Ok(())
+}
+
+#[tokio::test]
+async fn certificates_are_renewed_while_the_api_server_is_away() -> Result<()> {
+    let mut world = World::start().await?;
+    let mizzen = world.mizzen().await?;
+    let (root, token) = (world.kept_root()?, world.token("web", "istio-ca")?);
+    let first = ask(&connect(mizzen.secure_grpc(), &root, None).await?, Some(&token)).await?;
+    world.server.kill();
+    is_of_web(&ask(&connect(mizzen.secure_grpc(), &root, Some(&first.pair)).await?, None).await?)?;
+    // Nobody can say whose a token is: that is not the caller's fault.
+    let channel = connect(mizzen.secure_grpc(), &root, None).await?;
+    let refused = ask(&channel, Some(&token)).await.err().context("refused")?;
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    world.server.start_again().await?;
+    eventually("tokens to be reviewed again", PATIENCE, || async { is_of_web(&ask(&channel, Some(&token)).await?) })
+        .await
 }
 
 #[tokio::test]
