@@ -1,5 +1,6 @@
 //! The command line: one file per command. This is where everything is wired together.
 
+mod authority_args;
 pub mod control_plane;
 mod core;
 pub mod crds;
