@@ -1,3 +1,4 @@
 //! What stands beside an Envoy on its machine, where Istio has its agent.
 
+pub mod redirect;
 pub mod sds;

@@ -5,7 +5,9 @@ mod core;
 pub mod crds;
 mod discovery;
 pub mod http;
+mod iptables;
 mod log_args;
+mod names;
 pub mod offline;
 mod standalone;
 mod translate;
@@ -41,6 +43,9 @@ enum Command {
     /// Run the control plane and a local Envoy gateway on a directory of files
     #[command(after_help = standalone::EXAMPLES)]
     Standalone(standalone::StandaloneArgs),
+    /// Redirect the traffic of this network namespace to a proxy, as `istio-iptables` does
+    #[command(after_help = iptables::EXAMPLES)]
+    Iptables(Box<iptables::IptablesArgs>),
     /// Print what a proxy would be sent
     #[command(after_help = translate::EXAMPLES)]
     Translate(translate::TranslateArgs),
@@ -62,9 +67,9 @@ enum Command {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut command = Cli::command();
     command.build();
-    let args: Vec<OsString> = args.into_iter().collect();
-    let is_discovery = args.get(1).is_some_and(|name| name == "discovery");
-    let (args, unknown) = if is_discovery { values::split_unknown(&command, args) } else { (args, Vec::new()) };
+    let args = names::switches(&command, names::resolve(args.into_iter().collect()));
+    let is_tolerant = names::tolerates_unknown_flags(args.get(1));
+    let (args, unknown) = if is_tolerant { values::split_unknown(&command, args) } else { (args, Vec::new()) };
     let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -75,7 +80,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match run(cli.command, &unknown) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "Error: {error:#}");
             ExitCode::FAILURE
@@ -83,8 +88,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<()> {
-    match command {
+fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        Command::Iptables(args) => return args.run(unknown_flags),
         Command::Discovery(args) => block_on(discovery::run(*args, unknown_flags)),
         Command::Standalone(args) => block_on(standalone::run(args)),
         Command::Translate(args) => offline::run(&args, &mut io::stdout().lock()),
@@ -94,7 +100,8 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "mizzen", &mut io::stdout());
             Ok(())
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn block_on(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
