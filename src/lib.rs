@@ -16,6 +16,7 @@ pub mod api;
 pub mod cli;
 pub mod engine;
 pub mod model;
+pub mod pb;
 pub mod reconcilers;
 pub mod snapshot;
 pub mod sources;
