@@ -47,7 +47,7 @@ pub use golden::GoldenCase;
 pub use link::Link;
 pub use load::{Load, Tally};
 pub use mesh_tls::MeshTls;
-pub use mizzen::{Mizzen, MizzenOptions};
+pub use mizzen::{Mizzen, MizzenOptions, mizzen_program};
 pub use ports::free_port;
 pub use process::{Process, Signal};
 pub use scene::{Scene, gateway, http_gateway, nothing_refused, route_all, service, virtual_service};

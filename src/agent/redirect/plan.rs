@@ -96,8 +96,10 @@ fn same(ours: &Ours<'_>, wanted: &Wanted) -> bool {
 
 fn write_table(text: &mut String, table: &str, ours: &Ours<'_>, wanted: &Wanted) {
     let is_ours = |chain: &str| chain.starts_with(OURS);
-    // Writing to a string does not fail.
-    let mut line = |line: std::fmt::Arguments<'_>| drop(writeln!(text, "{line}"));
+    let mut line = |line: std::fmt::Arguments<'_>| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{line}");
+    };
     line(format_args!("*{table}"));
     // One that is there already is emptied.
     for chain in wanted.keys().filter(|chain| is_ours(chain)) {

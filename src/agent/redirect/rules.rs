@@ -163,17 +163,17 @@ impl Builder<'_> {
                 for port in excluded {
                     self.rules.add(table, ISTIO_INBOUND, format!("-p tcp -m tcp --dport {port} -j RETURN"));
                 }
-                self.to_proxy("-p tcp");
+                self.redirect("-p tcp");
             }
             Inbound::Only(ports) => {
                 for port in ports {
-                    self.to_proxy(&format!("-p tcp -m tcp --dport {port}"));
+                    self.redirect(&format!("-p tcp -m tcp --dport {port}"));
                 }
             }
         }
     }
 
-    fn to_proxy(&mut self, what: &str) {
+    fn redirect(&mut self, what: &str) {
         if self.of.mode == Mode::Redirect {
             return self.nat(ISTIO_INBOUND, format!("{what} -j {ISTIO_IN_REDIRECT}"));
         }
