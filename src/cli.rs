@@ -1,5 +1,6 @@
 //! The command line: one file per command. This is where everything is wired together.
 
+mod agent;
 pub mod control_plane;
 mod core;
 pub mod crds;
@@ -43,6 +44,9 @@ enum Command {
     /// Run the control plane and a local Envoy gateway on a directory of files
     #[command(after_help = standalone::EXAMPLES)]
     Standalone(standalone::StandaloneArgs),
+    /// Run an Envoy with what it needs beside it, as `pilot-agent` does
+    #[command(after_help = agent::EXAMPLES, subcommand)]
+    Agent(Box<agent::AgentCommand>),
     /// Redirect the traffic of this network namespace to a proxy, as `istio-iptables` does
     #[command(after_help = iptables::EXAMPLES)]
     Iptables(Box<iptables::IptablesArgs>),
@@ -90,6 +94,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
     let done = match command {
+        Command::Agent(command) => return block_on(agent::run(*command, unknown_flags)),
         Command::Iptables(args) => return args.run(unknown_flags),
         Command::Discovery(args) => block_on(discovery::run(*args, unknown_flags)),
         Command::Standalone(args) => block_on(standalone::run(args)),
@@ -104,7 +109,7 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-fn block_on(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(task)
 }
 

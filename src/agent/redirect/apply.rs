@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{Family, Installed, Mode, Redirection, Rules, plan, removal};
+use crate::agent::chain;
 
 /// How long, in seconds, another program may hold the lock of the tables.
 const LOCK_WAIT: &str = "30";
@@ -201,12 +202,6 @@ impl Kernel {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(RedirectError::Failed { program: program.to_owned(), status: output.status, said })
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A variant of iptables that works here.
