@@ -9,6 +9,7 @@
 
 pub mod bootstrap;
 pub mod client;
+pub mod dns;
 pub mod envoy;
 pub mod identity;
 pub mod metrics;

@@ -48,7 +48,7 @@ enum Command {
     #[command(after_help = agent::EXAMPLES, subcommand)]
     Agent(Box<agent::AgentCommand>),
     /// Redirect the traffic of this network namespace to a proxy, as `istio-iptables` does
-    #[command(after_help = iptables::EXAMPLES)]
+    #[command(after_help = iptables::EXAMPLES, args_override_self = true)]
     Iptables(Box<iptables::IptablesArgs>),
     /// Print what a proxy would be sent
     #[command(after_help = translate::EXAMPLES)]

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -22,6 +22,9 @@ use super::{
 
 /// Between two looks at how many connections there are.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Replaces itself by a program that is killed when its parent ends.
+const SETPRIV: &str = "/usr/bin/setpriv";
 
 /// Which statistics tell whether Envoy serves.
 const READY_STATS: &str = "/stats?usedonly&filter=%5E(server%5C.state%7Clistener_manager%5C.workers_started%7C\
@@ -74,12 +77,23 @@ impl Launch {
         args
     }
 
-    /// Starts it.
+    /// Starts it. It ends with this process, however that ends, where the program `setpriv` is there to see to it.
     ///
     /// # Errors
     /// The program cannot be started.
     pub fn spawn(&self) -> io::Result<Child> {
-        Command::new(&self.binary).args(self.args()).stdin(Stdio::null()).kill_on_drop(true).spawn()
+        if !self.binary.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut command = if Path::new(SETPRIV).is_file() {
+            let mut command = Command::new(SETPRIV);
+            command.args(["--pdeathsig", "KILL", "--"]).arg(&self.binary);
+            command
+        } else {
+            Command::new(&self.binary)
+        };
+        // Signals of a terminal are for the agent, which drains first.
+        command.args(self.args()).stdin(Stdio::null()).process_group(0).kill_on_drop(true).spawn()
     }
 }
 

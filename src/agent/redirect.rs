@@ -27,7 +27,7 @@ pub use self::{
 const OUTBOUND_MARK: u32 = 1338;
 
 /// Where the agent answers DNS.
-const DNS_PORT: u16 = 15053;
+pub(super) const DNS_PORT: u16 = 15053;
 
 /// What is redirected, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use super::{
     bootstrap::{Bootstrap, localhost},
     chain,
     client::Server,
+    dns,
     envoy::{Admin, exit_code},
     identity::{Identity, Issuance},
     metrics::Metrics,
@@ -48,7 +49,7 @@ pub enum AgentError {
         source: io::Error,
     },
     /// The port is taken.
-    #[error("listen on {address} for the agent's pages")]
+    #[error("listen on {address}")]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -87,31 +88,10 @@ pub enum AgentError {
 /// # Errors
 /// The agent cannot do its work.
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<u8, AgentError> {
-    let metrics = Arc::new(Metrics::default());
-    let (sender, identity) = watch::channel(None);
-    let mut parts = JoinSet::new();
-    let quit = CancellationToken::new();
     let local = localhost(&settings.pod);
     let admin = Admin::new(Server::local(local, settings.admin_port), settings.role);
-
-    let secrets = bind(&settings.secrets_socket)?;
-    let source = Arc::new(Workload::new(identity.clone(), Some(settings.authority.roots.clone())));
-    parts.spawn(async move {
-        let ended = sds::serve_on(secrets, source, std::future::pending()).await;
-        format!("server of secrets ({})", ended.err().map_or_else(|| "closed".to_owned(), |error| chain(&error)))
-    });
-    let xds = bind(&settings.xds_socket)?;
-    let proxy = Arc::new(xds_proxy(&settings, &identity, &metrics));
-    parts.spawn(async move { match proxy.serve(xds).await {} });
-    let issuance = issuance(&settings, &identity, &metrics);
-    parts.spawn(async move { match issuance.run(sender).await {} });
-    let listener = listen(&settings).await?;
-    let pages = Arc::new(pages(&settings, local, &admin, &metrics, &quit)?);
-    parts.spawn(async move {
-        let ended = status::serve(pages, listener).await;
-        format!("server of pages ({})", ended.err().map_or_else(|| "closed".to_owned(), |error| chain(&error)))
-    });
-
+    let quit = CancellationToken::new();
+    let mut parts = start_parts(&settings, local, &admin, &quit).await?;
     write_bootstrap(&settings)?;
     let binary = settings.launch.binary.clone();
     let mut envoy = settings.launch.spawn().map_err(|source| AgentError::Spawn { binary, source })?;
@@ -129,6 +109,43 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<u
         () = stop => terminate(envoy, &admin, settings.end).await,
         () = quit.cancelled() => terminate(envoy, &admin, settings.end).await,
     }
+}
+
+/// What serves Envoy and the workload. A part that ends says how.
+async fn start_parts(
+    settings: &Settings,
+    local: IpAddr,
+    admin: &Admin,
+    quit: &CancellationToken,
+) -> Result<JoinSet<String>, AgentError> {
+    let metrics = Arc::new(Metrics::default());
+    let (sender, identity) = watch::channel(None);
+    let mut parts = JoinSet::new();
+    let secrets = bind(&settings.secrets_socket)?;
+    let source = Arc::new(Workload::new(identity.clone(), Some(settings.authority.roots.clone())));
+    parts.spawn(async move {
+        let ended = sds::serve_on(secrets, source, std::future::pending()).await;
+        ended_part("server of secrets", ended)
+    });
+    let xds = bind(&settings.xds_socket)?;
+    let proxy = Arc::new(xds_proxy(settings, &identity, &metrics));
+    parts.spawn(async move { match proxy.serve(xds).await {} });
+    let issuance = issuance(settings, &identity, &metrics);
+    parts.spawn(async move { match issuance.run(sender).await {} });
+    let listener = listen(settings).await?;
+    let pages = Arc::new(pages(settings, local, admin, &metrics, quit)?);
+    parts.spawn(async move { ended_part("server of pages", status::serve(pages, listener).await) });
+    if let Some(servers) = settings.dns.clone() {
+        let address = dns::place();
+        let bound = dns::Relay::bind(address, servers).await;
+        let relay = bound.map_err(|source| AgentError::Listen { address, source })?;
+        parts.spawn(async move { ended_part("server of names", relay.run().await) });
+    }
+    Ok(parts)
+}
+
+fn ended_part<E: std::error::Error>(name: &str, ended: Result<(), E>) -> String {
+    ended.map_or_else(|error| format!("{name} ({})", chain(&error)), |()| name.to_owned())
 }
 
 /// Lets connections end, then ends Envoy. Meanwhile it is configured as ever.

@@ -1,6 +1,6 @@
 //! What an agent needs to know, from flags, variables and files (contract §5.3, §6.1).
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     envoy::Launch,
@@ -33,6 +33,8 @@ pub struct Flags {
     pub certificate_lifetime: Duration,
     /// Which part of its life may be left at its renewal.
     pub certificate_grace: f64,
+    /// The pod's own servers of names.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// A server of the control plane.
@@ -79,6 +81,8 @@ pub struct Settings {
     pub xds_socket: PathBuf,
     /// The socket of secrets.
     pub secrets_socket: PathBuf,
+    /// The servers that questions for names are handed on to, where they lead to the agent.
+    pub dns: Option<Vec<SocketAddr>>,
     /// How Envoy is started.
     pub launch: Launch,
     /// How it ends.
@@ -139,7 +143,9 @@ impl Settings {
                 roots: named("XDS_ROOT_CA").unwrap_or_else(|| roots.clone()),
             },
             authority: Peer {
-                server_name: (!authority.ends_with(PLAINTEXT_PORT)).then(|| or("CA_SNI", &host_name(&authority))),
+                // One that is the control plane itself speaks as that does.
+                server_name: (!authority.ends_with(PLAINTEXT_PORT) && !(is_plaintext && own.is_empty()))
+                    .then(|| or("CA_SNI", &host_name(&authority))),
                 roots: named("CA_ROOT_CA").unwrap_or(roots),
                 address: authority,
             },
@@ -153,6 +159,7 @@ impl Settings {
             xds_socket: directory.join("XDS"),
             secrets_socket: PathBuf::from("./var/run/secrets/workload-spiffe-uds")
                 .join(or("WORKLOAD_IDENTITY_SOCKET_FILE", "socket")),
+            dns: pod.is_true("ISTIO_META_DNS_CAPTURE").then(|| flags.dns_servers.clone()),
             launch: Launch {
                 binary: PathBuf::from(config.text("binaryPath")),
                 bootstrap: directory.join("envoy-rev.json"),
@@ -204,6 +211,7 @@ mod tests {
             concurrency: None,
             certificate_lifetime: Duration::from_secs(86_400),
             certificate_grace: 0.5,
+            dns_servers: vec!["10.96.0.10:53".parse().expect("an address")],
         };
         let variables = variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let pod = Surroundings { variables, ..Surroundings::default() };
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn a_pod_without_a_word_speaks_tls_with_the_mesh() {
         let made = settings(&[("POD_NAMESPACE", "shop"), ("SERVICE_ACCOUNT", "web"), ("ISTIO_CPU_LIMIT", "3")], "");
-        assert_eq!(made.identity, "spiffe://cluster.local/ns/shop/sa/web");
+        assert_eq!((&*made.identity, &made.dns), ("spiffe://cluster.local/ns/shop/sa/web", &None));
         assert_eq!(made.control_plane, made.authority);
         assert_eq!(made.control_plane.server_name.as_deref(), Some("istiod.istio-system.svc"));
         assert_eq!(made.launch.bootstrap, PathBuf::from("./etc/istio/proxy/envoy-rev.json"));
@@ -230,6 +238,7 @@ mod tests {
             ("MINIMUM_DRAIN_DURATION", "7s"),
             ("ISTIO_META_CLUSTER_ID", "east"),
             ("TRUST_DOMAIN", "a@b"),
+            ("ISTIO_META_DNS_CAPTURE", "true"),
             ("ISTIO_CPU_LIMIT", "3"),
         ];
         let made = settings(&variables, "{discoveryAddress: 'localhost:15012', concurrency: 0}");
@@ -237,7 +246,8 @@ mod tests {
         assert_eq!(made.authority.server_name.as_deref(), Some("ca.example"));
         assert_eq!((made.end, made.cluster()), (End::Idle(Duration::from_secs(7)), "east"));
         assert_eq!((made.launch.concurrency, &*made.identity), (None, "spiffe://a.b/ns/default/sa/default"));
+        assert_eq!(made.dns.expect("servers").len(), 1);
         let plaintext = settings(&[], "{discoveryAddress: 'istiod.istio-system.svc:15010'}");
-        assert_eq!(plaintext.control_plane.server_name, None);
+        assert_eq!((plaintext.control_plane.server_name, plaintext.authority.server_name), (None, None));
     }
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::{discovery::stop_signal, log_args::LogArgs, values::duration};
 use crate::agent::{
     client::Server,
+    dns,
     node::{Role, Surroundings, parse_pod_info},
     proxy_config::ProxyConfig,
     run,
@@ -33,13 +34,16 @@ pub(super) const EXAMPLES: &str = "Examples:
 /// What the downward API tells, and what is laid over a bootstrap.
 const LABELS: &str = "./etc/istio/pod/labels";
 const ANNOTATIONS: &str = "./etc/istio/pod/annotations";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 const CONFIG_ANNOTATION: &str = "proxy.istio.io/config";
 
 #[derive(Subcommand, Clone, Debug)]
 pub(super) enum AgentCommand {
     /// Run the proxy beside a workload
+    #[command(args_override_self = true)]
     Sidecar(ProxyArgs),
     /// Run a gateway
+    #[command(args_override_self = true)]
     Router(ProxyArgs),
     /// Wait until the proxy is ready
     Wait(WaitArgs),
@@ -173,6 +177,7 @@ impl ProxyArgs {
             concurrency: self.concurrency,
             certificate_lifetime: self.secret_ttl,
             certificate_grace: self.secret_grace_period_ratio,
+            dns_servers: dns::servers(&read_if_there(Path::new(RESOLV_CONF))?),
         };
         Ok(Settings::new(flags, pod, config, overlay.transpose()?)?)
     }
