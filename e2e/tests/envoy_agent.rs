@@ -1,12 +1,12 @@
 //! `mizzen agent` with a real Envoy and a real control plane, on loopback.
 
-use std::{collections::BTreeSet, process::Command, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use mizzen_e2e::{
     Authority, CONTROL_PLANE, Client, ConfigDir, KeyPairPem, Load, Mizzen, MizzenOptions, PATIENCE, Pod, PodOptions,
-    Request, Signal, Signer, Upstream, eventually, free_port, http_gateway, route_all, service,
+    Request, Signal, Signer, Upstream, eventually, free_port, http_gateway, route_all, service, tool,
 };
 use serde_json::Value;
 
@@ -317,5 +317,13 @@ async fn a_sidecar_is_configured_and_its_bootstrap_is_what_envoy_takes() -> Resu
     let complaints: Vec<_> =
         complaints.filter(|line| !line.contains("overload.global_downstream_max_connections")).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
+    Ok(())
+}
+
+#[test]
+fn a_real_envoy_takes_the_bootstrap_of_the_golden_file() -> Result<()> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/agent/bootstrap/sidecar.json");
+    let checked = Command::new(tool("envoy")?).args(["--mode", "validate", "-c"]).arg(golden).output()?;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     Ok(())
 }

@@ -49,7 +49,7 @@ for argument in sys.argv[1:]:
 PYTHON
 SERVER=$!; trap 'kill $SERVER' EXIT; }
 ask() { python3 - "$@" <<'PYTHON'
-import os, socket, sys, time
+import encodings.idna, os, socket, sys, time
 user, address, port, source = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), (sys.argv[4:] or [None])[0]
 os.setgroups([])
 os.setgid(user)
@@ -83,7 +83,8 @@ fn connections_go_to_the_proxy_and_come_back_when_the_rules_are_removed() -> Res
         echo left $(save | wc -l)"
     );
     // 203.0.113.9 is nowhere: only a redirected connection is answered.
-    let with_route = format!("ip route add 203.0.113.0/24 dev lo\n{script}");
+    let with_route =
+        format!("ip link add away type bridge; ip address add 203.0.113.1/24 dev away; ip link set away up\n{script}");
     let answers = in_namespace(&with_route)?;
     let expected = "before 8080\nelsewhere 15001\nitself 8080\nlocal 8080\nproxy-to-service 15006\n\
                     proxy-to-workload 8080\nafter 8080\nleft 0\n";

@@ -144,7 +144,7 @@ impl Settings {
             },
             authority: Peer {
                 // One that is the control plane itself speaks as that does.
-                server_name: (!authority.ends_with(PLAINTEXT_PORT) && !(is_plaintext && own.is_empty()))
+                server_name: (!(authority.ends_with(PLAINTEXT_PORT) || is_plaintext && own.is_empty()))
                     .then(|| or("CA_SNI", &host_name(&authority))),
                 roots: named("CA_ROOT_CA").unwrap_or(roots),
                 address: authority,
