@@ -1,6 +1,7 @@
 //! The command line: one file per command. This is where everything is wired together.
 
 mod agent;
+mod authority_args;
 pub mod control_plane;
 mod core;
 pub mod crds;

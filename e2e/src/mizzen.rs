@@ -44,6 +44,13 @@ impl MizzenOptions {
         Self { kubeconfig: Some(kubeconfig.to_owned()), ..Self::default() }
     }
 
+    /// The same, with one more variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The same, with one more argument.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {

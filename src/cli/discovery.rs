@@ -6,6 +6,7 @@ use clap::{ArgAction, Args};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
+    authority_args::AuthorityArgs,
     control_plane::{Addresses, ControlPlane, Settings, Source, TlsFiles},
     core,
     log_args::LogArgs,
@@ -98,6 +99,12 @@ pub(super) struct DiscoveryArgs {
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", action = ArgAction::Set)]
     vhds: bool,
+    /// Whether a stream over TLS must prove who it is, by a certificate or a token
+    #[arg(long = "xds-auth", value_name = "BOOL", env = "XDS_AUTH", default_value_t = true, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
+    xds_auth: bool,
+    #[command(flatten, next_help_heading = "Certificate authority")]
+    authority: AuthorityArgs,
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten, next_help_heading = "Accepted for existing manifests, without effect")]
@@ -206,6 +213,11 @@ impl DiscoveryArgs {
             None => Source::Kube { kubeconfig: self.kubeconfig.filter(|path| !path.as_os_str().is_empty()), scope },
         };
         let tls = self.tls_cert_file.zip(self.tls_key_file);
+        let authority = match &source {
+            Source::Kube { .. } => self.authority.settings(&self.namespace, &self.revision),
+            // Nobody can tell whose a token is, and there is no place to keep a root in.
+            Source::Files { .. } => None,
+        };
         Settings {
             source,
             addresses: Addresses {
@@ -214,13 +226,11 @@ impl DiscoveryArgs {
                 grpc: self.grpc_addr,
                 secure_grpc: self.secure_grpc_addr,
             },
-            tls: tls.map(|(certificate, key)| TlsFiles {
-                certificate,
-                key,
-                client_ca: self.ca_cert_file,
-                min_version: self.tls_min_version,
-                cipher_suites: self.tls_cipher_suites,
-            }),
+            tls: tls.map(|(certificate, key)| TlsFiles { certificate, key, client_ca: self.ca_cert_file }),
+            tls_min_version: self.tls_min_version,
+            tls_cipher_suites: self.tls_cipher_suites,
+            authority,
+            xds_auth: self.xds_auth,
             system_namespace: self.namespace,
             mesh_config_map,
             mesh_config_file: self.mesh_config,
