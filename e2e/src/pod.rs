@@ -147,6 +147,8 @@ pub struct PodOptions {
     pub discovery: String,
     /// Where certificates come from.
     pub authority: Option<SocketAddr>,
+    /// The service account's token.
+    pub token: String,
     /// The roots that are mounted.
     pub roots: String,
     /// More fields of PROXY_CONFIG.
@@ -165,6 +167,7 @@ impl PodOptions {
             role,
             discovery: discovery.to_string(),
             authority: None,
+            token: TOKEN.to_owned(),
             roots: String::new(),
             config: json!({"controlPlaneAuthPolicy": "NONE"}),
             env: BTreeMap::new(),
@@ -344,7 +347,7 @@ fn write_files(dir: &Path, options: &PodOptions) -> Result<()> {
     for (file, text) in [
         ("etc/istio/pod/labels", labels.as_str()),
         ("etc/istio/pod/annotations", "istio.io/rev=\"default\"\n"),
-        ("var/run/secrets/tokens/istio-token", TOKEN),
+        ("var/run/secrets/tokens/istio-token", options.token.as_str()),
         ("var/run/secrets/istio/root-cert.pem", &options.roots),
     ] {
         let path = dir.join(file);

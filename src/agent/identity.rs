@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _, SanType};
 use tokio::{
     sync::watch,
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 use tonic::{
@@ -57,6 +58,9 @@ pub enum IdentityError {
         #[source]
         source: rcgen::Error,
     },
+    /// There is no RSA key.
+    #[error("make an RSA key: {0}")]
+    Rsa(String),
     /// The token or the connection is missing.
     #[error("reach the authority")]
     Upstream(#[source] UpstreamError),
@@ -104,6 +108,23 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// Keys of another kind than the usual one.
+#[derive(Clone, Copy, Debug)]
+pub struct RsaKeys {
+    /// How long they are.
+    pub bits: u16,
+    /// Makes one of so many bits, PEM; that takes a while.
+    pub make: fn(u16) -> Result<String, String>,
+}
+
+impl RsaKeys {
+    async fn make(self) -> Result<KeyPair, IdentityError> {
+        let made = spawn_blocking(move || (self.make)(self.bits)).await;
+        let pem = made.unwrap_or_else(|error| Err(error.to_string())).map_err(IdentityError::Rsa)?;
+        KeyPair::from_pem(&pem).map_err(|error| IdentityError::Rsa(error.to_string()))
+    }
+}
+
 /// What is asked of the authority.
 #[derive(Debug)]
 pub struct Issuance {
@@ -113,6 +134,8 @@ pub struct Issuance {
     pub name: String,
     /// The cluster, which the authority asks about the token.
     pub cluster: String,
+    /// RSA keys instead of ECDSA ones on P-256.
+    pub rsa: Option<RsaKeys>,
     /// How long it should be good.
     pub lifetime: Duration,
     /// Which part of that may be left at its renewal.
@@ -153,7 +176,10 @@ impl Issuance {
 
     async fn issue(&self) -> Result<Identity, IdentityError> {
         let made = |source| IdentityError::Request { name: self.name.clone(), source };
-        let key = KeyPair::generate().map_err(made)?;
+        let key = match self.rsa {
+            None => KeyPair::generate().map_err(made)?,
+            Some(rsa) => rsa.make().await?,
+        };
         let csr = request(&self.name, &key).map_err(made)?;
         let signed = timeout(SIGN_TIMEOUT, self.sign(csr)).await.unwrap_or(Err(IdentityError::Timeout));
         if signed.is_err() {

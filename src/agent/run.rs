@@ -210,6 +210,7 @@ fn issuance(
         authority: upstream(settings, &settings.authority, identity),
         name: settings.identity.clone(),
         cluster: settings.cluster().to_owned(),
+        rsa: settings.rsa,
         lifetime: settings.certificate_lifetime,
         grace: settings.certificate_grace,
         metrics: Arc::clone(metrics),

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     envoy::Launch,
+    identity::RsaKeys,
     node::{Node, Role, Surroundings, host_name, server_name},
     proxy_config::{ProxyConfig, ProxyConfigError},
 };
@@ -29,6 +30,8 @@ pub struct Flags {
     pub log_as_json: bool,
     /// How many threads handle connections; it wins over settings.
     pub concurrency: Option<u64>,
+    /// RSA keys instead of ECDSA ones.
+    pub rsa: Option<RsaKeys>,
     /// How long a certificate should be good.
     pub certificate_lifetime: Duration,
     /// Which part of its life may be left at its renewal.
@@ -67,6 +70,8 @@ pub struct Settings {
     pub token: PathBuf,
     /// The workload's identity.
     pub identity: String,
+    /// RSA keys instead of ECDSA ones.
+    pub rsa: Option<RsaKeys>,
     /// How long a certificate should be good.
     pub certificate_lifetime: Duration,
     /// Which part of its life may be left at its renewal.
@@ -151,6 +156,7 @@ impl Settings {
             },
             token: PathBuf::from("./var/run/secrets/tokens/istio-token"),
             identity,
+            rsa: flags.rsa,
             certificate_lifetime: flags.certificate_lifetime,
             certificate_grace: flags.certificate_grace,
             log_as_json: flags.log_as_json,
@@ -209,6 +215,7 @@ mod tests {
             component_log_level: "misc:error".to_owned(),
             log_as_json: false,
             concurrency: None,
+            rsa: None,
             certificate_lifetime: Duration::from_secs(86_400),
             certificate_grace: 0.5,
             dns_servers: vec!["10.96.0.10:53".parse().expect("an address")],

@@ -18,11 +18,13 @@ use super::{discovery::stop_signal, log_args::LogArgs, values::duration};
 use crate::agent::{
     client::Server,
     dns,
+    identity::RsaKeys,
     node::{Role, Surroundings, parse_pod_info},
     proxy_config::ProxyConfig,
     run,
     settings::{Flags, Settings},
 };
+use crate::ca::key::{KeyKind, PrivateKey};
 
 /// Shown with `--help`.
 pub(super) const EXAMPLES: &str = "Examples:
@@ -78,6 +80,9 @@ pub(super) struct ProxyArgs {
     /// How long a certificate should be good
     #[arg(long, env = "SECRET_TTL", default_value = "24h", value_parser = duration)]
     secret_ttl: Duration,
+    /// Makes keys RSA with so many bits; the default is ECDSA on P-256
+    #[arg(long, value_name = "BITS", env = "WORKLOAD_RSA_KEY_SIZE")]
+    workload_rsa_key_size: Option<u16>,
     /// Part of a certificate's life that is left at its renewal
     #[arg(long, env = "SECRET_GRACE_PERIOD_RATIO", default_value_t = 0.5)]
     secret_grace_period_ratio: f64,
@@ -175,12 +180,18 @@ impl ProxyArgs {
             component_log_level: self.component_log_level.unwrap_or_else(|| parts.to_owned()),
             log_as_json: self.log.is_json(),
             concurrency: self.concurrency,
+            rsa: self.workload_rsa_key_size.map(|bits| RsaKeys { bits, make: rsa_key }),
             certificate_lifetime: self.secret_ttl,
             certificate_grace: self.secret_grace_period_ratio,
             dns_servers: dns::servers(&read_if_there(Path::new(RESOLV_CONF))?),
         };
         Ok(Settings::new(flags, pod, config, overlay.transpose()?)?)
     }
+}
+
+fn rsa_key(bits: u16) -> Result<String, String> {
+    let key = PrivateKey::generate(KeyKind::Rsa(bits)).map_err(|error| error.to_string())?;
+    Ok(key.pem().to_owned())
 }
 
 /// What this pod is told about itself.
