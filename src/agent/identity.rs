@@ -256,14 +256,13 @@ fn accept(key: &KeyPair, answer: &[String]) -> Result<Identity, IdentityError> {
 }
 
 /// When to renew: when `grace` of the life is left, give or take a hundredth, so that workloads that started together
-/// do not all ask together.
+/// do not all ask together. Life begins now: authorities date certificates back, by more than a short life.
 fn renewal(identity: &Identity, now: SystemTime, grace: f64) -> Duration {
-    let life = identity.ends.duration_since(identity.begins).unwrap_or_default();
+    let life = identity.ends.duration_since(now).unwrap_or_default();
     // As random as the key.
     let dice = identity.key.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 201;
     let grace = grace.clamp(0.0, 0.99) + (f64::from(dice) - 100.0) / 10_000.0;
-    let at = identity.ends - life.mul_f64(grace.clamp(0.0, 1.0));
-    at.duration_since(now).unwrap_or_default().max(SHORTEST_LIFE)
+    life.mul_f64(1.0 - grace.clamp(0.0, 1.0)).max(SHORTEST_LIFE)
 }
 
 #[expect(clippy::disallowed_methods, reason = "certificates are dated by the clock on the wall")]

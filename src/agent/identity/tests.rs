@@ -58,5 +58,7 @@ fn a_certificate_is_renewed_at_half_of_its_life() {
         assert!((0.489..=0.511).contains(&(delay / day.as_secs_f64())), "{delay}");
     }
     assert!(delays.iter().any(|delay| (delay - delays[0]).abs() > 1.0), "all at once");
+    let dated_back = renewal(&identity("a day old"), begins + day - Duration::from_secs(60), 0.5).as_secs_f64();
+    assert!((29.0..=31.0).contains(&dated_back), "{dated_back}");
     assert_eq!(renewal(&identity("late"), begins + day * 2, 0.5), SHORTEST_LIFE);
 }
