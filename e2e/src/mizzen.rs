@@ -281,7 +281,7 @@ impl Mizzen {
 }
 
 /// The path of the program; built first, so that `cargo test -p mizzen-e2e` never tests yesterday's.
-fn mizzen_program() -> Result<&'static Path> {
+pub fn mizzen_program() -> Result<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     PROGRAM.get_or_init(|| build().map_err(|e| format!("{e:#}"))).as_deref().map_err(|e| anyhow!("{e}"))
 }
