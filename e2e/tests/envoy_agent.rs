@@ -12,6 +12,13 @@ use serde_json::Value;
 
 const HOST: &str = "agent.example";
 
+/// There is no authority here: what waits for a certificate would wait for ever.
+const WITHOUT_MTLS: &str = "apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: DISABLE}}
+";
+
 /// A gateway, its control plane and a workload behind it.
 struct Gateway {
     config: ConfigDir,
@@ -28,6 +35,7 @@ impl Gateway {
     async fn with(change: impl FnOnce(MizzenOptions) -> MizzenOptions) -> Result<Self> {
         let (config, port, upstream) = (ConfigDir::new()?, free_port()?, Upstream::http("web").await?);
         config.write("gateway.yaml", http_gateway(port))?;
+        config.write("plaintext.yaml", WITHOUT_MTLS)?;
         config.write("web.yaml", service("web", "http", &[&upstream]) + &route_all("web", HOST, "web"))?;
         let mizzen = Mizzen::start(change(MizzenOptions::files(config.path()))).await?;
         Ok(Self { config, mizzen, port, _upstream: upstream })
