@@ -1,12 +1,16 @@
 //! The command line: one file per command. This is where everything is wired together.
 
+mod agent;
+mod authority_args;
 pub mod control_plane;
 mod core;
 pub mod crds;
 mod discovery;
 pub mod http;
 mod inject;
+mod iptables;
 mod log_args;
+mod names;
 pub mod offline;
 mod standalone;
 mod translate;
@@ -42,6 +46,12 @@ enum Command {
     /// Run the control plane and a local Envoy gateway on a directory of files
     #[command(after_help = standalone::EXAMPLES)]
     Standalone(standalone::StandaloneArgs),
+    /// Run an Envoy with what it needs beside it, as `pilot-agent` does
+    #[command(after_help = agent::EXAMPLES, subcommand)]
+    Agent(Box<agent::AgentCommand>),
+    /// Redirect the traffic of this network namespace to a proxy, as `istio-iptables` does
+    #[command(after_help = iptables::EXAMPLES, args_override_self = true)]
+    Iptables(Box<iptables::IptablesArgs>),
     /// Print what a proxy would be sent
     #[command(after_help = translate::EXAMPLES)]
     Translate(translate::TranslateArgs),
@@ -66,9 +76,9 @@ enum Command {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut command = Cli::command();
     command.build();
-    let args: Vec<OsString> = args.into_iter().collect();
-    let is_discovery = args.get(1).is_some_and(|name| name == "discovery");
-    let (args, unknown) = if is_discovery { values::split_unknown(&command, args) } else { (args, Vec::new()) };
+    let args = names::switches(&command, names::resolve(args.into_iter().collect()));
+    let is_tolerant = names::tolerates_unknown_flags(args.get(1));
+    let (args, unknown) = if is_tolerant { values::split_unknown(&command, args) } else { (args, Vec::new()) };
     let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -79,7 +89,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match run(cli.command, &unknown) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "Error: {error:#}");
             ExitCode::FAILURE
@@ -87,8 +97,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<()> {
-    match command {
+fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        Command::Agent(command) => return block_on(agent::run(*command, unknown_flags)),
+        Command::Iptables(args) => return args.run(unknown_flags),
         Command::Discovery(args) => block_on(discovery::run(*args, unknown_flags)),
         Command::Standalone(args) => block_on(standalone::run(args)),
         Command::Translate(args) => offline::run(&args, &mut io::stdout().lock()),
@@ -99,10 +111,11 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "mizzen", &mut io::stdout());
             Ok(())
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
-fn block_on(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(task)
 }
 

@@ -13,9 +13,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod agent;
 pub mod api;
+pub mod ca;
 pub mod cli;
 pub mod engine;
+pub mod leader;
 pub mod model;
+pub mod pb;
 pub mod reconcilers;
 pub mod snapshot;
 pub mod sources;

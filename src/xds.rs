@@ -41,6 +41,7 @@ mod withheld;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use http::HeaderMap;
 use tokio::sync::watch;
 
 use crate::{
@@ -122,12 +123,21 @@ pub trait Feedback: Send + Sync + 'static {
     fn pushed(&self, push: &Push);
 }
 
+/// Knows whose the tokens are that requests carry, for connections that prove nothing.
+pub trait Tokens: Send + Sync + 'static {
+    /// The identities of whoever opened a stream with these headers; `None` when they carry no token.
+    fn identify(&self, headers: &HeaderMap) -> Option<Proof>;
+}
+
+/// Identities, once they are known.
+pub type Proof = BoxFuture<'static, Result<Vec<Arc<str>>, tonic::Status>>;
+
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The remote address; `None` for a Unix socket.
     pub address: Option<SocketAddr>,
-    /// SPIFFE identities of a verified client certificate (or, later, of a verified token).
+    /// SPIFFE identities of a verified client certificate or token.
     pub identities: Vec<Arc<str>>,
     /// Whether the connection is TLS.
     pub tls: bool,

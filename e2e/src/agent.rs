@@ -17,7 +17,7 @@ use crate::certs::{Authority, KeyPairPem};
 
 /// A server of certificates: one authority and one certificate by every name. Dropping it ends it.
 #[derive(Debug)]
-pub struct Agent {
+pub(crate) struct Agent {
     socket: PathBuf,
     _tasks: JoinSet<()>,
 }
@@ -32,7 +32,7 @@ impl Agent {
     ///
     /// # Errors
     /// When there can be no socket or no certificate.
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let authority = Authority::new("agent")?;
         let own = authority.issue(&["spiffe://cluster.local/ns/default/sa/default"])?;
         let source = Arc::new(Certificates { authority: authority.pem().to_owned(), own });
@@ -47,7 +47,7 @@ impl Agent {
 
     /// The cluster of a bootstrap that leads to it.
     #[must_use]
-    pub fn cluster(&self) -> Value {
+    pub(crate) fn cluster(&self) -> Value {
         json!({
             "name": "sds-grpc",
             "type": "STATIC",

@@ -7,6 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rcgen::{KeyPair, SigningKey as _};
 use serde_json::{Value, json};
 
 use crate::{
@@ -53,7 +55,28 @@ impl ApiServer {
         let (name, token) = ("admin", ADMIN_TOKEN);
         server.write_kubeconfig(name, server.address, token)?;
         server.start_again().await?;
+        // Where the control plane is: it keeps the root of its authority there.
+        server.apply("{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}")?;
         Ok(server)
+    }
+
+    /// A token with these claims, signed as the API server signs those of service accounts.
+    ///
+    /// # Errors
+    /// When its key cannot be read.
+    pub fn sign_token(&self, claims: &Value) -> Result<String> {
+        let key = KeyPair::from_pem(&fs::read_to_string(self.dir.path().join("server.key"))?)?;
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let text = format!("{}.{}", part(&json!({"alg": "ES256", "typ": "JWT"})), part(claims));
+        // Two numbers: DER has a length before each, and a zero before one whose first bit is set.
+        let der = key.sign(text.as_bytes())?;
+        let (r, s) = der.get(4..).and_then(|rest| rest.split_at_checked(der[3].into())).context("a signature")?;
+        let number = |bytes: &[u8]| {
+            let bytes = &bytes[bytes.len().saturating_sub(32)..];
+            [vec![0; 32 - bytes.len()], bytes.to_vec()].concat()
+        };
+        let s = s.get(2..).context("a signature")?;
+        Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode([number(r), number(s)].concat())))
     }
 
     /// Starts the API server after [`ApiServer::stop`] or [`ApiServer::kill`], on the same port and with what is in

@@ -1,9 +1,11 @@
 //! Certificates for the tests' servers and clients.
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 
 /// A certificate and its private key, PEM.
@@ -76,5 +78,23 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate()?;
         Ok(KeyPairPem { cert: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
+    }
+
+    /// A certificate for the key of a request (PEM), of this name and good for so long from now on.
+    ///
+    /// # Errors
+    /// When it is no request.
+    pub fn sign(&self, request: &str, name: &str, lifetime: Duration) -> Result<String> {
+        let mut request = CertificateSigningRequestParams::from_pem(request)?;
+        request.params.subject_alt_names = vec![SanType::URI(name.try_into()?)];
+        request.params.use_authority_key_identifier_extension = true;
+        request.params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        request.params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        #[expect(clippy::disallowed_methods, reason = "certificates are dated by the clock on the wall")]
+        let now = SystemTime::now();
+        request.params.not_before = now.into();
+        request.params.not_after = (now + lifetime).into();
+        Ok(request.signed_by(&self.issuer)?.pem())
     }
 }

@@ -12,6 +12,7 @@ pub use admin::{Admin, Warming};
 pub use bootstrap::{Node, XdsServer, XdsTls, XdsTransport};
 
 use crate::{
+    agent::Agent,
     process::{Process, Signal},
     tools::tool,
     wait::{PATIENCE, eventually},
@@ -51,6 +52,7 @@ impl EnvoyOptions {
 pub struct Envoy {
     process: Process,
     admin: Admin,
+    _agent: Option<Agent>,
     _dir: tempfile::TempDir,
 }
 
@@ -64,7 +66,8 @@ impl Envoy {
         let dir = tempfile::tempdir()?;
         let config = dir.path().join("bootstrap.json");
         let admin_file = dir.path().join("admin");
-        std::fs::write(&config, serde_json::to_vec_pretty(&bootstrap::bootstrap(options))?)?;
+        let agent = options.xds.as_ref().map(|_| Agent::start()).transpose()?;
+        std::fs::write(&config, serde_json::to_vec_pretty(&bootstrap::bootstrap(options, agent.as_ref()))?)?;
         let text = |path: &Path| path.display().to_string();
         let args = [
             "--config-path".to_owned(),
@@ -95,7 +98,7 @@ impl Envoy {
             .await?;
         let admin = Admin::new(address);
         process.until("Envoy's admin interface", PATIENCE, || admin.get("/server_info")).await?;
-        Ok(Self { process, admin, _dir: dir })
+        Ok(Self { process, admin, _agent: agent, _dir: dir })
     }
 
     /// Starts Envoy and waits until it is ready.

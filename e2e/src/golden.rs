@@ -71,6 +71,16 @@ impl GoldenCase {
         Ok(Self { name, dir, input, node })
     }
 
+    /// The files with its objects, by name.
+    #[must_use]
+    pub fn objects(&self) -> Vec<(&'static str, &str)> {
+        let mut files = vec![("in.yaml", self.input.as_str())];
+        if !self.name.starts_with(WITH_MTLS) {
+            files.push(("plaintext.yaml", WITHOUT_MTLS));
+        }
+        files
+    }
+
     /// What the proxy is sent.
     ///
     /// # Errors
@@ -91,11 +101,8 @@ impl GoldenCase {
         let (region, zone, subzone) = &self.node.locality;
         proxy.locality =
             Locality { region: region.as_str().into(), zone: zone.as_str().into(), subzone: subzone.as_str().into() };
-        let mut objects = vec![("in.yaml".into(), self.input.clone().into_bytes())];
-        if !self.name.starts_with(WITH_MTLS) {
-            objects.push(("plaintext.yaml".into(), WITHOUT_MTLS.as_bytes().to_vec()));
-        }
-        let deliveries = files::read_once(objects);
+        let objects = self.objects().into_iter().map(|(file, text)| (file.into(), text.into()));
+        let deliveries = files::read_once(objects.collect());
         Ok(offline::translate(deliveries, proxy))
     }
 

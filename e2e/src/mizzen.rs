@@ -44,6 +44,13 @@ impl MizzenOptions {
         Self { kubeconfig: Some(kubeconfig.to_owned()), ..Self::default() }
     }
 
+    /// The same, with one more variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The same, with one more argument.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -274,7 +281,7 @@ impl Mizzen {
 }
 
 /// The path of the program; built first, so that `cargo test -p mizzen-e2e` never tests yesterday's.
-fn mizzen_program() -> Result<&'static Path> {
+pub fn mizzen_program() -> Result<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     PROGRAM.get_or_init(|| build().map_err(|e| format!("{e:#}"))).as_deref().map_err(|e| anyhow!("{e}"))
 }

@@ -149,6 +149,14 @@ impl Process {
     /// When it has not ended by the deadline.
     pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus> {
         self.signal(Signal::Term)?;
+        self.ended(deadline).await
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it has not ended by the deadline.
+    pub async fn ended(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let what = format!("the end of {}", self.name);
         eventually(&what, deadline, || {
             let status = self.child.try_wait();

@@ -169,7 +169,9 @@ async fn config_dump_is_what_envoy_has() -> Result<()> {
     synced(&scene).await?;
     let page = format!("/debug/config_dump?proxyID={PROXY}");
     let (ours, envoys) = (scene.mizzen.json(&page).await?, scene.envoy.admin().config_dump().await?);
-    let (ours, envoys) = (held(&ours), held(&envoys));
+    let (ours, mut envoys) = (held(&ours), held(&envoys));
+    // What its agent gave it.
+    envoys.retain(|(kind, name), _| kind != "dynamic_active_secrets" || name.contains("://"));
     assert!(ours.len() >= 7, "{:?}", ours.keys());
     assert_eq!(ours.keys().collect::<Vec<_>>(), envoys.keys().collect::<Vec<_>>());
     for (name, (version, content)) in &ours {

@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, process::ExitCode};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use mizzen::snapshot::ResourceType;
-use mizzen_e2e::{Agent, ConfigDir, Envoy, EnvoyOptions, GoldenCase, Mizzen, MizzenOptions, PATIENCE, eventually};
-use serde_json::{Value, json};
+use mizzen_e2e::{ConfigDir, Envoy, EnvoyOptions, GoldenCase, Mizzen, MizzenOptions, PATIENCE, eventually};
+use serde_json::Value;
 
 fn main() -> Result<ExitCode> {
     let trial = |case: GoldenCase| {
@@ -35,13 +35,13 @@ fn loads(case: &GoldenCase) -> Result<()> {
 }
 
 async fn load(case: &GoldenCase) -> Result<()> {
-    let (snapshot, agent) = (case.translate()?.snapshot, Agent::start()?);
+    let snapshot = case.translate()?.snapshot;
     let dir = ConfigDir::new()?;
-    dir.write("in.yaml", &case.input)?;
+    for (file, text) in case.objects() {
+        dir.write(file, text)?;
+    }
     let mizzen = Mizzen::start(MizzenOptions::files(dir.path())).await?;
-    let static_resources = json!({"clusters": [agent.cluster()]});
-    let options = EnvoyOptions { static_resources, ..EnvoyOptions::dynamic(case.node.clone(), mizzen.grpc()) };
-    let mut envoy = Envoy::start(&options).await?;
+    let mut envoy = Envoy::start(&EnvoyOptions::dynamic(case.node.clone(), mizzen.grpc())).await?;
     let names = |t: ResourceType| snapshot.views[t].resources().keys().map(ToString::to_string).collect();
     let loaded = async {
         envoy.wait_ready(PATIENCE).await?;

@@ -6,9 +6,14 @@
 //!   services, deflated (mizzen reads the free-form values of EnvoyFilters with them);
 //! - `src/xds/discovery.bin`: those of the discovery service and of what it needs (gRPC reflection shows them).
 //!
+//! and from the `.proto` files of this folder
+//!
+//! - `src/pb/`: messages, clients and servers of wire formats that no crate carries.
+//!
 //! Run by `just gen`, after a new version of `envoy-types` above all.
 
 mod maps;
+mod services;
 mod strip;
 
 use std::{
@@ -30,15 +35,13 @@ const ADS: &str = "envoy/service/discovery/v3/ads.proto";
 
 fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("proto/ has a parent folder")?;
+    services::generate(root, write_rust)?;
     let mut set = read_descriptors(root)?;
     let services = strip::services(&set, ADS);
     strip::strip(&mut set);
     set.file.extend(["udpa.type.v1", "xds.type.v3"].map(strip::typed_struct));
 
-    let map_fields = root.join(MAP_FIELDS);
-    write(&map_fields, maps::render(&set).as_bytes())?;
-    let formatted = Command::new("rustfmt").args(["--edition", "2024"]).arg(&map_fields).status();
-    ensure!(formatted.context("running rustfmt")?.success(), "rustfmt refused {}", map_fields.display());
+    write_rust(&root.join(MAP_FIELDS), maps::render(&set).as_bytes())?;
 
     write(&root.join(DISCOVERY), &strip::closure(&set, ADS, &services).encode_to_vec())?;
     write(&root.join(DESCRIPTORS), &miniz_oxide::deflate::compress_to_vec(&set.encode_to_vec(), 10))
@@ -67,6 +70,13 @@ fn envoy_types(root: &Path) -> Result<PathBuf> {
         .and_then(|package| Path::new(package["manifest_path"].as_str()?).parent())
         .map(Path::to_owned)
         .context("cargo metadata names no package envoy-types")
+}
+
+fn write_rust(path: &Path, text: &[u8]) -> Result<()> {
+    write(path, text)?;
+    let formatted = Command::new("rustfmt").args(["--edition", "2024"]).arg(path).status();
+    ensure!(formatted.context("running rustfmt")?.success(), "rustfmt refused {}", path.display());
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -4,6 +4,7 @@
 //! One stream asks for a few names in state of the world and is answered again when their content changes.
 
 mod files;
+mod workload;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,12 +29,14 @@ use futures::stream::{BoxStream, Empty, StreamExt as _, unfold};
 use prost::Message as _;
 use tokio::{
     net::UnixListener,
+    sync::watch,
     time::{Interval, MissedTickBehavior, interval},
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-pub use self::files::Files;
+pub use self::{files::Files, workload::Workload};
+use super::identity::Identity;
 
 const TYPE_URL: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
@@ -50,6 +53,11 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// There is none: why.
     fn secret(&self, name: &str) -> Result<Secret, String>;
+
+    /// What tells of changes that are not to wait for the next look.
+    fn changes(&self) -> Option<watch::Receiver<Option<Arc<Identity>>>> {
+        None
+    }
 }
 
 /// A Unix socket in a directory that only this user may enter; both are removed with it.
@@ -111,6 +119,18 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let Some(listener) = socket.listener.take() else { return Ok(()) };
+    serve_on(listener, source, shutdown).await
+}
+
+/// The same on a socket at an agreed place.
+///
+/// # Errors
+/// The server failed.
+pub async fn serve_on(
+    listener: UnixListener,
+    source: Arc<dyn Source>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
     let incoming = UnixListenerStream::new(listener);
     let service = SecretDiscoveryServiceServer::new(Service(source));
     Server::builder().add_service(service).serve_with_incoming_shutdown(incoming, shutdown).await
@@ -129,7 +149,8 @@ impl SecretDiscoveryService for Service {
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
         let mut poll = interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let session = Session { requests: request.into_inner(), poll, state: State::new(Arc::clone(&self.0)) };
+        let (requests, changes) = (request.into_inner(), self.0.changes());
+        let session = Session { requests, poll, changes, state: State::new(Arc::clone(&self.0)) };
         let answers = unfold(session, |mut session| async move {
             let item = session.next().await.transpose()?;
             Some((item, session))
@@ -152,6 +173,7 @@ impl SecretDiscoveryService for Service {
 struct Session {
     requests: Streaming<DiscoveryRequest>,
     poll: Interval,
+    changes: Option<watch::Receiver<Option<Arc<Identity>>>>,
     state: State,
 }
 
@@ -164,12 +186,23 @@ impl Session {
                     None => return Ok(None),
                 },
                 _ = self.poll.tick() => {}
+                () = changed(&mut self.changes) => {}
             }
             if let Some(response) = self.state.answer() {
                 return Ok(Some(response));
             }
         }
     }
+}
+
+/// Waits for a change; for ever, when nobody tells of any.
+async fn changed(changes: &mut Option<watch::Receiver<Option<Arc<Identity>>>>) {
+    if let Some(receiver) = changes
+        && receiver.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// What a stream asked for, and was sent.

@@ -20,6 +20,7 @@ use super::{
     version::VersionInfo,
 };
 use crate::{
+    ca::{authority, distribute, service::Lifetimes},
     sources::{
         Delivery, Intake,
         files::FileSource,
@@ -69,10 +70,27 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// `--caCertFile`: client certificates are verified against it.
     pub client_ca: Option<PathBuf>,
-    /// `--tls-min-version`.
-    pub min_version: String,
-    /// `--tls-cipher-suites`; none means all.
-    pub cipher_suites: Vec<String>,
+}
+
+/// What the command line decides on the certificate authority.
+#[derive(Clone, Debug)]
+pub struct AuthoritySettings {
+    /// Where it comes from and how long it lasts.
+    pub source: authority::Settings,
+    /// How long certificates of workloads are valid.
+    pub lifetimes: Lifetimes,
+    /// What tokens of workloads are for (`TOKEN_AUDIENCES`).
+    pub token_audiences: Vec<String>,
+    /// Accounts that may ask for certificates of the workloads on their node (`CA_TRUSTED_NODE_ACCOUNTS`).
+    pub trusted_node_accounts: Vec<String>,
+    /// What is distributed.
+    pub distribute: distribute::Settings,
+    /// The names in the certificate of our own TLS server.
+    pub hosts: Vec<String>,
+    /// The revision of this control plane.
+    pub revision: String,
+    /// Whether only one replica distributes (`ENABLE_LEADER_ELECTION`).
+    pub elect_leader: bool,
 }
 
 /// Everything that the command line decides.
@@ -82,8 +100,16 @@ pub struct Settings {
     pub source: Source,
     /// Where to listen.
     pub addresses: Addresses,
-    /// The certificates; without them there is no TLS.
+    /// Certificates in files; without them the authority issues one.
     pub tls: Option<TlsFiles>,
+    /// `--tls-min-version`.
+    pub tls_min_version: String,
+    /// `--tls-cipher-suites`; none means all.
+    pub tls_cipher_suites: Vec<String>,
+    /// The certificate authority; `None` without one. It needs a cluster.
+    pub authority: Option<AuthoritySettings>,
+    /// Whether streams over TLS must prove who they are (`XDS_AUTH`).
+    pub xds_auth: bool,
     /// The namespace of the control plane.
     pub system_namespace: String,
     /// The name of the ConfigMap with the mesh configuration.
@@ -325,7 +351,8 @@ impl Listeners {
     async fn bind(settings: &Settings) -> anyhow::Result<Self> {
         let Addresses { http, monitoring, grpc, secure_grpc } = &settings.addresses;
         // Without certificates there is nothing to say on the TLS port.
-        let secure_grpc = if settings.tls.is_some() { secure_grpc } else { "" };
+        let has_certificate = settings.tls.is_some() || settings.authority.is_some();
+        let secure_grpc = if has_certificate { secure_grpc } else { "" };
         Ok(Self {
             http: bind("--httpAddr", http).await?,
             monitoring: bind("--monitoringAddr", monitoring).await?,

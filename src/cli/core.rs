@@ -1,14 +1,17 @@
 //! Builds what the control plane serves: reconcilers, engine and xDS server, joined by the traits that each defines.
 
 mod attach;
+mod authority;
 mod debug;
 mod feedback;
 mod intake;
 mod pace;
 mod reviews;
 mod secrets;
+mod secure;
+mod serving;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
@@ -16,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     attach::Attach,
+    authority::{Certificates, Connected, MeshRead, Task},
     debug::Debug,
     feedback::{ChangeTimes, Refusals},
     intake::ToEngine,
@@ -28,8 +32,10 @@ use super::{
     http,
 };
 use crate::{
+    ca::service::CertificateService,
     engine::{Engine, Report},
     model::MeshConfig,
+    pb::certificate::istio_certificate_service_server::IstioCertificateServiceServer,
     reconcilers::{
         intake::{MeshSource, Reconcilers},
         mesh_config,
@@ -42,77 +48,72 @@ use crate::{
         listen::Socket,
         serve::{Transport, serve},
         server::{Services, Shared, services},
-        tls::{self, Demands},
     },
 };
 
-/// How often the files with certificates are looked at.
-const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
+/// The service that signs certificates.
+type Service = IstioCertificateServiceServer<CertificateService<Connected>>;
 
 /// Builds the core of a control plane.
 ///
 /// # Errors
 /// A part cannot be started.
-pub(super) fn build(parts: Parts) -> anyhow::Result<Core> {
-    let Parts { settings, cluster, readiness, metrics, problems, grpc, secure_grpc, shutdown } = parts;
-    let reconcilers = Arc::new(reconcilers(&settings, &problems)?);
+pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
+    let (grpc, secure_grpc) = (parts.grpc.take(), parts.secure_grpc.take());
+    let Parts { settings, cluster, readiness, metrics, problems, shutdown, .. } = &parts;
+    let reconcilers = Arc::new(reconcilers(settings, problems)?);
     let times = Arc::new(ChangeTimes::default());
     let trust_domain = Arc::new(TrustDomain::default());
     let observer = observer(problems.clone(), metrics.clone(), times.clone(), trust_domain.clone());
     let (engine, thread) = Engine::start(observer)?;
     let initial = reconcilers.initial();
     engine.change(move |db| initial.apply(db));
+    let mesh_read = watch::Sender::new(false);
     let (refusals, verdicts) = Refusals::new(metrics.clone(), times.clone());
     let refusals = Arc::new(refusals);
-    let reviews = cluster.map(|client| Arc::new(Reviews::new(client)));
+    let mut servers: Vec<Task> = Vec::new();
+    let certificates = settings.authority.clone().zip(cluster.clone()).map(|(authority, client)| {
+        let mesh = MeshRead { read: mesh_read.subscribe(), engine: engine.clone() };
+        let (certificates, task) = Certificates::new(&parts, authority, client, mesh, trust_domain.subscribe());
+        servers.extend([task, certificates.distribution(&parts)]);
+        certificates
+    });
+    let reviews = cluster.clone().map(|client| Arc::new(Reviews::new(client)));
     let shared = Arc::new(Shared {
-        proxies: Arc::new(Attach { engine: engine.clone(), readiness }),
+        proxies: Arc::new(Attach { engine: engine.clone(), readiness: readiness.clone() }),
         feedback: refusals.clone(),
         secrets: Arc::new(SecretPolicy { reviews: reviews.clone() }),
         debug: Arc::new(debug::Pages { engine: engine.clone(), id: settings.pod_name.clone() }),
-        access: Access { system_namespace: settings.system_namespace.clone(), trust_domain, ..Access::default() },
-        settings: xds::Settings {
-            barrier_timeout: settings.barrier_timeout,
-            removal_linger: settings.removal_linger,
-            discover_hosts: settings.discover_hosts,
-        },
+        tokens: certificates.as_ref().map(Certificates::tokens),
+        access: access(settings, trust_domain),
+        settings: waits(settings),
         shutdown: shutdown.clone(),
         clients: Clients::default(),
     });
-    let mut core = Core {
-        intake: Arc::new(ToEngine { reconcilers, engine: engine.clone(), metrics: metrics.clone(), times }),
-        debug: Arc::new(Debug { engine: engine.clone(), shared: shared.clone(), refusals: refusals.clone() }),
-        servers: Vec::new(),
-        serve_both: None,
-    };
-    let transport = transport(&settings);
-    if settings.addresses.grpc.is_empty() {
-        core.serve_both = Some(serve_both(shared.clone(), &transport, shutdown.clone()));
-    }
+    let transport = transport(settings);
+    let on_http = settings.addresses.grpc.is_empty();
+    let serve_both = on_http.then(|| serve_both(shared.clone(), &transport, shutdown.clone()));
     if let Some(listener) = grpc {
-        let run = run(Socket::of_listener(listener), shared.clone(), transport.clone(), shutdown.clone());
-        core.servers.push(("gRPC server", Box::pin(run)));
+        let run = run(Socket::of_listener(listener), shared.clone(), None, transport.clone(), shutdown.clone());
+        servers.push(("gRPC server", Box::pin(run)));
     }
-    if let (Some(listener), Some(files)) = (secure_grpc, &settings.tls) {
-        let files = tls::Files {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            client_authority: files.client_ca.clone(),
-            demands: Demands::new(&files.min_version, &files.cipher_suites).context("--secureGRPCAddr")?,
-        };
-        let (newest, config) = watch::channel(files.load().context("load the certificates of --secureGRPCAddr")?);
-        core.servers.push(("certificate reload", Box::pin(reload(files, newest, shutdown.clone()))));
-        let run = run(Socket::of_tls_listener(listener, config), shared.clone(), transport, shutdown.clone());
-        core.servers.push(("secure gRPC server", Box::pin(run)));
+    if let Some(listener) = secure_grpc {
+        servers.extend(secure::servers(listener, &parts, certificates.as_ref(), &shared, transport)?);
     }
     if let Some(reviews) = reviews {
-        core.servers.push(("reviews of access", Box::pin(review(reviews, shared.clone(), shutdown.clone()))));
+        servers.push(("reviews of access", Box::pin(review(reviews, shared.clone(), shutdown.clone()))));
     }
-    let refusals = feedback::follow(refusals, verdicts, engine, problems, shutdown.clone());
-    core.servers.push(("refusals", Box::pin(refusals)));
-    core.servers.push(("counts", Box::pin(feedback::count(shared, metrics, shutdown.clone()))));
-    core.servers.push(("engine", Box::pin(watch_thread(thread, shutdown))));
-    Ok(core)
+    let following = feedback::follow(refusals.clone(), verdicts, engine.clone(), problems.clone(), shutdown.clone());
+    servers.push(("refusals", Box::pin(following)));
+    servers.push(("counts", Box::pin(feedback::count(shared.clone(), metrics.clone(), shutdown.clone()))));
+    servers.push(("engine", Box::pin(watch_thread(thread, shutdown.clone()))));
+    let metrics = metrics.clone();
+    Ok(Core {
+        intake: Arc::new(ToEngine { reconcilers, engine: engine.clone(), metrics, times, mesh_read }),
+        debug: Arc::new(Debug { engine, shared, refusals }),
+        servers,
+        serve_both,
+    })
 }
 
 /// The reconcilers, with what the command line and the file of `--meshConfig` say of the mesh.
@@ -162,6 +163,19 @@ fn observer(
     })
 }
 
+fn access(settings: &Settings, trust_domain: Arc<TrustDomain>) -> Access {
+    let (system_namespace, require_identity) = (settings.system_namespace.clone(), settings.xds_auth);
+    Access { require_identity, trust_domain, system_namespace }
+}
+
+fn waits(settings: &Settings) -> xds::Settings {
+    xds::Settings {
+        barrier_timeout: settings.barrier_timeout,
+        removal_linger: settings.removal_linger,
+        discover_hosts: settings.discover_hosts,
+    }
+}
+
 fn transport(settings: &Settings) -> Transport {
     Transport {
         keepalive_interval: settings.keepalive_interval,
@@ -174,10 +188,15 @@ fn transport(settings: &Settings) -> Transport {
 async fn run(
     socket: Socket,
     shared: Arc<Shared>,
+    certificates: Option<Service>,
     transport: Transport,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    serve(socket, services(shared).await, &transport, shutdown).await;
+    let Services { ads, mut others } = services(shared).await;
+    if let Some(service) = certificates {
+        others = others.add_service(service);
+    }
+    serve(socket, Services { ads, others }, &transport, shutdown).await;
     Ok(())
 }
 
@@ -198,31 +217,6 @@ fn serve_both(shared: Arc<Shared>, transport: &Transport, shutdown: Cancellation
         };
         Box::pin(both)
     })
-}
-
-/// Takes in certificates that were replaced; broken ones are reported and the old ones stay.
-async fn reload(
-    files: tls::Files,
-    newest: watch::Sender<Arc<rustls::ServerConfig>>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let read = |files: &tls::Files| {
-        let authority = files.client_authority.as_ref().map(std::fs::read).and_then(Result::ok);
-        (std::fs::read(&files.certificate).ok(), std::fs::read(&files.key).ok(), authority)
-    };
-    let mut seen = read(&files);
-    let mut ticks = tokio::time::interval(CERTIFICATE_POLL);
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        let now = read(&files);
-        if now != seen {
-            seen = now;
-            match files.load() {
-                Ok(config) => drop(newest.send_replace(config)),
-                Err(error) => tracing::error!(%error, "the new certificates cannot be used; the old ones stay"),
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Ends the process when the engine's thread ends.

@@ -1,11 +1,15 @@
 //! `mizzen discovery`: the control plane, under the flags of `pilot-discovery discovery` (contract §8).
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{ArgAction, Args};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
+    authority_args::AuthorityArgs,
     control_plane::{Addresses, ControlPlane, Settings, Source, TlsFiles},
     core,
     log_args::LogArgs,
@@ -98,6 +102,12 @@ pub(super) struct DiscoveryArgs {
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", action = ArgAction::Set)]
     vhds: bool,
+    /// Whether a stream over TLS must prove who it is, by a certificate or a token
+    #[arg(long = "xds-auth", value_name = "BOOL", env = "XDS_AUTH", default_value_t = true, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
+    xds_auth: bool,
+    #[command(flatten, next_help_heading = "Certificate authority")]
+    authority: AuthorityArgs,
     #[command(flatten)]
     log: LogArgs,
     #[command(flatten, next_help_heading = "Accepted for existing manifests, without effect")]
@@ -193,6 +203,16 @@ pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Where manifests mount a Secret with the certificate of the TLS server, if there is one (contract §4.5).
+const MOUNTED: &str = "./var/run/secrets/istiod";
+
+/// The files of such a Secret, and the authority beside it.
+fn mounted_files(directory: &Path) -> Option<TlsFiles> {
+    let file = |name: &str| Some(directory.join(name)).filter(|path| path.exists());
+    let (certificate, key) = (file("tls/tls.crt")?, file("tls/tls.key")?);
+    Some(TlsFiles { certificate, key, client_ca: file("ca/root-cert.pem").or_else(|| file("tls/ca.crt")) })
+}
+
 impl DiscoveryArgs {
     fn settings(self) -> Settings {
         let mesh_config_map = match self.revision.as_str() {
@@ -206,6 +226,11 @@ impl DiscoveryArgs {
             None => Source::Kube { kubeconfig: self.kubeconfig.filter(|path| !path.as_os_str().is_empty()), scope },
         };
         let tls = self.tls_cert_file.zip(self.tls_key_file);
+        let authority = match &source {
+            Source::Kube { .. } => self.authority.settings(&self.namespace, &self.revision),
+            // Nobody can tell whose a token is, and there is no place to keep a root in.
+            Source::Files { .. } => None,
+        };
         Settings {
             source,
             addresses: Addresses {
@@ -214,13 +239,14 @@ impl DiscoveryArgs {
                 grpc: self.grpc_addr,
                 secure_grpc: self.secure_grpc_addr,
             },
-            tls: tls.map(|(certificate, key)| TlsFiles {
-                certificate,
-                key,
-                client_ca: self.ca_cert_file,
-                min_version: self.tls_min_version,
-                cipher_suites: self.tls_cipher_suites,
-            }),
+            tls: tls.map_or_else(
+                || mounted_files(Path::new(MOUNTED)),
+                |(certificate, key)| Some(TlsFiles { certificate, key, client_ca: self.ca_cert_file }),
+            ),
+            tls_min_version: self.tls_min_version,
+            tls_cipher_suites: self.tls_cipher_suites,
+            authority,
+            xds_auth: self.xds_auth,
             system_namespace: self.namespace,
             mesh_config_map,
             mesh_config_file: self.mesh_config,
@@ -237,5 +263,33 @@ impl DiscoveryArgs {
             auto_mtls: true,
             discover_hosts: self.vhds,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_mounted_certificate_is_found_with_its_authority() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let write = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).and_then(|()| fs::write(&path, "")).expect("written");
+            path
+        };
+        assert_eq!(mounted_files(dir.path()), None);
+        let certificate = write("tls/tls.crt");
+        assert_eq!(mounted_files(dir.path()), None, "without a key");
+        let key = write("tls/tls.key");
+        let found = || mounted_files(dir.path()).expect("there");
+        let without = TlsFiles { certificate, key, client_ca: None };
+        assert_eq!(found(), without);
+        let beside = write("tls/ca.crt");
+        assert_eq!(found(), TlsFiles { client_ca: Some(beside), ..without.clone() });
+        let own = write("ca/root-cert.pem");
+        assert_eq!(found(), TlsFiles { client_ca: Some(own), ..without });
     }
 }

@@ -20,7 +20,7 @@ pub(super) const EXAMPLES: &str = "Examples:
 
 /// Put the proxy into the Pods of workloads, and print them.
 #[derive(Args, Clone, Debug)]
-pub struct InjectArgs {
+pub(super) struct InjectArgs {
     /// A file of objects; `-` is the standard input.
     #[arg(short, long, value_name = "FILE", required = true)]
     filename: Vec<PathBuf>,
@@ -57,7 +57,7 @@ impl InjectArgs {
     ///
     /// # Errors
     /// A file cannot be read, or an object cannot be injected.
-    pub fn run(&self, out: &mut impl Write) -> anyhow::Result<()> {
+    pub(super) fn run(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let settings = Settings { revision: self.revision.clone(), ..self.settings()? };
         for file in &self.filename {
             let text = match file.to_str() {

@@ -35,6 +35,11 @@ enum Stream {
 }
 
 impl LogArgs {
+    /// Whether lines are JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.as_json
+    }
+
     /// Starts the log as the flags say.
     ///
     /// # Errors

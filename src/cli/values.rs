@@ -66,8 +66,12 @@ pub(super) fn split_unknown(command: &Command, args: Vec<OsString>) -> (Vec<OsSt
     let Some(position) = args.iter().skip(1).position(|arg| command.find_subcommand(arg).is_some()) else {
         return (args, Vec::new());
     };
-    let start = position + 2;
-    let Some(command) = command.find_subcommand(&args[start - 1]) else { return (args, Vec::new()) };
+    let mut start = position + 2;
+    let Some(mut command) = command.find_subcommand(&args[start - 1]) else { return (args, Vec::new()) };
+    while let Some(inner) = args.get(start).and_then(|name| command.find_subcommand(name)) {
+        command = inner;
+        start += 1;
+    }
     let (mut known, mut unknown) = (args[..start].to_vec(), Vec::new());
     let mut rest = args.into_iter().skip(start).peekable();
     while let Some(arg) = rest.next() {

@@ -121,7 +121,7 @@ mod tests {
         Arc::new(PeerAuthentication {
             object: ObjectRef::new("PeerAuthentication", namespace, &name),
             age: Age { created, name, namespace: namespace.into() },
-            selector: app.map(|app| labels(app)),
+            selector: app.map(labels),
             mode,
             ports: ports.iter().copied().collect(),
         })
@@ -140,9 +140,9 @@ mod tests {
         use MtlsMode::{Disable, Permissive, Strict};
         assert_eq!(peers(&[]).of(&labels("web")).mode, Permissive);
         let of_mesh = policy(3, "root", None, Some(Strict), &[]);
-        assert_eq!(peers(&[of_mesh.clone()]).of(&labels("web")).mode, Strict);
+        assert_eq!(peers(std::slice::from_ref(&of_mesh)).of(&labels("web")).mode, Strict);
         let unset = policy(1, "a", None, None, &[]);
-        assert_eq!(peers(&[unset.clone(), of_mesh.clone()]).default_mode(), Strict, "unset is what the mesh says");
+        assert_eq!(peers(&[unset, of_mesh.clone()]).default_mode(), Strict, "unset is what the mesh says");
         let all = [
             of_mesh,
             policy(5, "a", None, Some(Disable), &[]),
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_selector_in_the_root_namespace_counts_nowhere() {
         let root = policy(1, "root", Some("web"), Some(MtlsMode::Strict), &[]);
-        assert_eq!(peers(&[root.clone()]).of(&labels("web")).mode, MtlsMode::Permissive);
+        assert_eq!(peers(std::slice::from_ref(&root)).of(&labels("web")).mode, MtlsMode::Permissive);
         let there = NamespacePeers::new(&"root".into(), &"root".into(), &[root]);
         assert_eq!(there.of(&labels("web")).mode, MtlsMode::Permissive);
     }

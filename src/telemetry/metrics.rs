@@ -3,6 +3,8 @@
 //! The encoder writes OpenMetrics, where a counter's samples end in `_total`. istiod's do so only where its metric is
 //! named so; what is served is therefore rewritten to Prometheus' text format with each sample named as its metric.
 
+mod expiry;
+
 use std::{fmt::Write, sync::Arc, time::Instant};
 
 use prometheus_client::{
@@ -17,6 +19,8 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
+use self::expiry::Expiring;
+pub use self::expiry::Expiry;
 use super::process::Process;
 
 /// The content type of [`Metrics::text`].
@@ -95,6 +99,13 @@ pub struct ProblemLabels {
     pub reason: Arc<str>,
 }
 
+/// Label `error`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorLabel {
+    /// What went wrong, in a word.
+    pub error: Arc<str>,
+}
+
 /// Label `kind`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabel {
@@ -119,13 +130,15 @@ macro_rules! metrics {
         #[derive(Debug)]
         pub struct Metrics {
             registry: Registry,
+            /// When the authority's certificates end.
+            pub expiry: Arc<Expiry>,
             $(#[doc = concat!("`", $name, "`: ", $help, ".")] pub $field: $type,)*
         }
 
         impl Metrics {
-            fn with(mut registry: Registry) -> Self {
+            fn with(mut registry: Registry, expiry: Arc<Expiry>) -> Self {
                 $(let $field = register::<$type>(&mut registry, $name, $help, $start);)*
-                Self { registry, $($field,)* }
+                Self { registry, expiry, $($field,)* }
             }
         }
     };
@@ -184,6 +197,18 @@ metrics! {
         "mizzen_barrier_timeouts", "Times that something was sent without waiting any longer for an acknowledgement";
     held_removals: Family<Type, Gauge> = Family::default(),
         "mizzen_held_removals", "Removals that wait until nothing refers to the resource";
+    csr_count: Counter = Counter::default(),
+        "citadel_server_csr_count", "Requests for certificates";
+    authentication_failures: Counter = Counter::default(),
+        "citadel_server_authentication_failure_count", "Requests for certificates by nobody who is known";
+    csr_parsing_errors: Counter = Counter::default(),
+        "citadel_server_csr_parsing_err_count", "Requests for certificates that cannot be read";
+    id_extraction_errors: Counter = Counter::default(),
+        "citadel_server_id_extraction_err_count", "Requests for certificates by callers without an identity";
+    csr_sign_errors: Family<ErrorLabel, Counter> = Family::default(),
+        "citadel_server_csr_sign_err_count", "Requests for certificates that were not signed";
+    certificates_issued: Counter = Counter::default(),
+        "citadel_server_success_cert_issuance_count", "Certificates issued";
     quarantined: Family<Type, Gauge> = Family::default(),
         "mizzen_quarantined_resources", "Resources that are withheld from a proxy that refused them";
 }
@@ -204,7 +229,9 @@ impl Metrics {
         let info = vec![("version", version.to_owned())];
         register_one(&mut registry, "istio_build", "The build of the control plane", &build);
         register_one(&mut registry, "pilot_info", "The version of the control plane", &info);
-        Self::with(registry)
+        let expiry = Arc::new(Expiry::default());
+        registry.register_collector(Box::new(Expiring(expiry.clone())));
+        Self::with(registry, expiry)
     }
 
     /// Everything, in Prometheus' text format.

@@ -1,58 +1,48 @@
 //! Who may open a stream as which proxy (contract §4.6).
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use super::Peer;
-use crate::model::Proxy;
-
-/// A SPIFFE identity of the mesh, `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity<'a> {
-    /// The trust domain.
-    pub trust_domain: &'a str,
-    /// The namespace.
-    pub namespace: &'a str,
-    /// The service account.
-    pub service_account: &'a str,
-}
-
-impl<'a> Identity<'a> {
-    /// Reads a URI, `None` when it is no identity of this form.
-    #[must_use]
-    pub fn parse(uri: &'a str) -> Option<Self> {
-        let mut parts = uri.strip_prefix("spiffe://")?.split('/');
-        let (trust_domain, ns) = (parts.next()?, parts.next()?);
-        let (namespace, sa) = (parts.next()?, parts.next()?);
-        let service_account = parts.next()?;
-        let named = [trust_domain, namespace, service_account].iter().all(|p| !p.is_empty());
-        (ns == "ns" && sa == "sa" && named && parts.next().is_none()).then_some(Self {
-            trust_domain,
-            namespace,
-            service_account,
-        })
-    }
-}
+use crate::model::{Identity, Proxy};
 
 /// The trust domain whose identities count: the mesh's, as it is now. Nobody is of the mesh before it is known.
-#[derive(Debug, Default)]
-pub struct TrustDomain(RwLock<Arc<str>>);
+#[derive(Debug)]
+pub struct TrustDomain(watch::Sender<Arc<str>>);
+
+impl Default for TrustDomain {
+    fn default() -> Self {
+        Self::new("")
+    }
+}
 
 impl TrustDomain {
     /// One to start with.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self(RwLock::new(name.into()))
+        Self(watch::Sender::new(name.into()))
     }
 
     /// From now on it is this one. Streams that are open stay.
     pub fn set(&self, name: &Arc<str>) {
-        if *self.get() != **name {
-            *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(name);
-        }
+        self.0.send_if_modified(|known| {
+            let differs = **known != **name;
+            if differs {
+                *known = Arc::clone(name);
+            }
+            differs
+        });
+    }
+
+    /// It, as it will be at any time.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<str>> {
+        self.0.subscribe()
     }
 
     fn get(&self) -> Arc<str> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.borrow())
     }
 }
 
@@ -174,23 +164,6 @@ mod tests {
     fn peer(tls: bool, identities: &[&str]) -> Peer {
         let address = Some(([10, 0, 0, 1], 1).into());
         Peer { address, identities: identities.iter().map(|i| (*i).into()).collect(), tls }
-    }
-
-    #[test]
-    fn only_whole_identities_are_read() {
-        let whole = Identity::parse("spiffe://cluster.local/ns/shop/sa/web").expect("an identity");
-        assert_eq!((whole.trust_domain, whole.namespace, whole.service_account), ("cluster.local", "shop", "web"));
-        for bad in [
-            "",
-            "spiffe://",
-            "spiffe://td/ns/shop/sa/",
-            "spiffe://td/ns//sa/web",
-            "spiffe://td/ns/shop/sa/web/more",
-            "https://td/ns/shop/sa/web",
-            "spiffe://td/sa/shop/ns/web",
-        ] {
-            assert_eq!(Identity::parse(bad), None, "{bad}");
-        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, server::NamedService, service::Routes};
 
 use super::{
-    Feedback, Peer, Protocol, Proxies, SecretAccess, Settings, auth::Access, body::GrpcBody, clients::Clients,
+    Feedback, Peer, Protocol, Proxies, SecretAccess, Settings, Tokens, auth::Access, body::GrpcBody, clients::Clients,
     debug::DebugSource, incoming::Incoming, stream,
 };
 
@@ -27,6 +27,8 @@ pub struct Shared {
     pub secrets: Arc<dyn SecretAccess>,
     /// What debug surfaces show beyond streams.
     pub debug: Arc<dyn DebugSource>,
+    /// Whose tokens are, where somebody can tell.
+    pub tokens: Option<Arc<dyn Tokens>>,
     /// What is asked of peers.
     pub access: Access,
     /// How long things wait.
@@ -63,8 +65,12 @@ impl Ads {
             Some("StreamAggregatedResources") => Protocol::Sotw,
             _ => return Status::unimplemented("no such method").into_http(),
         };
+        // Plaintext has no identity, whatever it carries (contract §4.2).
+        let asks = peer.tls && self.0.access.identity(&peer).is_none();
+        let tokens = self.0.tokens.as_ref().filter(|_| asks);
+        let proof = tokens.and_then(|tokens| tokens.identify(request.headers()));
         let requests = Incoming::new(request.into_body());
-        let answers = stream::answer(Arc::clone(&self.0), peer, protocol, requests);
+        let answers = stream::answer(Arc::clone(&self.0), peer, proof, protocol, requests);
         let mut response = Response::new(GrpcBody::new(answers));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response

@@ -20,7 +20,8 @@ use tonic::Status;
 use tracing::{debug, info, warn};
 
 use super::{
-    AttachError, Attachment, Machine, Peer, Protocol, Push, Received, Request, Response, SecretGate, Shared, Verdict,
+    AttachError, Attachment, Machine, Peer, Proof, Protocol, Push, Received, Request, Response, SecretGate, Shared,
+    Verdict,
     auth::AccessError,
     body::Message,
     clients::Client,
@@ -48,6 +49,7 @@ enum Event {
 pub(super) fn answer<B>(
     shared: Arc<Shared>,
     peer: Peer,
+    proof: Option<Proof>,
     protocol: Protocol,
     requests: Incoming<B>,
 ) -> impl Stream<Item = Result<Message, Status>> + Send
@@ -56,8 +58,19 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let (number, signal) = shared.clients.begin();
-    let session =
-        Session { number, signal, peer, protocol, requests, taken: 0, proxy: None, attached: None, shared, tick: None };
+    let session = Session {
+        number,
+        signal,
+        peer,
+        proof,
+        protocol,
+        requests,
+        taken: 0,
+        proxy: None,
+        attached: None,
+        shared,
+        tick: None,
+    };
     futures::stream::unfold(session, |mut session| async move {
         let item = session.next().await.transpose()?;
         Some((item, session))
@@ -69,6 +82,8 @@ struct Session<B> {
     number: u64,
     signal: Arc<Signal>,
     peer: Peer,
+    /// Tells who the peer is; taken with the first request.
+    proof: Option<Proof>,
     protocol: Protocol,
     requests: Incoming<B>,
     /// Requests since the peer was looked after.
@@ -188,7 +203,10 @@ where
         let request = Request::decode(self.protocol, bytes).map_err(|e| Status::invalid_argument(e.to_string()))?;
         let proxy = match &self.proxy {
             Some(proxy) => Arc::clone(proxy),
-            None => self.introduce(&request).inspect_err(|_| self.shared.clients.counters.refused_streams.add(1))?,
+            None => {
+                let introduced = self.introduce(&request).await;
+                introduced.inspect_err(|_| self.shared.clients.counters.refused_streams.add(1))?
+            }
         };
         if debug::is_debug(request.type_url) {
             return self.debug(&request).await.map(Some);
@@ -223,7 +241,10 @@ where
     }
 
     /// The first request says who asks.
-    fn introduce(&mut self, request: &Request<'_>) -> Result<Arc<Proxy>, Status> {
+    async fn introduce(&mut self, request: &Request<'_>) -> Result<Arc<Proxy>, Status> {
+        if let Some(proof) = self.proof.take() {
+            self.peer.identities = proof.await?;
+        }
         let mut proxy = node::parse(request.node.as_ref()).map_err(|e| Status::invalid_argument(e.to_string()))?;
         proxy.discovers_hosts &= self.protocol == Protocol::Delta && self.shared.settings.discover_hosts;
         self.shared.access.check(&self.peer, &proxy).map_err(|e| status_of(&e))?;

@@ -9,7 +9,7 @@ use std::{
 use rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject},
     server::{VerifierBuilderError, WebPkiClientVerifier},
     version::{TLS12, TLS13},
 };
@@ -121,11 +121,13 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads the files.
-    pub fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    /// Reads the files. Client certificates may come from `roots` (PEM) as well, unless `crl` (PEM) revokes them.
+    pub fn load(&self, roots: Option<&[u8]>, crl: Option<&[u8]>) -> Result<Arc<ServerConfig>, TlsError> {
         let (certificate, key) = (read(&self.certificate)?, read(&self.key)?);
-        let authority = self.client_authority.as_deref().map(read).transpose()?;
-        server_config(&certificate, &key, authority.as_deref(), &self.demands)
+        let own = self.client_authority.as_deref().map(read).transpose()?;
+        let authorities: Vec<&[u8]> = own.as_deref().into_iter().chain(roots).collect();
+        let authorities = (!authorities.is_empty()).then(|| authorities.join(&b'\n'));
+        server_config(&certificate, &key, authorities.as_deref(), crl, &self.demands)
     }
 }
 
@@ -134,11 +136,12 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// A server's side of TLS for HTTP/2. A client certificate is optional; one that is presented must
-/// come from `client_authority`.
+/// come from `client_authority` and not be among those that `crl` revokes.
 pub fn server_config(
     certificate: &[u8],
     key: &[u8],
     client_authority: Option<&[u8]>,
+    crl: Option<&[u8]>,
     demands: &Demands,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let cipher_suites = demands.cipher_suites.clone();
@@ -155,8 +158,14 @@ pub fn server_config(
             for authority in certificates(pem, "client certificate authority")? {
                 roots.add(authority).map_err(TlsError::Certificate)?;
             }
+            let lists = CertificateRevocationListDer::pem_slice_iter(crl.unwrap_or_default());
+            let lists: Result<Vec<_>, _> = lists.collect();
+            let lists = lists.map_err(|source| TlsError::Pem { what: "revocation list", source })?;
+            // Not every authority of a chain has a list.
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .allow_unauthenticated()
+                .with_crls(lists)
+                .allow_unknown_revocation_status()
                 .build()
                 .map_err(TlsError::Authority)?;
             builder.with_client_cert_verifier(verifier)

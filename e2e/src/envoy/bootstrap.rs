@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use serde_json::{Value, json};
 
 use super::EnvoyOptions;
+use crate::agent::Agent;
 use crate::certs::KeyPairPem;
 
 /// The cluster that leads to the control plane (contract §6.2).
@@ -225,7 +226,8 @@ fn socket_address(address: SocketAddr) -> Value {
 }
 
 /// The whole bootstrap.
-pub(super) fn bootstrap(options: &EnvoyOptions) -> Value {
+/// The bootstrap; what a control plane configures has an agent for its certificates.
+pub(super) fn bootstrap(options: &EnvoyOptions, agent: Option<&Agent>) -> Value {
     let mut bootstrap = json!({
         "node": options.node.to_json(),
         // The port that it gets is read from the file named by --admin-address-path.
@@ -239,9 +241,10 @@ pub(super) fn bootstrap(options: &EnvoyOptions) -> Value {
     if let Some(xds) = &options.xds {
         bootstrap["dynamic_resources"] = xds.dynamic_resources();
         let clusters = &mut bootstrap["static_resources"]["clusters"];
+        let more = std::iter::once(xds.cluster()).chain(agent.map(Agent::cluster));
         match clusters.as_array_mut() {
-            Some(clusters) => clusters.push(xds.cluster()),
-            None => *clusters = json!([xds.cluster()]),
+            Some(clusters) => clusters.extend(more),
+            None => *clusters = more.collect(),
         }
     }
     bootstrap

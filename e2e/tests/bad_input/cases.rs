@@ -216,8 +216,15 @@ pub(crate) fn wrong_without_a_proxy() -> Vec<Case> {
     let l4 = "{hosts: [bad.test], gateways: [gateway], tls: [{match: [{sniHosts: [bad.test, other.test]}], route: \
               [{destination: {host: good}, weight: 1}, {destination: {host: nowhere-3}, weight: 1}]}]}";
     let mesh = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    \
-                enableAutoMtls: true\n    proxyListenPort: 0\n    tlsDefaults: {cipherSuites: [NULL-MD5]}";
+                enableAutoMtls: maybe\n    proxyListenPort: 0\n    tlsDefaults: {cipherSuites: [NULL-MD5]}";
+    let peer = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: bad, namespace: default}\n\
+                spec: {portLevelMtls: {80: {mode: STRICT}}}";
     vec![
+        Case::new(
+            "PeerAuthentication",
+            peer,
+            &["PeerAuthentication default/bad: spec.portLevelMtls: has no effect without a selector with labels"],
+        ),
         Case::new(
             "EnvoyFilter",
             object("EnvoyFilter", "networking.istio.io/v1alpha3", filter),
@@ -264,7 +271,7 @@ pub(crate) fn wrong_without_a_proxy() -> Vec<Case> {
             "ConfigMap",
             mesh,
             &[
-                "ConfigMap istio-system/istio: data.mesh: enableAutoMtls: not honoured yet",
+                "ConfigMap istio-system/istio: data.mesh: enableAutoMtls: invalid type: string \"maybe\", expected a boolean",
                 "ConfigMap istio-system/istio: data.mesh: proxyListenPort: 0 is not a port: 15001 is used",
                 "ConfigMap istio-system/istio: data.mesh: tlsDefaults.cipherSuites[0]: \"NULL-MD5\" is not known; it is \
                  left out",
@@ -310,7 +317,6 @@ pub(crate) fn wrong_in_the_mesh() -> Vec<Case> {
 pub(crate) fn not_honoured() -> Vec<Case> {
     let kinds = [
         ("Telemetry", "telemetry.istio.io/v1", "{}"),
-        ("PeerAuthentication", "security.istio.io/v1", "{}"),
         ("ProxyConfig", "networking.istio.io/v1beta1", "{}"),
         ("WasmPlugin", "extensions.istio.io/v1alpha1", "{url: \"oci://a.test/b\"}"),
         ("WorkloadGroup", "networking.istio.io/v1", "{template: {}}"),

@@ -181,7 +181,8 @@ async fn a_missing_rbac_rule_is_named_and_what_it_allows_is_read_once_it_is_ther
     .await?;
     server.apply(
         "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: reader}, \
-         rules: [{apiGroups: ['*'], resources: ['*'], verbs: [get, list, watch]}]}\n---\n\
+         rules: [{apiGroups: ['*'], resources: ['*'], verbs: [get, list, watch]}, \
+         {apiGroups: [''], resources: [secrets, configmaps], verbs: [create, update]}]}\n---\n\
          {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: reader}, \
          roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader}, \
          subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: user}]}",

@@ -60,7 +60,7 @@ fn system_authorities() -> Vec<u8> {
     found.certs.iter().flat_map(|certificate| pem(certificate)).collect()
 }
 
-fn pem(der: &[u8]) -> Vec<u8> {
+pub(super) fn pem(der: &[u8]) -> Vec<u8> {
     let text = BASE64_STANDARD.encode(der);
     let mut out = b"-----BEGIN CERTIFICATE-----\n".to_vec();
     for line in text.as_bytes().chunks(PEM_WIDTH) {
@@ -75,11 +75,11 @@ fn read(file: &str) -> Result<Vec<u8>, String> {
     std::fs::read(Path::new(file)).map_err(|error| format!("cannot read {file}: {error}"))
 }
 
-fn authorities(pem: Vec<u8>) -> CertificateValidationContext {
+pub(super) fn authorities(pem: Vec<u8>) -> CertificateValidationContext {
     CertificateValidationContext { trusted_ca: inline(pem), ..CertificateValidationContext::default() }
 }
 
-fn inline(bytes: Vec<u8>) -> Option<DataSource> {
+pub(super) fn inline(bytes: Vec<u8>) -> Option<DataSource> {
     Some(DataSource { specifier: Some(Specifier::InlineBytes(bytes)), ..DataSource::default() })
 }
 

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use tokio::sync::watch;
+
 use super::feedback::ChangeTimes;
 use crate::{
     api::Kind,
@@ -17,11 +19,15 @@ pub(super) struct ToEngine {
     pub(super) engine: Engine,
     pub(super) metrics: Arc<Metrics>,
     pub(super) times: Arc<ChangeTimes>,
+    /// Becomes true with the first full list of ConfigMaps: what is told of the mesh is known then.
+    pub(super) mesh_read: watch::Sender<bool>,
 }
 
 /// A delivery as changes of inputs.
 struct Converted {
     kind: Kind,
+    /// It is a full list.
+    is_reset: bool,
     changes: Changes,
 }
 
@@ -36,9 +42,10 @@ impl Intake for ToEngine {
         if all.is_empty() {
             return;
         }
+        let reads_mesh = all.iter().any(|c| c.is_reset && c.kind == Kind::ConfigMap);
         let (metrics, times) = (self.metrics.clone(), self.times.clone());
         self.engine.change(move |db| {
-            for Converted { kind, changes } in all {
+            for Converted { kind, changes, .. } in all {
                 let deleted = changes.deleted > 0;
                 if changes.take_effect(db) {
                     times.taken(delivered);
@@ -46,6 +53,9 @@ impl Intake for ToEngine {
                 }
             }
         });
+        if reads_mesh {
+            self.mesh_read.send_replace(true);
+        }
     }
 }
 
@@ -64,7 +74,8 @@ impl ToEngine {
         for (event, count) in [("add", added), ("update", u64::saturating_sub(objects, added)), ("delete", deleted)] {
             self.count(kind, event, count);
         }
-        Some(Converted { kind, changes })
+        let is_reset = matches!(delivery, Delivery::Reset { .. });
+        Some(Converted { kind, is_reset, changes })
     }
 
     fn count(&self, kind: Kind, event: &str, count: u64) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::reviews::{Account, Reviews};
 use crate::{
-    model::{Proxy, secret::CONFIG_MAP},
-    xds::{Peer, Permission, SecretAccess, auth::Identity},
+    model::{Identity, Proxy, secret::CONFIG_MAP},
+    xds::{Peer, Permission, SecretAccess},
 };
 
 /// With a cluster, secrets go only to streams whose verified identity is that of the secret's namespace, and whose

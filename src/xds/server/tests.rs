@@ -127,6 +127,7 @@ impl Rig {
             proxies: Arc::clone(&house) as _,
             feedback: Arc::clone(&house) as _,
             secrets: Arc::clone(&house) as _,
+            tokens: None,
             debug: Arc::clone(&house) as _,
             access: Access::default(),
             settings: Settings::default(),
@@ -423,6 +424,7 @@ async fn two_identities_that_refuse_spare_the_third() {
         certificate.as_bytes(),
         key.as_bytes(),
         Some(pki.authority.pem().as_bytes()),
+        None,
         &Demands::default(),
     );
     let rig = Rig::with("lds l@1", true, Some(config.expect("a configuration"))).await;
@@ -550,6 +552,7 @@ async fn identities_decide_over_tls() {
         certificate.as_bytes(),
         key.as_bytes(),
         Some(pki.authority.pem().as_bytes()),
+        None,
         &Demands::default(),
     );
     let snapshot = "cds a@1 | sds shop-cert@1 | sds other-cert@1 | eds late@1";
@@ -584,7 +587,7 @@ fn broken_tls_files_are_named() {
     let (certificate, key) = pki.sign(Vec::new());
     let (_, other_key) = pki.sign(Vec::new());
     let make = |c: &str, k: &str, a: Option<&str>| {
-        tls::server_config(c.as_bytes(), k.as_bytes(), a.map(str::as_bytes), &Demands::default())
+        tls::server_config(c.as_bytes(), k.as_bytes(), a.map(str::as_bytes), None, &Demands::default())
             .map_err(|e| e.to_string())
     };
     assert!(make(&certificate, &key, None).is_ok());
@@ -601,5 +604,5 @@ fn broken_tls_files_are_named() {
         client_authority: None,
         demands: Demands::default(),
     };
-    assert_eq!(missing.load().expect_err("missing").to_string(), "cannot read /nowhere/c");
+    assert_eq!(missing.load(None, None).expect_err("missing").to_string(), "cannot read /nowhere/c");
 }

@@ -12,7 +12,7 @@ fn server(demands: &Demands) -> (Arc<ServerConfig>, CertificateDer<'static>) {
     let params = CertificateParams::new(["istiod".to_owned()]).expect("a name");
     let certificate = params.self_signed(&key).expect("signed");
     let (pem, key) = (certificate.pem(), key.serialize_pem());
-    let config = server_config(pem.as_bytes(), key.as_bytes(), None, demands).expect("usable");
+    let config = server_config(pem.as_bytes(), key.as_bytes(), None, None, demands).expect("usable");
     (config, certificate.der().clone())
 }
 

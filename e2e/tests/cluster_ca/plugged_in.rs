@@ -1,0 +1,170 @@
+//! Authorities that an operator plugs in.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use mizzen_e2e::{Client, KeyPairPem, Mizzen, PATIENCE, Request, eventually};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
+
+use crate::{
+    is_of_web,
+    world::{World, ask, connect, openssl},
+};
+
+/// An authority that an operator has: a root, and one below it.
+struct Operator {
+    root: (CertificateParams, KeyPair, String),
+}
+
+impl Operator {
+    fn new(name: &str) -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let params = authority_params(name);
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self { root: (params, key, pem) })
+    }
+
+    /// Writes an authority below it, with these roots.
+    fn plug_in(&self, dir: &Path, roots: &str) -> Result<Issuer<'static, KeyPair>> {
+        let (params, key, _) = &self.root;
+        let (own, below) = (KeyPair::generate()?, authority_params("below"));
+        let pem = below.signed_by(&own, &Issuer::from_params(params, key))?.pem();
+        for (name, text) in [
+            ("ca-cert.pem", pem.as_str()),
+            ("cert-chain.pem", &pem),
+            ("root-cert.pem", roots),
+            ("ca-key.pem", &own.serialize_pem()),
+        ] {
+            fs::write(dir.join(name), text)?;
+        }
+        Ok(Issuer::new(below, own))
+    }
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+#[tokio::test]
+async fn a_plugged_in_authority_is_replaced_step_by_step_without_a_restart() -> Result<()> {
+    let world = World::start().await?;
+    let (dir, old, new) = (tempfile::tempdir()?, Operator::new("old")?, Operator::new("new")?);
+    let (old_root, new_root) = (old.root.2.clone(), new.root.2.clone());
+    let both = format!("{old_root}{new_root}");
+    old.plug_in(dir.path(), &old_root)?;
+    let options = world.options("one").env("ROOT_CA_DIR", &dir.path().display().to_string());
+    let mizzen = Mizzen::start(options).await?;
+    let token = world.token("web", "istio-ca")?;
+    let first = ask(&connect(mizzen.secure_grpc(), &old_root, None).await?, Some(&token)).await?;
+    assert_eq!(first.chain.len(), 3, "a leaf, the authority, the root");
+    first.verify(&old_root)?;
+    world.until_roots("shop", &first.chain[2]).await?;
+
+    // Another root at once would part the mesh.
+    new.plug_in(dir.path(), &new_root)?;
+    eventually("the refusal", PATIENCE, || async {
+        ensure!(mizzen.log().contains("neither contain the old ones nor are among them"), "{}", mizzen.log());
+        anyhow::Ok(())
+    })
+    .await?;
+    ask(&connect(mizzen.secure_grpc(), &old_root, None).await?, Some(&token)).await?.verify(&old_root)?;
+
+    let until = async |roots: &str, by: &str| {
+        eventually("the new authority", PATIENCE, || async {
+            let issued = ask(&connect(mizzen.secure_grpc(), by, None).await?, Some(&token)).await?;
+            ensure!(issued.chain.last().is_some_and(|last| same_certificates(last, roots)), "other roots");
+            issued.verify(by)?;
+            anyhow::Ok(issued)
+        })
+        .await
+    };
+    old.plug_in(dir.path(), &both)?;
+    until(&both, &old_root).await?;
+    new.plug_in(dir.path(), &both)?;
+    let moved = until(&both, &new_root).await?;
+    // Certificates of before are good still: of the server's clients too.
+    let renewing = connect(mizzen.secure_grpc(), &new_root, Some(&first.pair)).await?;
+    is_of_web(&ask(&renewing, None).await?)?;
+    new.plug_in(dir.path(), &new_root)?;
+    let last = until(&new_root, &new_root).await?;
+    world.until_roots("shop", &last.chain[2]).await?;
+    is_of_web(&ask(&connect(mizzen.secure_grpc(), &new_root, Some(&moved.pair)).await?, None).await?)
+}
+
+fn same_certificates(one: &str, other: &str) -> bool {
+    let text = |pem: &str| pem.split_whitespace().collect::<String>();
+    text(one) == text(other)
+}
+
+#[tokio::test]
+async fn an_authority_in_parts_is_an_error_at_the_start() -> Result<()> {
+    let world = World::start().await?;
+    let (dir, operator) = (tempfile::tempdir()?, Operator::new("root")?);
+    operator.plug_in(dir.path(), &operator.root.2)?;
+    fs::remove_file(dir.path().join("ca-key.pem"))?;
+    let options = world.options("one").env("ROOT_CA_DIR", &dir.path().display().to_string());
+    let mut mizzen = Mizzen::launch(options)?;
+    let ended = mizzen.wait_ready(PATIENCE).await.expect_err("it does not start");
+    assert!(mizzen.log().contains("ca-key.pem is missing"), "{ended:#}");
+    let reached = Client::http(mizzen.http()).send(&Request::get("/ready")).await;
+    assert!(reached.is_err(), "it runs");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_and_all_are_told() -> Result<()> {
+    let world = World::start().await?;
+    let (dir, operator) = (tempfile::tempdir()?, Operator::new("root")?);
+    let root = operator.root.2.clone();
+    let issuer = operator.plug_in(dir.path(), &root)?;
+    let options = world.options("one").env("ROOT_CA_DIR", &dir.path().display().to_string());
+    let mizzen = Mizzen::start(options).await?;
+    let token = world.token("web", "istio-ca")?;
+    let channel = connect(mizzen.secure_grpc(), &root, None).await?;
+    let (bad, good) = (ask(&channel, Some(&token)).await?, ask(&channel, Some(&token)).await?);
+    let renews = async |own: &KeyPairPem| {
+        let channel = connect(mizzen.secure_grpc(), &root, Some(own)).await?;
+        anyhow::Ok(ask(&channel, None).await?)
+    };
+    is_of_web(&renews(&bad.pair).await?)?;
+
+    let serial = openssl(&["x509", "-noout", "-serial"], &bad.chain[0])?;
+    let digits = serial.trim().strip_prefix("serial=").context("a serial number")?;
+    let bytes = digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair)?, 16).context("hex"));
+    let revoked = RevokedCertParams {
+        serial_number: SerialNumber::from(bytes.collect::<Result<Vec<u8>>>()?),
+        revocation_time: date_time_ymd(2026, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 1, 1),
+        next_update: date_time_ymd(2100, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let pem = list.signed_by(&issuer)?.pem()?;
+    fs::write(dir.path().join("ca-crl.pem"), &pem)?;
+    eventually("the list in a namespace", PATIENCE, || async {
+        let found = world.field("shop", "configmap/istio-ca-crl", ".data.ca-crl\\.pem")?;
+        ensure!(found == pem, "{found}");
+        anyhow::Ok(())
+    })
+    .await?;
+    eventually("the refusal", PATIENCE, || async {
+        ensure!(renews(&bad.pair).await.is_err(), "a revoked certificate is taken");
+        anyhow::Ok(())
+    })
+    .await?;
+    is_of_web(&renews(&good.pair).await?)
+}

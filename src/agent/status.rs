@@ -1,0 +1,112 @@
+//! The agent's pages on port 15020 (contract §6.4): readiness, merged metrics, probes of the workload, drain and end.
+
+mod probe;
+mod scrape;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{chain, envoy::Admin};
+
+pub use self::{
+    probe::{ProbeError, Probes},
+    scrape::{Scrape, ScrapeError},
+};
+
+/// What the pages are about.
+#[derive(Debug)]
+pub struct Status {
+    /// The proxy.
+    pub admin: Admin,
+    /// The workload's probes.
+    pub probes: Probes,
+    /// Where metrics come from.
+    pub scrape: Scrape,
+    /// Ends the agent.
+    pub quit: CancellationToken,
+}
+
+/// Serves until dropped.
+///
+/// # Errors
+/// The server failed.
+pub async fn serve(status: Arc<Status>, listener: TcpListener) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/healthz/ready", get(ready))
+        .route("/stats/prometheus", get(metrics))
+        .route("/metrics", get(metrics))
+        .route("/quitquitquit", post(quit))
+        .route("/drain", post(drain))
+        .route("/app-health/{container}/{probe}", any(probe))
+        .route("/app-lifecycle/{container}/{hook}", any(probe))
+        .route("/debug", get(index))
+        .route("/debug/", get(index))
+        .with_state(status);
+    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+type Shared = State<Arc<Status>>;
+
+async fn ready(State(status): Shared) -> Response {
+    match status.admin.not_ready().await {
+        None => StatusCode::OK.into_response(),
+        Some(reason) => {
+            tracing::debug!("not ready: {reason}");
+            (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response()
+        }
+    }
+}
+
+async fn metrics(State(status): Shared, headers: HeaderMap) -> Response {
+    let text = status.scrape.collect(&headers).await;
+    ([(header::CONTENT_TYPE, scrape::CONTENT_TYPE)], text).into_response()
+}
+
+async fn quit(State(status): Shared, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
+    if let Some(refused) = refuse_others(peer) {
+        return refused;
+    }
+    tracing::info!("asked to end");
+    status.quit.cancel();
+    "OK".into_response()
+}
+
+async fn drain(State(status): Shared, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
+    if let Some(refused) = refuse_others(peer) {
+        return refused;
+    }
+    tracing::info!("asked to drain");
+    match status.admin.drain(true).await {
+        Ok(()) => "OK".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, chain(&error)).into_response(),
+    }
+}
+
+/// Only containers of the pod may end it.
+fn refuse_others(peer: SocketAddr) -> Option<Response> {
+    let is_local = peer.ip().to_canonical().is_loopback();
+    (!is_local).then(|| (StatusCode::FORBIDDEN, "Only requests from localhost are allowed\n").into_response())
+}
+
+async fn probe(State(status): Shared, request: Request) -> Response {
+    match status.probes.run(request.uri().path(), request.headers()).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::debug!("{}: {}", request.uri().path(), chain(&error));
+            (error.status(), chain(&error) + "\n").into_response()
+        }
+    }
+}
+
+async fn index() -> &'static str {
+    "/healthz/ready\n/stats/prometheus\n"
+}
