@@ -109,7 +109,7 @@ impl InjectArgs {
         let owner = OwnerReference {
             api_version: text(&object, "/apiVersion"),
             kind: kind.clone(),
-            name: name.clone(),
+            name,
             controller: Some(true),
             ..OwnerReference::default()
         };

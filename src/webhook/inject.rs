@@ -14,6 +14,7 @@ mod order;
 mod probes;
 mod prometheus;
 mod proxy;
+pub mod review;
 mod settings;
 mod sidecar;
 mod status;
