@@ -14,7 +14,6 @@ pub mod envoy;
 pub mod identity;
 pub mod metrics;
 pub mod node;
-pub mod proxy_config;
 pub mod redirect;
 pub mod run;
 pub mod sds;

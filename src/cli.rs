@@ -7,6 +7,7 @@ mod core;
 pub mod crds;
 mod discovery;
 pub mod http;
+mod inject;
 mod iptables;
 mod log_args;
 mod names;
@@ -54,6 +55,9 @@ enum Command {
     /// Print what a proxy would be sent
     #[command(after_help = translate::EXAMPLES)]
     Translate(translate::TranslateArgs),
+    /// Put the proxy into the Pods of workloads, and print them
+    #[command(after_help = inject::EXAMPLES)]
+    Inject(inject::InjectArgs),
     /// Print the custom resource definitions of Istio's kinds
     #[command(after_help = crds::EXAMPLES)]
     Crds(crds::CrdsArgs),
@@ -100,6 +104,7 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
         Command::Discovery(args) => block_on(discovery::run(*args, unknown_flags)),
         Command::Standalone(args) => block_on(standalone::run(args)),
         Command::Translate(args) => offline::run(&args, &mut io::stdout().lock()),
+        Command::Inject(args) => args.run(&mut io::stdout().lock()),
         Command::Crds(args) => args.run(),
         Command::Version(args) => Ok(io::stdout().write_all(version::text(&args)?.as_bytes())?),
         Command::Completion { shell } => {

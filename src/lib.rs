@@ -24,4 +24,5 @@ pub mod snapshot;
 pub mod sources;
 pub mod telemetry;
 pub mod translate;
+pub mod webhook;
 pub mod xds;

@@ -12,6 +12,7 @@ pub mod peer_authentication;
 pub mod policy;
 pub mod protocol;
 pub mod proxy;
+pub mod proxy_config;
 pub mod secret;
 pub mod service;
 pub mod sidecar;

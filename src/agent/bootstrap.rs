@@ -8,10 +8,8 @@ use std::{net::IpAddr, path::Path};
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    node::{Node, Surroundings},
-    proxy_config::{ProxyConfig, ProxyConfigError},
-};
+use super::node::{Node, Surroundings};
+use crate::model::proxy_config::{ProxyConfig, ProxyConfigError};
 
 /// The control plane, by way of the agent.
 const XDS: &str = "xds-grpc";

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::{Map, Value, json};
 
-use super::proxy_config::ProxyConfig;
+use crate::model::proxy_config::ProxyConfig;
 
 /// The API level of Istio that the control plane and its proxies speak: `proxyVersion` of an EnvoyFilter is matched
 /// against it.

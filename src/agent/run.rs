@@ -25,13 +25,13 @@ use super::{
     envoy::{Admin, exit_code},
     identity::{Identity, Issuance},
     metrics::Metrics,
-    proxy_config::ProxyConfigError,
     sds::{self, Workload},
     settings::{End, Peer, Settings},
     status::{self, ProbeError, Probes, Scrape, ScrapeError, Status},
     upstream::{Upstream, UpstreamTls},
     xds_proxy::{XdsProxy, headers},
 };
+use crate::model::proxy_config::ProxyConfigError;
 
 /// How long Envoy may take to end when it is asked to.
 const QUIT_PATIENCE: Duration = Duration::from_secs(2);

@@ -6,8 +6,8 @@ use super::{
     envoy::Launch,
     identity::RsaKeys,
     node::{Node, Role, Surroundings, host_name, server_name},
-    proxy_config::{ProxyConfig, ProxyConfigError},
 };
+use crate::model::proxy_config::{ProxyConfig, ProxyConfigError};
 
 /// The port of a control plane without TLS.
 const PLAINTEXT_PORT: &str = ":15010";

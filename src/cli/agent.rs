@@ -20,11 +20,13 @@ use crate::agent::{
     dns,
     identity::RsaKeys,
     node::{Role, Surroundings, parse_pod_info},
-    proxy_config::ProxyConfig,
     run,
     settings::{Flags, Settings},
 };
-use crate::ca::key::{KeyKind, PrivateKey};
+use crate::{
+    ca::key::{KeyKind, PrivateKey},
+    model::proxy_config::ProxyConfig,
+};
 
 /// Shown with `--help`.
 pub(super) const EXAMPLES: &str = "Examples:

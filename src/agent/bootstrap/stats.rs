@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::agent::{node::Surroundings, proxy_config::ProxyConfig};
+use crate::{agent::node::Surroundings, model::proxy_config::ProxyConfig};
 
 /// Kept whatever is asked for: readiness is told by them, and dashboards ask for them.
 const PREFIXES: [&str; 8] =

@@ -38,6 +38,8 @@ pub enum ProxyConfigError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProxyConfig {
     fields: Map<String, Value>,
+    /// Those of them that are not what holds where nothing is said.
+    said: Map<String, Value>,
 }
 
 /// What holds where nothing is said.
@@ -74,7 +76,16 @@ impl ProxyConfig {
                 }
             }
         }
-        Ok(Self { fields })
+        let usual = into_map(defaults()).unwrap_or_default();
+        let said = fields.iter().filter(|(key, value)| usual.get(*key) != Some(*value));
+        let said = said.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Ok(Self { fields, said })
+    }
+
+    /// The fields that are not what holds where nothing is said.
+    #[must_use]
+    pub fn said(&self) -> &Map<String, Value> {
+        &self.said
     }
 
     /// All fields.

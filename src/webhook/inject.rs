@@ -1,0 +1,168 @@
+//! Injection: what a Pod gains by which it takes part in the mesh (contract §5).
+//!
+//! ```text
+//!  Pod ─ decide ─► former injection taken out ─► probes ─► template: proxy, init, volumes ─► what the Pod
+//!        (no: as it is)                          metrics    (sidecar or gateway)              said itself wins
+//!                                                                             ─► order, labels, status ─► Pod
+//! ```
+
+mod annotations;
+mod decide;
+mod gateway;
+mod init;
+mod order;
+mod probes;
+mod prometheus;
+mod proxy;
+pub mod review;
+mod settings;
+mod sidecar;
+mod status;
+#[cfg(test)]
+mod tests;
+mod workload;
+
+use k8s_openapi::{
+    DeepMerge as _,
+    api::core::v1::{Container, Pod},
+};
+use serde_json::Value;
+
+pub use self::{
+    decide::{Decision, decide},
+    settings::{Settings, SettingsError, Values},
+};
+use self::{status::Before, workload::Workload};
+use crate::model::proxy_config::{ProxyConfig, ProxyConfigError};
+
+/// The container of the proxy.
+const PROXY: &str = "istio-proxy";
+/// The init container that redirects traffic.
+const INIT: &str = "istio-init";
+/// An image that stands for that of the template.
+const AUTO: &str = "auto";
+
+/// Why a Pod cannot be injected.
+#[derive(Debug, thiserror::Error)]
+pub enum InjectError {
+    /// An annotation is wrong.
+    #[error("annotation {name} of the Pod is {value:?}: it must be {expected}")]
+    Annotation {
+        /// Its name.
+        name: String,
+        /// What it says.
+        value: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The settings of the proxy are wrong.
+    #[error("the settings of the proxy")]
+    Config(#[from] ProxyConfigError),
+    /// There is no such template.
+    #[error("inject.istio.io/templates names {0:?}: there are sidecar and gateway")]
+    Template(String),
+    /// What was put together is no Pod.
+    #[error("the template {template} makes no Pod")]
+    Fragment {
+        /// Which.
+        template: &'static str,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// What an earlier injection left cannot be read.
+    #[error("annotation {name} of the Pod was not written by an injection")]
+    Former {
+        /// Which annotation.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// What is to be injected into.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The Pod.
+    pub pod: &'a Pod,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// More variables of the proxy, from the path of the webhook.
+    pub variables: &'a [(String, String)],
+}
+
+/// Which template is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Template {
+    Sidecar,
+    Gateway,
+}
+
+/// Everything that templates are made with.
+struct Context<'a> {
+    settings: &'a Settings,
+    target: &'a Target<'a>,
+    config: ProxyConfig,
+    workload: Workload,
+    native: bool,
+}
+
+/// The Pod as it is to be; `None` leaves it as it is.
+///
+/// # Errors
+/// An annotation or a setting is wrong: such a Pod must not start without its proxy.
+pub fn inject(settings: &Settings, target: &Target<'_>) -> Result<Option<Pod>, InjectError> {
+    if decide(settings, target.pod, target.namespace) != Decision::Inject {
+        return Ok(None);
+    }
+    let before = Before::of(target.pod)?;
+    let pod = before.without_injection(target.pod);
+    let template = template(&pod)?;
+    let config = ProxyConfig::new(&[
+        ("the ProxyConfig of the mesh", &settings.default_config),
+        ("the annotation proxy.istio.io/config", annotations::text(&pod, "proxy.istio.io/config")),
+    ])?;
+    let native = template == Template::Sidecar
+        && annotations::flag(&pod, "sidecar.istio.io/nativeSidecar")?.unwrap_or(settings.native_sidecars);
+    let workload = Workload::of(&pod, target.namespace);
+    let original = target.pod;
+    let target = Target { pod: &pod, ..*target };
+    let context = Context { settings, target: &target, config, workload, native };
+    let mut made = pod.clone();
+    let own = before.overrides(&pod, native);
+    own.take_out(&mut made);
+    let former = |name| before.variable(original, name);
+    let prometheus = prometheus::merge(&context, &mut made)?.or_else(|| former(prometheus::VARIABLE));
+    let probes = if template == Template::Sidecar { probes::rewrite(&context, &mut made)? } else { None };
+    let probes = probes.or_else(|| former(probes::VARIABLE));
+    let variables = [prometheus, probes].into_iter().flatten().collect::<Vec<_>>();
+    let fragment = match template {
+        Template::Sidecar => sidecar::fragment(&context, &variables)?,
+        Template::Gateway => gateway::fragment(&context, &variables)?,
+    };
+    made.merge_from(parsed(fragment, template)?);
+    own.put_over(&mut made);
+    order::apply(&context, &mut made);
+    status::note(&context, template, &pod, &own, &mut made);
+    Ok(Some(made))
+}
+
+fn template(pod: &Pod) -> Result<Template, InjectError> {
+    match annotations::text(pod, "inject.istio.io/templates").trim() {
+        "" | "sidecar" => Ok(Template::Sidecar),
+        "gateway" => Ok(Template::Gateway),
+        other => Err(InjectError::Template(other.to_owned())),
+    }
+}
+
+fn parsed(fragment: Value, template: Template) -> Result<Pod, InjectError> {
+    let name = if template == Template::Sidecar { "sidecar" } else { "gateway" };
+    serde_json::from_value(fragment).map_err(|source| InjectError::Fragment { template: name, source })
+}
+
+/// The container of a name among those of a Pod, init containers first.
+fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    let spec = pod.spec.as_ref()?;
+    spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name)
+}

@@ -1,0 +1,198 @@
+//! What the API server asks of each Pod, and the answer (contract §5.1).
+
+use k8s_openapi::api::core::v1::Pod;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Settings, Target, inject};
+use crate::webhook::patch;
+
+/// The longest request that is looked at, in bytes: an object of the API server has at most 1.5 MiB, and may be there
+/// twice.
+pub const LARGEST: usize = 3 * 1024 * 1024 + 512 * 1024;
+
+/// Why a request is none.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// It is no AdmissionReview.
+    #[error("the body is no AdmissionReview")]
+    Syntax(#[source] serde_json::Error),
+    /// It is of another kind or version.
+    #[error("the body is {kind:?} of {version:?}: it must be AdmissionReview of admission.k8s.io/v1 or v1beta1")]
+    Kind {
+        /// What it says that it is.
+        kind: String,
+        /// Of which version.
+        version: String,
+    },
+    /// It asks nothing.
+    #[error("the AdmissionReview has no request")]
+    NoRequest,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    request: Option<Request>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    object: Value,
+}
+
+/// What became of a request, for the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The Pod is injected.
+    Injected,
+    /// It is left as it is.
+    Skipped,
+    /// It is refused.
+    Failed,
+}
+
+/// The answer to a request, an AdmissionReview too; `variables` are those of the path.
+///
+/// # Errors
+/// It is no request. What is wrong with the Pod is no error here but a refusal.
+pub fn answer(
+    settings: &Settings,
+    body: &[u8],
+    variables: &[(String, String)],
+) -> Result<(Value, Outcome), ReviewError> {
+    let Review { api_version, kind, request } = serde_json::from_slice(body).map_err(ReviewError::Syntax)?;
+    if kind != "AdmissionReview" || !["admission.k8s.io/v1", "admission.k8s.io/v1beta1"].contains(&&*api_version) {
+        return Err(ReviewError::Kind { kind, version: api_version });
+    }
+    let Request { uid, namespace, object } = request.ok_or(ReviewError::NoRequest)?;
+    let (outcome, mut response) = match operations(settings, &namespace, object, variables) {
+        Ok(None) => (Outcome::Skipped, json!({"allowed": true})),
+        Ok(Some(patch)) => {
+            let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, patch.to_string());
+            (Outcome::Injected, json!({"allowed": true, "patchType": "JSONPatch", "patch": encoded}))
+        }
+        Err(message) => (
+            Outcome::Failed,
+            json!({"allowed": false, "status": {"code": 400, "reason": "BadRequest", "message": message}}),
+        ),
+    };
+    response["uid"] = uid.into();
+    Ok((json!({"apiVersion": api_version, "kind": "AdmissionReview", "response": response}), outcome))
+}
+
+/// What is to be changed; nothing when the Pod is left as it is.
+fn operations(
+    settings: &Settings,
+    namespace: &str,
+    object: Value,
+    variables: &[(String, String)],
+) -> Result<Option<Value>, String> {
+    let chain = |error: &dyn std::error::Error| {
+        let causes = std::iter::successors(Some(error), |e| e.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    };
+    let pod: Pod = serde_json::from_value(object).map_err(|e| format!("the object is no Pod: {e}"))?;
+    // The API server fills the namespace in later.
+    let own = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let target = Target { pod: &pod, namespace: if namespace.is_empty() { own } else { namespace }, variables };
+    let made = inject(settings, &target).map_err(|e| chain(&e))?;
+    let value = |pod: &Pod| serde_json::to_value(pod).map_err(|e| format!("the Pod cannot be written: {e}"));
+    made.map(|made| Ok(Value::Array(patch::diff(&value(&pod)?, &value(&made)?)))).transpose()
+}
+
+/// The variables that a path of the webhook names: `/inject/<key>/<value>/…`, where `cluster` and `net` stand for those of
+/// the proxy's metadata, `--slash--` for a slash; or `/inject/:ENV:<name>=<value>…` (contract §5.1).
+#[must_use]
+pub fn variables_of_path(path: &str) -> Vec<(String, String)> {
+    let rest = path.strip_prefix("/inject").unwrap_or_default().trim_matches('/');
+    let unescaped = |text: &str| text.replace("--slash--", "/");
+    if rest.starts_with(":ENV:") {
+        let pairs = rest.split(":ENV:").filter_map(|pair| pair.split_once('='));
+        return pairs.map(|(name, value)| (name.to_owned(), unescaped(value))).collect();
+    }
+    let words: Vec<&str> = rest.split('/').filter(|word| !word.is_empty()).collect();
+    let name = |key: &str| match key {
+        "cluster" => "ISTIO_META_CLUSTER_ID".to_owned(),
+        "net" => "ISTIO_META_NETWORK".to_owned(),
+        other => other.to_ascii_uppercase(),
+    };
+    let (pairs, _) = words.as_chunks::<2>();
+    pairs.iter().map(|[key, value]| (name(key), unescaped(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn review(object: &Value) -> Vec<u8> {
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+               "request": {"uid": "u1", "namespace": "default", "object": object}})
+        .to_string()
+        .into_bytes()
+    }
+
+    #[test]
+    fn an_injected_pod_is_answered_with_a_patch_that_makes_it() {
+        let object =
+            json!({"metadata": {"generateName": "web-"}, "spec": {"containers": [{"name": "web", "later": 1}]}});
+        let (answer, outcome) = answer(&Settings::default(), &review(&object), &[]).expect("a request");
+        assert_eq!((outcome, &answer["response"]["uid"]), (Outcome::Injected, &json!("u1")));
+        let patch = answer["response"]["patch"].as_str().expect("a patch");
+        let patch = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, patch).expect("base64");
+        let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a patch");
+        let mut made = object;
+        json_patch::patch(&mut made, &patch).expect("it applies");
+        assert_eq!(made["spec"]["initContainers"][1]["name"], "istio-proxy");
+        assert_eq!(made["spec"]["containers"][0]["later"], 1, "what is not known stays");
+    }
+
+    #[test]
+    fn who_is_left_alone_and_who_is_refused_is_said() {
+        let refused =
+            json!({"metadata": {"annotations": {"sidecar.istio.io/inject": "false"}}, "spec": {"containers": []}});
+        let (said, outcome) = answer(&Settings::default(), &review(&refused), &[]).expect("a request");
+        assert_eq!((outcome, &said["response"]), (Outcome::Skipped, &json!({"allowed": true, "uid": "u1"})));
+        let (said, outcome) = answer(&Settings::default(), &review(&json!({"spec": 3})), &[]).expect("a request");
+        assert_eq!((outcome, &said["response"]["allowed"]), (Outcome::Failed, &json!(false)));
+        let message = said["response"]["status"]["message"].as_str().expect("a message");
+        assert!(message.starts_with("the object is no Pod: "), "{message}");
+    }
+
+    #[test]
+    fn what_is_no_request_is_told() {
+        let told = |body: &[u8]| answer(&Settings::default(), body, &[]).expect_err("no request").to_string();
+        assert_eq!(told(b"[1]"), "the body is no AdmissionReview");
+        let other = told(br#"{"apiVersion": "v1", "kind": "Pod"}"#);
+        assert!(other.starts_with("the body is \"Pod\" of \"v1\""), "{other}");
+        let none = told(br#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}"#);
+        assert_eq!(none, "the AdmissionReview has no request");
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let body = format!(
+            "{{\"apiVersion\": \"admission.k8s.io/v1\", \"kind\": \"AdmissionReview\", \"request\": {{\"object\": {deep}}}}}"
+        );
+        assert_eq!(told(body.as_bytes()), "the body is no AdmissionReview", "serde_json bounds the depth");
+    }
+
+    #[test]
+    fn paths_name_variables() {
+        let of = |path: &str| {
+            variables_of_path(path).into_iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("/inject"), "");
+        assert_eq!(
+            of("/inject/cluster/c1/net/n1/my_var/a--slash--b"),
+            "ISTIO_META_CLUSTER_ID=c1 ISTIO_META_NETWORK=n1 MY_VAR=a/b"
+        );
+        assert_eq!(of("/inject/:ENV:cluster=c1:ENV:A=b"), "cluster=c1 A=b");
+    }
+}
