@@ -88,7 +88,11 @@ impl Before {
             Overrides { containers: of(PROXY), init_containers: of(INIT) }
         });
         for container in own.containers.iter_mut().chain(&mut own.init_containers) {
-            container.image = container.image.take().filter(|image| image != AUTO);
+            if container.image.as_deref() == Some(AUTO) {
+                container.image = None;
+                // The API server has filled it in before it asks: for an image without a tag it is `Always`.
+                container.image_pull_policy = container.image_pull_policy.take().filter(|policy| policy != "Always");
+            }
         }
         // The proxy is where the template has it.
         if native {
