@@ -1,32 +1,30 @@
 //! The mesh in the cluster of `e2e/cluster`, and a namespace of a test in it. Tests take turns: there is one mesh.
 
-use std::{fs, net::SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Client, Cluster, NODE_ADDRESS, PATIENCE, eventually};
+use mizzen_e2e::{Client, Cluster, Installed, NODE_ADDRESS, PATIENCE, eventually};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
-static TURN: Mutex<bool> = Mutex::const_new(false);
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A namespace whose Pods are injected.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) namespace: &'static str,
-    _turn: MutexGuard<'static, bool>,
+    mesh: Installed,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl World {
     /// Waits for its turn, and makes the namespace.
     pub(crate) async fn enter(namespace: &'static str) -> Result<Self> {
-        let mut turn = TURN.lock().await;
+        let turn = TURN.lock().await;
+        let mesh = Installed::get()?;
         let cluster = Cluster::namespace(namespace)?;
         cluster.kubectl(&["label", "namespace", namespace, "istio-injection=enabled"])?;
-        if !*turn {
-            install(&cluster)?;
-            *turn = true;
-        }
-        let world = Self { cluster, namespace, _turn: turn };
+        let world = Self { cluster, namespace, mesh, _turn: turn };
         // Namespaces of former tests go by and by.
         eventually("the end of all Gateways", PATIENCE * 2, || async {
             let rest =
@@ -40,7 +38,7 @@ impl World {
 
     /// Runs kubectl in the namespace of the control plane.
     pub(crate) fn system(&self, args: &[&str]) -> Result<String> {
-        self.cluster.kubectl(&[&["--namespace=istio-system"], args].concat())
+        self.mesh.kubectl(args)
     }
 
     /// Waits for the end of a rollout.
@@ -86,18 +84,6 @@ impl World {
     pub(crate) fn exec(&self, pod: &str, container: &str, command: &[&str]) -> Result<String> {
         self.cluster.kubectl(&[&["exec", pod, "-c", container, "--"], command].concat())
     }
-}
-
-fn install(cluster: &Cluster) -> Result<()> {
-    let crds = mizzen_e2e::Mizzen::run(&["crds"])?;
-    cluster.apply(&String::from_utf8(crds.stdout)?)?;
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kubernetes_story/interim.yaml");
-    cluster.apply(&fs::read_to_string(manifest)?)?;
-    for deployment in ["istiod", "istio-ingressgateway"] {
-        let deployment = format!("deployment/{deployment}");
-        cluster.kubectl(&["--namespace=istio-system", "rollout", "status", &deployment, "--timeout=120s"])?;
-    }
-    Ok(())
 }
 
 /// A client within the mesh. Its image has curl.
