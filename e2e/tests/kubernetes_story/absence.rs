@@ -7,7 +7,7 @@ use mizzen_e2e::{Load, PATIENCE, Request, eventually};
 
 use super::{
     traffic::Traffic,
-    world::{CLIENT, World},
+    world::{CLIENT, World, report},
 };
 
 /// How long nobody is there.
@@ -74,7 +74,7 @@ async fn requests_go_on_without_the_control_plane_and_pods_are_injected_when_it_
     be_absent(&world).await?;
     sidecar.more(40).await?;
     let (sidecar, gateway) = (sidecar.stop_unharmed().await?, gateway.stop_unharmed().await?);
-    println!("sidecar {sidecar}; gateway {gateway}");
+    report(&format!("absence: sidecar {sidecar}; gateway {gateway}"))?;
     ensure!(sidecar.requests() > 1000 && gateway.replies() > 1000, "too few requests");
     Ok(())
 }

@@ -118,7 +118,15 @@ fn openssl_verifies_the_chain(world: &World, address: &str) -> Result<()> {
     fs::write(file("roots"), world.cluster.kubectl(&roots)?)?;
     let target = format!("{address}:{PORT}");
     let session = Command::new("openssl")
-        .args(["s_client", "-connect", &target, "-alpn", "istio-peer-exchange,istio", "-showcerts", "-CAfile"])
+        .args([
+            "s_client",
+            "-connect",
+            &target,
+            "-alpn",
+            "istio-http/1.1,istio-peer-exchange,istio",
+            "-showcerts",
+            "-CAfile",
+        ])
         .arg(file("roots"))
         .stdin(Stdio::null())
         .output()

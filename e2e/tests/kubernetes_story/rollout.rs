@@ -7,7 +7,7 @@ use mizzen_e2e::{HttpVersion, Load, Request};
 
 use super::{
     traffic::Traffic,
-    world::{CLIENT, World},
+    world::{CLIENT, World, report},
 };
 
 const REPLICAS: usize = 5;
@@ -97,7 +97,7 @@ async fn turn_over(world: &World, name: &str) -> Result<u64> {
     }
     let (sidecar, sidecar_http2) = (sidecar.stop().await?, sidecar_http2.stop().await?);
     let (gateway, gateway_http2) = (gateway.stop().await, gateway_http2.stop().await);
-    println!("{name}: sidecar {sidecar}, HTTP/2 {sidecar_http2}\ngateway {gateway}\ngateway, HTTP/2 {gateway_http2}");
+    report(&format!("{name}: sidecar {sidecar}, HTTP/2 {sidecar_http2}; gateway {gateway}; HTTP/2 {gateway_http2}"))?;
     let ways = [gateway.replies(), gateway_http2.replies(), sidecar.requests(), sidecar_http2.requests()];
     ensure!(ways.iter().all(|requests| *requests > 100), "too few requests: {ways:?}");
     Ok(sidecar.failures() + sidecar_http2.failures() + gateway.failures() + gateway_http2.failures())

@@ -7,7 +7,7 @@ use mizzen_e2e::{PATIENCE, eventually};
 
 use super::{
     traffic::Traffic,
-    world::{CLIENT, World},
+    world::{CLIENT, World, report},
 };
 
 /// Lives for a minute, and is renewed when a tenth of that is over.
@@ -93,8 +93,11 @@ async fn certificates_and_roots_are_replaced_and_no_request_fails() -> Result<()
     .await?;
     traffic.more(40).await?;
     let outcome = traffic.stop_unharmed().await?;
-    println!("certificates {before:?} to {:?}, {} roots: {outcome}", certificates(&world)?, roots.len());
-    Ok(())
+    report(&format!(
+        "rotation: certificates {before:?} to {:?}, {} roots: {outcome}",
+        certificates(&world)?,
+        roots.len()
+    ))
 }
 
 fn rotate_roots(world: &World, again_and_again: bool) -> Result<()> {

@@ -50,7 +50,7 @@ impl<'a> Traffic<'a> {
     pub(crate) fn start(world: &'a World, name: &str, options: &str, url: &str) -> Result<Self> {
         let script = format!(
             "rm -f /tmp/{name}.stop; until [ -e /tmp/{name}.stop ]; do \
-             curl -sg {options} --max-time 15 --rate {RATE} -o /dev/null -w '%{{http_code}} %{{errormsg}}\\n' \
+             curl -s {options} --max-time 15 --rate {RATE} -o /dev/null -w '%{{http_code}} %{{errormsg}}\\n' \
              '{url}?[1-20]'; done"
         );
         let process =

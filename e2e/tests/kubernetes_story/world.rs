@@ -1,6 +1,6 @@
 //! The mesh in the cluster of `e2e/cluster`, and a namespace of a test in it. Tests take turns: there is one mesh.
 
-use std::net::SocketAddr;
+use std::{io::Write as _, net::SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{Client, Cluster, Installed, NODE_ADDRESS, PATIENCE, eventually};
@@ -84,6 +84,11 @@ impl World {
     pub(crate) fn exec(&self, pod: &str, container: &str, command: &[&str]) -> Result<String> {
         self.cluster.kubectl(&[&["exec", pod, "-c", container, "--"], command].concat())
     }
+}
+
+/// Tells what was measured; the runner of tests shows it also when the test passes.
+pub(crate) fn report(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stderr(), "{text}")?)
 }
 
 /// A client within the mesh. Its image has curl.
