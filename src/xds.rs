@@ -15,11 +15,11 @@ mod frames;
 mod hosts;
 mod incoming;
 mod inspect;
+mod keepalive;
 mod last_good;
 pub mod listen;
 mod machine;
 mod names;
-
 pub mod node;
 mod openings;
 mod quarantine;
