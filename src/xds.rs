@@ -26,6 +26,7 @@ mod quarantine;
 #[cfg(test)]
 mod random_tests;
 pub mod request;
+mod resumptions;
 mod send;
 pub mod serve;
 pub mod server;
@@ -54,6 +55,7 @@ pub use machine::{Judgement, Machine, Protocol, Received, Response, SecretGate};
 pub use names::NameSets;
 pub use openings::Openings;
 pub use request::Request;
+pub use resumptions::Resumptions;
 pub use server::{Ads, Services, Shared, services};
 pub use subscription::Status;
 
