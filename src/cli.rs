@@ -8,6 +8,7 @@ pub mod crds;
 mod discovery;
 pub mod http;
 mod inject;
+mod injector_args;
 mod iptables;
 mod log_args;
 mod names;

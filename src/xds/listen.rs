@@ -101,7 +101,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepted connections, without end. Handshakes run beside each other, so that a slow one delays nobody.
-pub(super) fn connections(socket: Socket) -> impl Stream<Item = Connection> {
+pub fn connections(socket: Socket) -> impl Stream<Item = Connection> {
     futures::stream::unfold((socket.0, JoinSet::new()), |(kind, mut handshakes)| async move {
         let connection = loop {
             let accepted = tokio::select! {
@@ -169,7 +169,7 @@ async fn handshake(stream: TcpStream, address: SocketAddr, config: Arc<rustls::S
 }
 
 /// A connection with what is known of its peer.
-pub(super) struct Connection {
+pub struct Connection {
     io: Pin<Box<dyn Io>>,
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
