@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     authority_args::AuthorityArgs,
-    control_plane::{Addresses, ControlPlane, Settings, Source, TlsFiles},
+    control_plane::{Addresses, ControlPlane, Settings, Source, StatusSettings, TlsFiles},
     core,
     log_args::LogArgs,
     values::duration,
@@ -106,6 +106,10 @@ pub(super) struct DiscoveryArgs {
     #[arg(long = "xds-auth", value_name = "BOOL", env = "XDS_AUTH", default_value_t = true, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
     xds_auth: bool,
+    /// Write into the cluster on which proxies objects are live, and what proxies refuse
+    #[arg(long = "write-status", value_name = "BOOL", env = "MIZZEN_WRITE_STATUS", default_value_t = true,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    write_status: bool,
     #[command(flatten, next_help_heading = "Certificate authority")]
     authority: AuthorityArgs,
     #[command(flatten)]
@@ -226,6 +230,8 @@ impl DiscoveryArgs {
             None => Source::Kube { kubeconfig: self.kubeconfig.filter(|path| !path.as_os_str().is_empty()), scope },
         };
         let tls = self.tls_cert_file.zip(self.tls_key_file);
+        let (revision, elect_leader) = (self.revision.clone(), self.authority.elect_leader);
+        let status = self.write_status.then_some(StatusSettings { revision, elect_leader });
         let authority = match &source {
             Source::Kube { .. } => self.authority.settings(&self.namespace, &self.revision),
             // Nobody can tell whose a token is, and there is no place to keep a root in.
@@ -260,6 +266,7 @@ impl DiscoveryArgs {
             barrier_timeout: self.barrier_timeout,
             removal_linger: self.removal_linger,
             allow_unenforced_policy: self.allow_unenforced_policy,
+            status,
             auto_mtls: true,
             discover_hosts: self.vhds,
         }
