@@ -27,6 +27,7 @@ pub mod inputs;
 mod members;
 mod offline;
 mod proxies;
+mod reach;
 mod scope;
 mod services;
 mod sidecar_listeners;
@@ -39,6 +40,7 @@ mod tests;
 pub use classes::Ticket;
 pub use handle::{Engine, EngineError, Observer, Report};
 pub use offline::Offline;
+pub use reach::Reach;
 
 /// Registers what exists without being asked for: indexes and layers.
 fn register(db: &mut graph::Db) {

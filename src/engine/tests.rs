@@ -5,4 +5,5 @@ mod counts;
 mod fair;
 mod objects;
 mod pause;
+mod reach;
 mod world;

@@ -4,7 +4,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{api::Kind, install::context::Context};
+use crate::{
+    api::{Kind, status},
+    install::context::Context,
+};
 
 const READ: [&str; 3] = ["get", "list", "watch"];
 
@@ -18,6 +21,7 @@ pub(super) fn of_control_plane(context: &Context) -> Vec<Value> {
     rules.extend(roots(context));
     rules.extend(webhooks());
     rules.extend(statuses());
+    rules.extend(proxy_statuses());
     let mut all = vec![
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -122,10 +126,21 @@ fn statuses() -> Vec<Value> {
     groups.iter().map(of_group).collect()
 }
 
-/// In its own namespace: the authority's key, and locks between replicas.
+/// What is told of workloads, where they are.
+fn proxy_statuses() -> [Value; 2] {
+    let group = status::GROUP;
+    [
+        rule(&[group], &["proxystatuses"], &["get", "list", "watch", "create", "patch", "delete"]),
+        rule(&[group], &["proxystatuses/status"], &["get", "patch"]),
+    ]
+}
+
+/// In its own namespace: the authority's key, locks between replicas, who of them is alive, and what they tell each other.
 fn own_namespace() -> Vec<Value> {
     vec![
         rule(&[""], &["secrets"], &["get", "list", "watch", "create", "update"]),
         rule(&[""], &["configmaps"], &["create", "update"]),
+        rule(&["coordination.k8s.io"], &["leases"], &["get", "list", "create", "patch", "delete"]),
+        rule(&[status::GROUP], &["replicareports"], &["get", "list", "watch", "create", "patch", "delete"]),
     ]
 }
