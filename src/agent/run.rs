@@ -249,7 +249,7 @@ fn pages(
     Ok(Status {
         admin: admin.clone(),
         probes: Probes::parse(pod.variable("ISTIO_KUBE_APP_PROBERS"), host.to_string())?,
-        scrape: Scrape::new(envoy, annotations, settings.status_port, Arc::clone(metrics))?,
+        scrape: Scrape::new(envoy, annotations, settings.status_port, Arc::clone(metrics), settings.workload())?,
         names,
         quit: quit.clone(),
     })

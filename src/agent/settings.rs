@@ -8,6 +8,7 @@ use super::{
     identity::RsaKeys,
     names::Place,
     node::{Node, Role, Surroundings, host_name, server_name},
+    status::Own,
 };
 use crate::model::proxy_config::{ProxyConfig, ProxyConfigError};
 
@@ -200,6 +201,13 @@ impl Settings {
             pod,
             config,
         })
+    }
+
+    /// Whom metrics are about.
+    #[must_use]
+    pub fn workload(&self) -> Own {
+        let name = self.node.metadata.get("WORKLOAD_NAME").and_then(serde_json::Value::as_str).unwrap_or_default();
+        Own::new(&self.pod, name, self.cluster(), &self.identity)
     }
 
     /// The cluster that the pod is in.

@@ -1,5 +1,6 @@
 //! The agent's pages on port 15020 (contract §6.4): readiness, merged metrics, probes of the workload, drain and end.
 
+mod istio;
 mod probe;
 mod scrape;
 
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{chain, envoy::Admin, names::Lookup};
 
 pub use self::{
+    istio::Own,
     probe::{ProbeError, Probes},
     scrape::{Scrape, ScrapeError},
 };
