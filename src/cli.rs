@@ -2,20 +2,29 @@
 
 mod agent;
 mod authority_args;
+mod cluster_args;
 pub mod control_plane;
 mod core;
 pub mod crds;
 mod discovery;
 pub mod http;
 mod inject;
+mod injector_args;
+mod install;
 mod iptables;
 mod log_args;
+mod manifest;
 mod names;
 pub mod offline;
+mod operator;
+mod operator_args;
+mod progress;
 mod proxy_status;
 mod replicas;
 mod standalone;
+mod terminal;
 mod translate;
+mod uninstall;
 mod values;
 mod version;
 
@@ -60,6 +69,18 @@ enum Command {
     /// Put the proxy into the Pods of workloads, and print them
     #[command(after_help = inject::EXAMPLES)]
     Inject(inject::InjectArgs),
+    /// Install a control plane and its gateways into a cluster
+    #[command(after_help = install::EXAMPLES)]
+    Install(install::InstallArgs),
+    /// Print what would be installed, or how a cluster differs from it
+    #[command(after_help = manifest::EXAMPLES, subcommand)]
+    Manifest(manifest::ManifestCommand),
+    /// Remove what was installed
+    #[command(after_help = uninstall::EXAMPLES)]
+    Uninstall(uninstall::UninstallArgs),
+    /// Keep a cluster as the IstioOperators in it say
+    #[command(after_help = operator::EXAMPLES)]
+    Operator(operator::RunArgs),
     /// Print the custom resource definitions of Istio's kinds
     #[command(after_help = crds::EXAMPLES)]
     Crds(crds::CrdsArgs),
@@ -107,10 +128,14 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
         Command::Agent(command) => return block_on(agent::run(*command, unknown_flags)),
         Command::Iptables(args) => return args.run(unknown_flags),
         Command::ProxyStatus(args) => return block_on(proxy_status::run(args)),
+        Command::Manifest(command) => return block_on(command.run()),
         Command::Discovery(args) => block_on(discovery::run(*args, unknown_flags)),
         Command::Standalone(args) => block_on(standalone::run(args)),
         Command::Translate(args) => offline::run(&args, &mut io::stdout().lock()),
         Command::Inject(args) => args.run(&mut io::stdout().lock()),
+        Command::Install(args) => block_on(args.run()),
+        Command::Uninstall(args) => block_on(args.run()),
+        Command::Operator(args) => block_on(args.run()),
         Command::Crds(args) => args.run(),
         Command::Version(args) => block_on(version::run(args)),
         Command::Completion { shell } => {

@@ -16,6 +16,7 @@ pub mod api;
 pub mod ca;
 pub mod cli;
 pub mod engine;
+pub mod install;
 pub mod leader;
 pub mod model;
 pub mod pb;

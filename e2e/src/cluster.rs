@@ -9,6 +9,14 @@ use crate::{kubectl::kubectl, process::Process, tools::tool, wait::PATIENCE};
 /// The address of the node, where node ports are.
 pub const NODE_ADDRESS: &str = "198.51.100.2";
 
+/// The kubeconfig of the cluster's administrator.
+pub(crate) fn kubeconfig() -> Result<PathBuf> {
+    let path = std::env::var_os("KUBECONFIG").context(
+        "KUBECONFIG is not set: run e2e/cluster up, then the test by e2e/cluster exec -- cargo test --workspace …",
+    )?;
+    Ok(path.into())
+}
+
 /// A namespace of a cluster that runs already. Dropping it deletes the namespace, without waiting for that.
 #[derive(Debug)]
 pub struct Cluster {
@@ -23,10 +31,7 @@ impl Cluster {
     /// # Errors
     /// When there is no cluster, or it has such a namespace.
     pub fn namespace(namespace: &str) -> Result<Self> {
-        let kubeconfig = std::env::var_os("KUBECONFIG").context(
-            "KUBECONFIG is not set: run e2e/cluster up, then the test by e2e/cluster exec -- cargo test --workspace …",
-        )?;
-        let cluster = Self { namespace: namespace.into(), kubeconfig: kubeconfig.into(), dir: tempfile::tempdir()? };
+        let cluster = Self { namespace: namespace.into(), kubeconfig: kubeconfig()?, dir: tempfile::tempdir()? };
         cluster.kubectl(&["create", "namespace", namespace])?;
         Ok(cluster)
     }

@@ -113,7 +113,10 @@ impl Mizzen {
             ("--httpsAddr", self.https),
             ("--monitoringAddr", self.monitoring),
         ] {
-            command.arg(flag).arg(address.to_string());
+            // What a test says of it counts.
+            if !self.options.args.iter().any(|arg| arg.starts_with(flag)) {
+                command.arg(flag).arg(address.to_string());
+            }
         }
         for (flag, path) in [("--configDir", &self.options.config_dir), ("--kubeconfig", &self.options.kubeconfig)] {
             if let Some(path) = path {
@@ -208,6 +211,12 @@ impl Mizzen {
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where Pods are injected.
+    #[must_use]
+    pub fn https(&self) -> SocketAddr {
+        self.https
     }
 
     /// Where `/metrics`, `/version` and `/debug` are.

@@ -158,8 +158,11 @@ fn name_of(value: &Value) -> String {
     }
 }
 
-/// Reads one type; errors are a path and a reason.
-fn read<T: DeserializeOwned>(value: Value) -> Result<(T, Vec<String>), (String, String)> {
+/// Reads one type, and tells the paths of what it does not know.
+///
+/// # Errors
+/// The path of what is of another type than it should be, and a reason.
+pub fn read<T: DeserializeOwned>(value: Value) -> Result<(T, Vec<String>), (String, String)> {
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);

@@ -27,6 +27,7 @@ use crate::{
         kube::{self, KubeSource, Scope},
     },
     telemetry::{metrics::Metrics, problems::Problems, ready::Readiness},
+    webhook::inject::live::NativeSidecars,
 };
 
 /// Where objects come from.
@@ -59,6 +60,8 @@ pub struct Addresses {
     pub grpc: String,
     /// `--secureGRPCAddr`.
     pub secure_grpc: String,
+    /// `--httpsAddr`; empty means on the HTTP address.
+    pub https: String,
 }
 
 /// Certificates of the TLS gRPC server.
@@ -102,6 +105,19 @@ pub struct StatusSettings {
     pub elect_leader: bool,
 }
 
+/// What the command line decides on the injector.
+#[derive(Clone, Debug)]
+pub struct InjectorSettings {
+    /// The name of its ConfigMap.
+    pub config_map: String,
+    /// Whether webhook configurations are kept right.
+    pub mends_webhooks: bool,
+    /// Which sidecars are native.
+    pub native_sidecars: NativeSidecars,
+    /// The revision of this control plane; empty is the default one.
+    pub revision: String,
+}
+
 /// Everything that the command line decides.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -117,6 +133,8 @@ pub struct Settings {
     pub tls_cipher_suites: Vec<String>,
     /// The certificate authority; `None` without one. It needs a cluster.
     pub authority: Option<AuthoritySettings>,
+    /// The injector; `None` without one. It needs a cluster.
+    pub injector: Option<InjectorSettings>,
     /// Whether streams over TLS must prove who they are (`XDS_AUTH`).
     pub xds_auth: bool,
     /// The namespace of the control plane.
@@ -169,6 +187,8 @@ pub struct Parts {
     pub grpc: Option<TcpListener>,
     /// Bound for gRPC over TLS.
     pub secure_grpc: Option<TcpListener>,
+    /// Bound for webhooks.
+    pub https: Option<TcpListener>,
     /// Servers end when it is cancelled, after draining.
     pub shutdown: CancellationToken,
 }
@@ -179,6 +199,8 @@ pub struct Core {
     pub intake: Arc<dyn Intake>,
     /// Answers debug endpoints.
     pub debug: Arc<dyn DebugData>,
+    /// More pages of the HTTP address.
+    pub pages: Router,
     /// Tasks by name, each to run until the shutdown.
     pub servers: Vec<(&'static str, BoxFuture<'static, anyhow::Result<()>>)>,
     /// Serves the HTTP address, when gRPC has no address of its own.
@@ -202,6 +224,8 @@ pub struct Bound {
     pub grpc: Option<SocketAddr>,
     /// ADS over TLS.
     pub secure_grpc: Option<SocketAddr>,
+    /// Webhooks.
+    pub https: Option<SocketAddr>,
 }
 
 /// A running control plane.
@@ -220,6 +244,7 @@ struct Listeners {
     monitoring: Option<TcpListener>,
     grpc: Option<TcpListener>,
     secure_grpc: Option<TcpListener>,
+    https: Option<TcpListener>,
 }
 
 impl ControlPlane {
@@ -252,13 +277,15 @@ impl ControlPlane {
             problems: this.problems.clone(),
             grpc: listeners.grpc,
             secure_grpc: listeners.secure_grpc,
+            https: listeners.https,
             shutdown: this.shutdown.clone(),
         })?;
         core.servers.into_iter().for_each(|(name, server)| this.spawn(name, server));
         this.start_source(&settings.source, cluster, core.intake)?;
         let (readiness, problems) = (this.readiness.clone(), this.problems.clone());
         let context = http::Context { readiness, metrics, problems, debug: core.debug };
-        this.start_http(context, listeners.http, listeners.monitoring, core.serve_both);
+        let main = listeners.http.map(|listener| (listener, core.pages));
+        this.start_http(context, main, listeners.monitoring, core.serve_both);
         Ok(this)
     }
 
@@ -333,7 +360,7 @@ impl ControlPlane {
     fn start_http(
         &mut self,
         context: http::Context,
-        main: Option<TcpListener>,
+        main: Option<(TcpListener, Router)>,
         monitoring: Option<TcpListener>,
         serve_both: Option<ServeBoth>,
     ) {
@@ -345,9 +372,9 @@ impl ControlPlane {
             let shutdown = self.shutdown.clone();
             async move { Ok(http::serve(listener, router, shutdown).await?) }.boxed()
         };
-        let main = main.map(|listener| match serve_both {
-            Some(serve) => serve(listener, main_router),
-            None => plain(listener, main_router),
+        let main = main.map(|(listener, more)| match serve_both {
+            Some(serve) => serve(listener, main_router.merge(more)),
+            None => plain(listener, main_router.merge(more)),
         });
         let monitoring = monitoring.map(|listener| plain(listener, monitoring_router));
         main.into_iter().chain(monitoring).for_each(|server| self.spawn("HTTP server", server));
@@ -360,15 +387,17 @@ impl ControlPlane {
 
 impl Listeners {
     async fn bind(settings: &Settings) -> anyhow::Result<Self> {
-        let Addresses { http, monitoring, grpc, secure_grpc } = &settings.addresses;
+        let Addresses { http, monitoring, grpc, secure_grpc, https } = &settings.addresses;
         // Without certificates there is nothing to say on the TLS port.
         let has_certificate = settings.tls.is_some() || settings.authority.is_some();
         let secure_grpc = if has_certificate { secure_grpc } else { "" };
+        let https = if has_certificate && settings.injector.is_some() { https } else { "" };
         Ok(Self {
             http: bind("--httpAddr", http).await?,
             monitoring: bind("--monitoringAddr", monitoring).await?,
             grpc: bind("--grpcAddr", grpc).await?,
             secure_grpc: bind("--secureGRPCAddr", secure_grpc).await?,
+            https: bind("--httpsAddr", https).await?,
         })
     }
 
@@ -380,6 +409,7 @@ impl Listeners {
             // Without an address of its own it is on the HTTP address.
             grpc: of(self.grpc.as_ref().map_or(&self.http, |_| &self.grpc)),
             secure_grpc: of(&self.secure_grpc),
+            https: of(&self.https),
         }
     }
 }

@@ -3,7 +3,9 @@
 mod attach;
 mod authority;
 mod debug;
+mod duties;
 mod feedback;
+mod https;
 mod intake;
 mod pace;
 mod reviews;
@@ -11,6 +13,7 @@ mod secrets;
 mod secure;
 mod serving;
 mod status;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -60,7 +63,7 @@ type Service = IstioCertificateServiceServer<CertificateService<Connected>>;
 /// # Errors
 /// A part cannot be started.
 pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
-    let (grpc, secure_grpc) = (parts.grpc.take(), parts.secure_grpc.take());
+    let (grpc, secure_grpc, https) = (parts.grpc.take(), parts.secure_grpc.take(), parts.https.take());
     let Parts { settings, cluster, readiness, metrics, problems, shutdown, .. } = &parts;
     let reconcilers = Arc::new(reconcilers(settings, problems)?);
     let times = Arc::new(ChangeTimes::default());
@@ -78,9 +81,13 @@ pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
     let certificates = settings.authority.clone().zip(cluster.clone()).map(|(authority, client)| {
         let mesh = MeshRead { read: mesh_read.subscribe(), engine: engine.clone() };
         let (certificates, task) = Certificates::new(&parts, authority, client, mesh, trust_domain.subscribe());
-        servers.extend([task, certificates.distribution(&parts)]);
+        servers.push(task);
         certificates
     });
+    let webhooks = webhooks::build(&parts, https, certificates.as_ref())?;
+    servers.extend(webhooks.tasks);
+    let duties = certificates.iter().map(Certificates::distribution).chain(webhooks.duties).collect::<Vec<_>>();
+    servers.extend(duties::task(duties, cluster.as_ref(), &parts));
     let reviews = cluster.clone().map(|client| Arc::new(Reviews::new(client)));
     let shared = Arc::new(Shared {
         proxies: Arc::new(Attach { engine: engine.clone(), readiness: readiness.clone() }),
@@ -124,6 +131,7 @@ pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
             mesh_read,
         }),
         debug: Arc::new(Debug { engine, shared, refusals }),
+        pages: webhooks.pages,
         servers,
         serve_both,
     })

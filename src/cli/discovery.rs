@@ -12,6 +12,7 @@ use super::{
     authority_args::AuthorityArgs,
     control_plane::{Addresses, ControlPlane, Settings, Source, StatusSettings, TlsFiles},
     core,
+    injector_args::InjectorArgs,
     log_args::LogArgs,
     values::duration,
 };
@@ -110,6 +111,8 @@ pub(super) struct DiscoveryArgs {
     #[arg(long = "write-status", value_name = "BOOL", env = "MIZZEN_WRITE_STATUS", default_value_t = true,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     write_status: bool,
+    #[command(flatten, next_help_heading = "Injection")]
+    injector: InjectorArgs,
     #[command(flatten, next_help_heading = "Certificate authority")]
     authority: AuthorityArgs,
     #[command(flatten)]
@@ -135,8 +138,6 @@ struct CompatibilityArgs {
     networks_config: Option<PathBuf>,
     #[arg(long = "cniNamespace", hide_short_help = true)]
     cni_namespace: Option<String>,
-    #[arg(long = "httpsAddr", hide_short_help = true)]
-    https_addr: Option<String>,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           action = ArgAction::Set, hide_short_help = true)]
     profile: Option<bool>,
@@ -158,7 +159,6 @@ impl CompatibilityArgs {
             ("kubernetesApiBurst", self.kubernetes_api_burst.is_some()),
             ("networksConfig", self.networks_config.is_some()),
             ("cniNamespace", self.cni_namespace.is_some()),
-            ("httpsAddr", self.https_addr.is_some()),
             ("profile", self.profile.is_some()),
             ("ctrlz_address", self.ctrlz_address.is_some()),
             ("ctrlz_port", self.ctrlz_port.is_some()),
@@ -185,6 +185,7 @@ pub(super) async fn run(args: DiscoveryArgs, unknown_flags: &[String]) -> anyhow
     tracing::info!(
         grpc = shown(bound.grpc),
         secure_grpc = shown(bound.secure_grpc),
+        https = shown(bound.https),
         http = shown(bound.http),
         monitoring = shown(bound.monitoring),
         "listening"
@@ -237,6 +238,11 @@ impl DiscoveryArgs {
             // Nobody can tell whose a token is, and there is no place to keep a root in.
             Source::Files { .. } => None,
         };
+        let injector = match &source {
+            Source::Kube { .. } => self.injector.settings(&self.revision),
+            // Nobody sends Pods.
+            Source::Files { .. } => None,
+        };
         Settings {
             source,
             addresses: Addresses {
@@ -244,6 +250,7 @@ impl DiscoveryArgs {
                 monitoring: self.monitoring_addr,
                 grpc: self.grpc_addr,
                 secure_grpc: self.secure_grpc_addr,
+                https: self.injector.https_addr,
             },
             tls: tls.map_or_else(
                 || mounted_files(Path::new(MOUNTED)),
@@ -252,6 +259,7 @@ impl DiscoveryArgs {
             tls_min_version: self.tls_min_version,
             tls_cipher_suites: self.tls_cipher_suites,
             authority,
+            injector,
             xds_auth: self.xds_auth,
             system_namespace: self.namespace,
             mesh_config_map,

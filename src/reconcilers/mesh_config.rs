@@ -268,6 +268,8 @@ fn traffic(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
         "inboundTrafficPolicy" => field.inside(&mut |inner| inbound(mesh, inner)),
         "meshMTLS" => field.inside(&mut |inner| mesh_mtls(mesh, inner)),
         "tlsDefaults" => field.inside(&mut |inner| tls_defaults(mesh, inner)),
+        // What Pods are injected with.
+        "defaultConfig" | "enablePrometheusMerge" => {}
         _ => return false,
     }
     true

@@ -113,6 +113,22 @@ pub struct KindLabel {
     pub kind: Arc<str>,
 }
 
+/// Label `name`, of a webhook configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WebhookLabel {
+    /// The name of the configuration.
+    pub name: Arc<str>,
+}
+
+/// Labels of a webhook configuration that could not be mended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WebhookFailure {
+    /// The name of the configuration.
+    pub name: Arc<str>,
+    /// Why, in a word.
+    pub reason: Arc<str>,
+}
+
 /// A histogram family with the given buckets.
 #[derive(Clone, Debug)]
 pub struct Buckets(&'static [f64]);
@@ -209,6 +225,22 @@ metrics! {
         "citadel_server_csr_sign_err_count", "Requests for certificates that were not signed";
     certificates_issued: Counter = Counter::default(),
         "citadel_server_success_cert_issuance_count", "Certificates issued";
+    injection_requests: Counter = Counter::default(),
+        "sidecar_injection_requests_total", "Requests to inject a Pod";
+    injections: Counter = Counter::default(),
+        "sidecar_injection_success_total", "Pods that were injected";
+    injection_failures: Counter = Counter::default(),
+        "sidecar_injection_failure_total", "Requests to inject a Pod that failed or were none";
+    injections_skipped: Counter = Counter::default(),
+        "sidecar_injection_skip_total", "Pods that were left as they are";
+    injection_time: Histogram = Histogram::new(SECONDS),
+        "sidecar_injection_time_seconds", "Seconds to answer a request to inject a Pod";
+    webhook_patches: Family<WebhookLabel, Counter> = Family::default(),
+        "webhook_patch_attempts_total", "Times that a webhook configuration was to be mended";
+    webhook_patch_failures: Family<WebhookFailure, Counter> = Family::default(),
+        "webhook_patch_failures_total", "Times that a webhook configuration could not be mended";
+    webhook_patch_retries: Family<WebhookLabel, Counter> = Family::default(),
+        "webhook_patch_retries_total", "Times that mending a webhook configuration was put off";
     quarantined: Family<Type, Gauge> = Family::default(),
         "mizzen_quarantined_resources", "Resources that are withheld from a proxy that refused them";
 }

@@ -10,6 +10,7 @@ mod annotations;
 mod decide;
 mod gateway;
 mod init;
+pub mod live;
 mod order;
 mod probes;
 mod prometheus;
@@ -30,7 +31,7 @@ use serde_json::Value;
 
 pub use self::{
     decide::{Decision, decide},
-    settings::{Settings, SettingsError, Values},
+    settings::{Part, Settings, SettingsError, Values},
 };
 use self::{status::Before, workload::Workload};
 use crate::model::proxy_config::{ProxyConfig, ProxyConfigError};

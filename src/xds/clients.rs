@@ -15,6 +15,7 @@ use super::{
     last_good::{Evidence, LastGood, Refusal},
     names::NameSets,
     openings::Openings,
+    resumptions::Resumptions,
     signal::Signal,
 };
 use crate::{
@@ -110,6 +111,8 @@ pub struct Clients {
     pub(super) names: Arc<NameSets>,
     /// What many of them are sent first.
     pub(super) openings: Arc<Openings>,
+    /// How those came back who had everything.
+    pub(super) resumptions: Arc<Resumptions>,
     /// What is counted over all streams.
     pub counters: Counters,
 }
@@ -207,8 +210,9 @@ impl Clients {
     /// then.
     pub fn forget_gone(&self) {
         self.frames.sweep();
-        self.names.sweep();
         self.openings.sweep();
+        self.resumptions.sweep();
+        self.names.sweep();
         self.change_last_good(LastGood::forget_gone);
     }
 

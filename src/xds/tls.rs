@@ -66,11 +66,17 @@ pub enum TlsError {
 pub struct Demands {
     versions: Vec<&'static SupportedProtocolVersion>,
     cipher_suites: Vec<SupportedCipherSuite>,
+    /// Of what is spoken inside, the best first (ALPN).
+    protocols: &'static [&'static [u8]],
 }
+
+/// What gRPC is spoken over.
+const HTTP2: &[&[u8]] = &[b"h2"];
 
 impl Default for Demands {
     fn default() -> Self {
-        Self { versions: vec![&TLS13, &TLS12], cipher_suites: ring::DEFAULT_CIPHER_SUITES.to_vec() }
+        let (versions, cipher_suites) = (vec![&TLS13, &TLS12], ring::DEFAULT_CIPHER_SUITES.to_vec());
+        Self { versions, cipher_suites, protocols: HTTP2 }
     }
 }
 
@@ -99,7 +105,13 @@ impl Demands {
         if cipher_suites.is_empty() {
             chosen.extend(older());
         }
-        Ok(Self { versions, cipher_suites: chosen })
+        Ok(Self { versions, cipher_suites: chosen, protocols: HTTP2 })
+    }
+
+    /// The same for a server of plain requests: HTTP/1.1 is spoken too.
+    #[must_use]
+    pub fn for_web(self) -> Self {
+        Self { protocols: &[b"h2", b"http/1.1"], ..self }
     }
 }
 
@@ -135,7 +147,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
-/// A server's side of TLS for HTTP/2. A client certificate is optional; one that is presented must
+/// A server's side of TLS. A client certificate is optional; one that is presented must
 /// come from `client_authority` and not be among those that `crl` revokes.
 pub fn server_config(
     certificate: &[u8],
@@ -172,7 +184,7 @@ pub fn server_config(
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Certificate)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = demands.protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
 

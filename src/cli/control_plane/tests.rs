@@ -22,11 +22,18 @@ fn settings(directory: PathBuf) -> Settings {
     let any = || "127.0.0.1:0".to_owned();
     Settings {
         source: Source::Files { directory, builtin: Vec::new() },
-        addresses: Addresses { http: any(), monitoring: any(), grpc: String::new(), secure_grpc: String::new() },
+        addresses: Addresses {
+            http: any(),
+            monitoring: any(),
+            grpc: String::new(),
+            secure_grpc: String::new(),
+            https: String::new(),
+        },
         tls: None,
         tls_min_version: "1.2".to_owned(),
         tls_cipher_suites: Vec::new(),
         authority: None,
+        injector: None,
         xds_auth: true,
         system_namespace: "istio-system".to_owned(),
         mesh_config_map: "istio".to_owned(),

@@ -8,6 +8,7 @@ use http::{Extensions, HeaderMap};
 use kube::Client;
 use tokio::sync::watch;
 
+use super::duties::Duty;
 use crate::{
     ca::{
         authenticate::{AuthError, Caller, Credentials, Reviewer},
@@ -18,13 +19,9 @@ use crate::{
     },
     cli::control_plane::{AuthoritySettings, Parts},
     engine::{Engine, inputs::Mesh},
-    leader::{Lock, lead},
     telemetry::ready::Guard,
     xds::{Peer, Proof, Tokens, auth::Access},
 };
-
-/// What keeps other replicas from writing the ConfigMaps at the same time (contract §9).
-const LOCK: &str = "istio-namespace-controller-election";
 
 /// A part of the process that runs until the shutdown.
 pub(super) type Task = (&'static str, BoxFuture<'static, anyhow::Result<()>>);
@@ -75,26 +72,10 @@ impl Certificates {
     }
 
     /// Writes the roots into every namespace.
-    pub(super) fn distribution(&self, parts: &Parts) -> Task {
-        let (client, authority) = (self.client.clone(), self.authority.clone());
-        let (settings, shutdown) = (self.settings.distribute.clone(), parts.shutdown.clone());
-        let lock = Lock {
-            namespace: parts.settings.system_namespace.clone(),
-            name: LOCK,
-            identity: parts.settings.pod_name.clone(),
-            revision: self.settings.revision.clone(),
-        };
-        let elect = self.settings.elect_leader;
-        let task = async move {
-            let write = || distribute::run(client.clone(), settings.clone(), authority.clone());
-            if elect {
-                lead(client.clone(), lock, shutdown, write).await;
-            } else {
-                shutdown.run_until_cancelled(write()).await;
-            }
-            Ok(())
-        };
-        ("distribution of root certificates", task.boxed())
+    pub(super) fn distribution(&self) -> Duty {
+        let (client, authority, settings) =
+            (self.client.clone(), self.authority.clone(), self.settings.distribute.clone());
+        Box::new(move || distribute::run(client.clone(), settings.clone(), authority.clone()).boxed())
     }
 }
 

@@ -24,7 +24,7 @@ const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// How soon it is tried again when no certificate can be issued.
 const RETRY: Duration = Duration::from_secs(30);
 
-type Config = Arc<rustls::ServerConfig>;
+pub(super) type Config = Arc<rustls::ServerConfig>;
 
 /// Takes in certificates in files that were replaced, and roots that changed; broken ones are reported and the old ones
 /// stay.
@@ -82,6 +82,8 @@ pub(super) struct Own {
     pub(super) hosts: Vec<String>,
     pub(super) lifetime: Duration,
     pub(super) demands: Demands,
+    /// Whether clients may prove who they are by a certificate.
+    pub(super) identifies: bool,
 }
 
 impl Own {
@@ -117,7 +119,7 @@ impl Own {
     fn issue(&mut self) -> anyhow::Result<(Config, SystemTime)> {
         let current = self.authority.borrow_and_update().clone().context("there is no authority")?;
         let made = serving::issue(&current.signer, &self.hosts, self.lifetime, time_of_day())?;
-        let (roots, crl) = trusted(Some(&current));
+        let (roots, crl) = trusted(Some(&current).filter(|_| self.identifies));
         let config = tls::server_config(made.chain.as_bytes(), made.key.as_bytes(), roots, crl, &self.demands)?;
         Ok((config, made.renew_at))
     }

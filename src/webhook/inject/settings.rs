@@ -1,7 +1,7 @@
 //! What an injector knows: the policy and the values of the ConfigMap `istio-sidecar-injector`, and the mesh's settings of
 //! proxies (contract §5.1).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::{
     api::core::v1::{LocalObjectReference, ResourceRequirements},
@@ -10,7 +10,7 @@ use k8s_openapi::{
 use serde::Deserialize;
 
 /// All of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Whether Pods are injected that say nothing.
     pub enabled: bool,
@@ -55,10 +55,10 @@ impl Default for Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A text is no YAML of its kind.
-    #[error("{what} cannot be read")]
+    #[error("{part} cannot be read")]
     Syntax {
         /// Which.
-        what: &'static str,
+        part: Part,
         /// Why.
         #[source]
         source: serde_yaml_ng::Error,
@@ -66,6 +66,38 @@ pub enum SettingsError {
     /// The policy is none.
     #[error("policy of the injector's configuration is {0:?}: it must be \"enabled\" or \"disabled\"")]
     Policy(String),
+}
+
+/// A text that settings are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The key `config` of the injector's ConfigMap.
+    Config,
+    /// Its key `values`.
+    Values,
+    /// The key `mesh` of the mesh's ConfigMap.
+    Mesh,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config => "the injector's configuration",
+            Self::Values => "the values of the installation",
+            Self::Mesh => "the mesh configuration",
+        })
+    }
+}
+
+impl SettingsError {
+    /// The text that is wrong.
+    #[must_use]
+    pub const fn part(&self) -> Part {
+        match self {
+            Self::Syntax { part, .. } => *part,
+            Self::Policy(_) => Part::Config,
+        }
+    }
 }
 
 /// The key `config` of the ConfigMap.
@@ -94,8 +126,8 @@ impl Settings {
     /// # Errors
     /// One of them is not what it should be.
     pub fn read(config: &str, values: &str, mesh: &str) -> Result<Self, SettingsError> {
-        let config: Config = read("the injector's configuration", config)?;
-        let mesh: Mesh = read("the mesh configuration", mesh)?;
+        let config: Config = read(Part::Config, config)?;
+        let mesh: Mesh = read(Part::Mesh, mesh)?;
         let usual = Self::default();
         Ok(Self {
             enabled: match config.policy.as_str() {
@@ -106,7 +138,7 @@ impl Settings {
             never_inject_selector: config.never_inject_selector,
             always_inject_selector: config.always_inject_selector,
             injected_annotations: config.injected_annotations,
-            values: read("the values of the installation", values)?,
+            values: read(Part::Values, values)?,
             default_config: serde_json::Value::Object(mesh.default_config).to_string(),
             trust_domain: mesh.trust_domain.unwrap_or(usual.trust_domain),
             merges_metrics: mesh.enable_prometheus_merge.unwrap_or(usual.merges_metrics),
@@ -115,11 +147,11 @@ impl Settings {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned + Default>(what: &'static str, text: &str) -> Result<T, SettingsError> {
+fn read<T: serde::de::DeserializeOwned + Default>(part: Part, text: &str) -> Result<T, SettingsError> {
     if text.trim().is_empty() {
         return Ok(T::default());
     }
-    serde_yaml_ng::from_str(text).map_err(|source| SettingsError::Syntax { what, source })
+    serde_yaml_ng::from_str(text).map_err(|source| SettingsError::Syntax { part, source })
 }
 
 /// Values of the installation, those of them that Pods depend on.
@@ -373,8 +405,10 @@ impl Global {
         }
     }
 
-    /// The Secrets that images are pulled with.
-    pub(super) fn pull_secrets(&self) -> Vec<LocalObjectReference> {
-        self.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect()
+    /// The Secrets that images are pulled with, if there are any.
+    pub(super) fn pull_secrets(&self) -> Option<Vec<LocalObjectReference>> {
+        let all: Vec<_> =
+            self.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
+        (!all.is_empty()).then_some(all)
     }
 }

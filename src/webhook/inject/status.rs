@@ -166,22 +166,18 @@ pub(super) fn note(context: &Context<'_>, template: Template, before: &Pod, own:
 /// What the Pod has now and had not before.
 fn added(before: &Pod, after: &Pod, revision: &str) -> Status {
     let (Some(before), Some(after)) = (&before.spec, &after.spec) else { return Status::default() };
-    // Those that it brought itself, to be filled in, count as injected.
-    let is_new = |name: &String, had: &[&String]| [PROXY, INIT].contains(&name.as_str()) || !had.contains(&name);
-    let new = |after: Vec<&String>, before: Vec<&String>| {
-        let names: Vec<String> = after.into_iter().filter(|name| is_new(name, &before)).cloned().collect();
-        (!names.is_empty()).then_some(names)
+    let new = |names: fn(&PodSpec) -> Vec<&str>| {
+        let had = names(before);
+        // Those that it brought itself, to be filled in, count as injected.
+        let is_new = |name: &&str| [PROXY, INIT].contains(name) || !had.contains(name);
+        let new: Vec<String> = names(after).into_iter().filter(is_new).map(str::to_owned).collect();
+        (!new.is_empty()).then_some(new)
     };
-    let names = |list: &[Container]| list.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-    let init = |spec: &PodSpec| names(spec.init_containers.as_deref().unwrap_or_default());
-    let volumes = |spec: &PodSpec| spec.volumes.iter().flatten().map(|v| v.name.clone()).collect::<Vec<_>>();
-    let secrets = |spec: &PodSpec| spec.image_pull_secrets.iter().flatten().map(|s| s.name.clone()).collect::<Vec<_>>();
-    let compare = |after: Vec<String>, before: Vec<String>| new(after.iter().collect(), before.iter().collect());
     Status {
-        init_containers: compare(init(after), init(before)),
-        containers: compare(names(&after.containers), names(&before.containers)),
-        volumes: compare(volumes(after), volumes(before)),
-        image_pull_secrets: compare(secrets(after), secrets(before)),
+        init_containers: new(|spec| spec.init_containers.iter().flatten().map(|c| c.name.as_str()).collect()),
+        containers: new(|spec| spec.containers.iter().map(|c| c.name.as_str()).collect()),
+        volumes: new(|spec| spec.volumes.iter().flatten().map(|v| v.name.as_str()).collect()),
+        image_pull_secrets: new(|spec| spec.image_pull_secrets.iter().flatten().map(|s| s.name.as_str()).collect()),
         revision: revision.to_owned(),
     }
 }
