@@ -52,11 +52,11 @@ async fn an_object_tells_on_how_many_proxies_it_is_live() -> Result<()> {
     }
 
     // What is wrong with an object is told in its own words.
-    let bad = rule("a").replace("trafficPolicy: {", "trafficPolicy: {tunnel: {targetHost: x.test, targetPort: 1}, ");
+    let bad = rule("a").replace("trafficPolicy: {", "trafficPolicy: {outlierDetection: {consecutiveErrors: 5}, ");
     world.apply(&bad)?;
     let status = world.says("DestinationRule", "d", "Accepted", "False", "Invalid").await?;
     let message = condition(&status, "Accepted")["message"].as_str().unwrap_or_default().to_owned();
-    assert!(message.contains("tunnel"), "{message}");
+    assert!(message.contains("consecutiveErrors: is not honoured any more"), "{message}");
     world.apply(&rule("a"))?;
     world.says("DestinationRule", "d", "Accepted", "True", "Accepted").await.map(drop)
 }

@@ -52,9 +52,9 @@ fn only_what_an_object_says_counts_as_a_change_of_it() {
 fn what_is_wrong_with_an_object_is_known() {
     let mut world = World::with_proxies(100);
     let mut bad = governance(32, 7);
-    bad["spec"]["trafficPolicy"]["tunnel"] = serde_json::json!({"targetHost": "x", "targetPort": 1});
+    bad["spec"]["trafficPolicy"]["outlierDetection"] = serde_json::json!({"consecutiveErrors": 5});
     world.apply_all(&[object(bad)]);
     let (reach, _) = world.reach(&ObjectRef::new("DestinationRule", "ns2", "d32"));
     let [problem] = &reach.problems[..] else { panic!("{reach:?}") };
-    assert!(problem.field.contains("tunnel"), "{problem}");
+    assert!(problem.field.ends_with("consecutiveErrors"), "{problem}");
 }

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Kind, status},
+    api::{Kind, status::GROUP},
     install::context::Context,
 };
 
@@ -21,7 +21,6 @@ pub(super) fn of_control_plane(context: &Context) -> Vec<Value> {
     rules.extend(roots(context));
     rules.extend(webhooks());
     rules.extend(statuses());
-    rules.extend(proxy_statuses());
     let mut all = vec![
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -123,24 +122,20 @@ fn statuses() -> Vec<Value> {
         let resources: Vec<String> = kinds.map(|kind| format!("{}/status", kind.plural())).collect();
         rule(&[*group], &resources.iter().map(String::as_str).collect::<Vec<_>>(), &["get", "patch", "update"])
     };
-    groups.iter().map(of_group).collect()
+    let own = [
+        rule(&[GROUP], &["proxystatuses"], &["get", "list", "watch", "create", "delete"]),
+        rule(&[GROUP], &["proxystatuses/status"], &["patch"]),
+    ];
+    groups.iter().map(of_group).chain(own).collect()
 }
 
-/// What is told of workloads, where they are.
-fn proxy_statuses() -> [Value; 2] {
-    let group = status::GROUP;
-    [
-        rule(&[group], &["proxystatuses"], &["get", "list", "watch", "create", "patch", "delete"]),
-        rule(&[group], &["proxystatuses/status"], &["get", "patch"]),
-    ]
-}
-
-/// In its own namespace: the authority's key, locks between replicas, who of them is alive, and what they tell each other.
+/// In its own namespace: the authority's key, locks between replicas, and what these tell each other.
 fn own_namespace() -> Vec<Value> {
     vec![
         rule(&[""], &["secrets"], &["get", "list", "watch", "create", "update"]),
         rule(&[""], &["configmaps"], &["create", "update"]),
+        // What replicas tell each other, and that they are alive.
+        rule(&[GROUP], &["replicareports"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["coordination.k8s.io"], &["leases"], &["get", "list", "create", "patch", "delete"]),
-        rule(&[status::GROUP], &["replicareports"], &["get", "list", "watch", "create", "patch", "delete"]),
     ]
 }
