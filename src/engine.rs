@@ -25,8 +25,10 @@ mod inbound;
 mod index;
 pub mod inputs;
 mod members;
+mod names;
 mod offline;
 mod proxies;
+mod reach;
 mod scope;
 mod services;
 mod sidecar_listeners;
@@ -39,6 +41,7 @@ mod tests;
 pub use classes::Ticket;
 pub use handle::{Engine, EngineError, Observer, Report};
 pub use offline::Offline;
+pub use reach::Reach;
 
 /// Registers what exists without being asked for: indexes and layers.
 fn register(db: &mut graph::Db) {
@@ -50,4 +53,5 @@ fn register(db: &mut graph::Db) {
     checks::register(db);
     filters::register(db);
     members::register(db);
+    names::register(db);
 }

@@ -15,17 +15,18 @@ mod frames;
 mod hosts;
 mod incoming;
 mod inspect;
+mod keepalive;
 mod last_good;
 pub mod listen;
 mod machine;
 mod names;
-
 pub mod node;
 mod openings;
 mod quarantine;
 #[cfg(test)]
 mod random_tests;
 pub mod request;
+mod resumptions;
 mod send;
 pub mod serve;
 pub mod server;
@@ -50,10 +51,12 @@ use crate::{
 };
 
 pub use barriers::Settings;
+pub use inspect::Blocked;
 pub use machine::{Judgement, Machine, Protocol, Received, Response, SecretGate};
 pub use names::NameSets;
 pub use openings::Openings;
 pub use request::Request;
+pub use resumptions::Resumptions;
 pub use server::{Ads, Services, Shared, services};
 pub use subscription::Status;
 

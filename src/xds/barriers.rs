@@ -127,6 +127,10 @@ impl Void {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.later.is_empty()
+    }
+
     /// The assignments of these clusters.
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
         self.first.iter().flat_map(|clusters| assignments(clusters)).chain(&self.later)

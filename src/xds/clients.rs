@@ -15,6 +15,7 @@ use super::{
     last_good::{Evidence, LastGood, Refusal},
     names::NameSets,
     openings::Openings,
+    resumptions::Resumptions,
     signal::Signal,
 };
 use crate::{
@@ -101,6 +102,8 @@ pub struct Clients {
     /// Streams, also those that have not asked for anything yet.
     signals: Mutex<BTreeMap<u64, Arc<Signal>>>,
     connected: RwLock<BTreeMap<u64, Arc<Client>>>,
+    /// How often somebody came or left.
+    moves: Counter,
     last_good: RwLock<LastGood>,
     /// What is sent to many of them.
     pub(super) frames: Frames,
@@ -108,6 +111,8 @@ pub struct Clients {
     pub(super) names: Arc<NameSets>,
     /// What many of them are sent first.
     pub(super) openings: Arc<Openings>,
+    /// How those came back who had everything.
+    pub(super) resumptions: Arc<Resumptions>,
     /// What is counted over all streams.
     pub counters: Counters,
 }
@@ -153,11 +158,13 @@ impl Clients {
         });
         let mut connected = self.connected.write().unwrap_or_else(PoisonError::into_inner);
         connected.insert(number, Arc::clone(&client));
+        self.moves.add(1);
         client
     }
 
     pub(super) fn leave(&self, number: u64) {
         self.connected.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.moves.add(1);
     }
 
     /// Gives a stream what all of them found out of versions that some refuse. They are woken when it changes.
@@ -203,8 +210,9 @@ impl Clients {
     /// then.
     pub fn forget_gone(&self) {
         self.frames.sweep();
-        self.names.sweep();
         self.openings.sweep();
+        self.resumptions.sweep();
+        self.names.sweep();
         self.change_last_good(LastGood::forget_gone);
     }
 
@@ -212,6 +220,12 @@ impl Clients {
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Client>> {
         self.connected.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Grows whenever somebody comes or leaves.
+    #[must_use]
+    pub fn moves(&self) -> u64 {
+        self.moves.get()
     }
 
     /// How many are connected.

@@ -10,6 +10,7 @@ use super::{
     acknowledge::Nonce,
     barriers::Void,
     machine::{Machine, Received},
+    resumptions::Mark,
     subscription::{Have, Lag, Watch},
 };
 use crate::snapshot::{Name, Resource, ResourceType, Version, View};
@@ -59,17 +60,31 @@ impl Machine {
     }
 
     fn subscribe_first(&mut self, t: ResourceType, request: &Request<'_>, now: Instant) {
+        let mut watch = Watch::new(now, &self.names);
+        let everything = request.names.contains(&WILDCARD) || request.names.is_empty() && t.is_wildcard();
+        watch.wildcard = everything && t != ResourceType::Secret;
+        // From now on, clusters that are sent make their assignments lag.
+        let void = if t == ResourceType::Endpoint { std::mem::take(&mut self.barriers.void) } else { Void::default() };
+        let mark = if void.is_empty() { self.mark(t, request) } else { None };
+        if let Some(names) = mark.and_then(|mark| self.resumptions.recall(t, &self.snapshot, mark)) {
+            self.watches[t] = Some(Watch { names, fresh: false, ..watch });
+            return;
+        }
+        self.take_request(t, request, &void, &mut watch);
+        if let Some(mark) = mark.filter(|_| watch.lagging.is_empty()) {
+            self.resumptions.keep(t, &self.snapshot, mark, &watch.names);
+        }
+        self.watches[t] = Some(watch);
+    }
+
+    /// What a client asks for first, and what of it it has, compared with the snapshot.
+    fn take_request(&mut self, t: ResourceType, request: &Request<'_>, void: &Void, watch: &mut Watch) {
         let subscribe = &request.names;
         let claims = claims(&request.versions);
-        let mut watch = Watch::new(now, &self.names);
-        let everything = subscribe.contains(&WILDCARD) || subscribe.is_empty() && t.is_wildcard();
-        watch.wildcard = everything && t != ResourceType::Secret;
         // A client that has nothing waits for its first answer even when there is nothing. One that has something
         // has been answered before, and waits for nothing (envoy-increments §4).
         watch.answer_due = watch.wildcard && claims.is_empty();
         watch.fresh = claims.is_empty();
-        // From now on, clusters that are sent make their assignments lag.
-        let void = if t == ResourceType::Endpoint { std::mem::take(&mut self.barriers.void) } else { Void::default() };
         let void: Names<'_> = void.names().filter(|_| !claims.is_empty()).map(|name| &**name).collect();
         // Most of what a reconnecting client claims is right. It is found in one walk and costs no entry of its own.
         let snapshot = Arc::clone(&self.snapshot);
@@ -111,9 +126,13 @@ impl Machine {
         watch.names.add(asked_for);
         if right < claims.len() {
             let counts = claims.iter().filter(|(name, _)| !void.contains(*name));
-            counts.for_each(|(name, version)| self.resume(t, &mut watch, name, *version));
+            counts.for_each(|(name, version)| self.resume(t, watch, name, *version));
         }
-        self.watches[t] = Some(watch);
+    }
+
+    /// What a request is known again by: nothing while it matters to others who has what.
+    pub(super) fn mark(&self, t: ResourceType, request: &Request<'_>) -> Option<Mark> {
+        if self.last_good.is_empty() { self.resumptions.mark(t, request) } else { None }
     }
 
     /// The client says that it has a resource from an earlier stream.

@@ -19,6 +19,7 @@ use super::{
     barriers::Watches,
     delta::{Claims, claims},
     machine::Machine,
+    resumptions::Mark,
     subscription::{Have, InFlight, Lag, Sent, Watch},
 };
 use crate::snapshot::{Name, ResourceType, Snapshot, Version, host_name_parts};
@@ -37,13 +38,30 @@ pub(super) struct Hosts {
 impl Machine {
     /// The only subscription of a stream.
     pub(super) fn watch_hosts(&mut self, request: &Request<'_>, now: Instant) {
+        let mut watch = Watch { by_config: true, fresh: request.versions.is_empty(), ..Watch::new(now, &self.names) };
+        let mark = self.host_mark(request);
+        if let Some(names) = mark.and_then(|mark| self.resumptions.recall(HOST, &self.snapshot, mark)) {
+            watch.names = names;
+            self.watches[HOST] = Some(watch);
+            return;
+        }
         let claims = claims(&request.versions);
-        self.watches[HOST] = Some(Watch { by_config: true, fresh: claims.is_empty(), ..Watch::new(now, &self.names) });
+        self.watches[HOST] = Some(watch);
         if self.watches[ResourceType::Route].is_some() {
             self.take_claims(&claims);
+            if let (Some(mark), Some(watch)) = (mark, self.watches[HOST].as_ref().filter(|w| w.lagging.is_empty())) {
+                self.resumptions.keep(HOST, &self.snapshot, mark, &watch.names);
+            }
         } else {
             self.hosts.claims = Some(claims.into_iter().map(|(name, version)| (name.into(), version)).collect());
         }
+    }
+
+    /// As [`Self::mark`]: a client that has all route configurations that it asks for.
+    fn host_mark(&self, request: &Request<'_>) -> Option<Mark> {
+        let routes = self.watches[ResourceType::Route].as_ref()?;
+        let is_usual = routes.lagging.is_empty() && self.hosts.first.is_empty() && request.names.is_empty();
+        Some(self.mark(HOST, request).filter(|_| is_usual)?.of(&routes.names))
     }
 
     /// Whether a reconnecting client has a route configuration in another form. Were that replaced by one without

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use super::{Peer, tls};
+use super::{Peer, keepalive::Activity, tls};
 
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -132,7 +132,7 @@ enum Accepted {
 }
 
 async fn accept(kind: &Kind) -> io::Result<Accepted> {
-    let plain = |address, io| Connection { io, peer: Peer { address, identities: Vec::new(), tls: false } };
+    let plain = |address, io| Connection::new(io, Peer { address, identities: Vec::new(), tls: false });
     match kind {
         Kind::Tcp(listener) => {
             let (stream, address) = listener.accept().await?;
@@ -165,13 +165,31 @@ async fn handshake(stream: TcpStream, address: SocketAddr, config: Arc<rustls::S
         }
     };
     let identities = tls::identities(stream.get_ref().1.peer_certificates().unwrap_or_default());
-    Some(Connection { io: Box::pin(stream), peer: Peer { address: Some(address), identities, tls: true } })
+    Some(Connection::new(Box::pin(stream), Peer { address: Some(address), identities, tls: true }))
 }
 
 /// A connection with what is known of its peer.
 pub struct Connection {
     io: Pin<Box<dyn Io>>,
     pub(super) peer: Peer,
+    pub(super) activity: Arc<Activity>,
+    /// Whether the kernel took no more when something was written last: the peer has to read first.
+    is_full: bool,
+}
+
+impl Connection {
+    fn new(io: Pin<Box<dyn Io>>, peer: Peer) -> Self {
+        Self { io, peer, activity: Activity::new(), is_full: false }
+    }
+
+    fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let was_full = std::mem::replace(&mut self.is_full, result.is_pending());
+        // What the kernel takes while it has room tells nothing of the peer.
+        if was_full && matches!(result, Poll::Ready(Ok(1..))) {
+            self.activity.note();
+        }
+        result
+    }
 }
 
 trait Io: AsyncRead + AsyncWrite + Send {}
@@ -180,13 +198,19 @@ impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.io.as_mut().poll_read(cx, buf)
+        let before = buf.filled().len();
+        let result = self.io.as_mut().poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.note();
+        }
+        result
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.io.as_mut().poll_write(cx, buf)
+        let result = self.io.as_mut().poll_write(cx, buf);
+        self.written(result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -202,7 +226,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io.as_mut().poll_write_vectored(cx, bufs)
+        let result = self.io.as_mut().poll_write_vectored(cx, bufs);
+        self.written(result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -213,6 +238,27 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_peer_is_heard_of_when_it_sends_and_when_it_makes_room() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let (ours, mut peer) = tokio::io::duplex(4);
+        let mut connection =
+            Connection::new(Box::pin(ours), Peer { address: None, identities: Vec::new(), tls: false });
+        let heard = |connection: &Connection| connection.activity.last_heard();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        connection.write_all(b"1234").await.expect("there is room");
+        assert_eq!(heard(&connection), Duration::ZERO, "the kernel has room, whatever the peer does");
+        let (written, read) = tokio::join!(connection.write_all(b"56"), async { peer.read_u16().await });
+        assert!(written.is_ok() && read.is_ok());
+        let made_room = heard(&connection);
+        assert!(made_room >= Duration::from_millis(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        peer.write_u8(7).await.expect("there is room");
+        assert_eq!(connection.read_u8().await.expect("a byte"), 7);
+        assert!(heard(&connection) > made_room);
+    }
 
     /// More than fit into the queue of the standard library's listeners; far fewer than any kernel allows.
     const CROWD: usize = 400;

@@ -19,6 +19,7 @@ use super::{
     last_good::{Evidence, LastGood},
     names::NameSets,
     openings::Openings,
+    resumptions::Resumptions,
     subscription::{Have, Lag, Sent, Watch},
     withheld::Withheld,
 };
@@ -99,6 +100,7 @@ pub struct Machine {
     /// What streams share.
     pub(super) names: Arc<NameSets>,
     pub(super) openings: Arc<Openings>,
+    pub(super) resumptions: Arc<Resumptions>,
     gate: SecretGate,
     /// Secrets that the client asked for and may not have, as far as is known.
     withheld: Withheld,
@@ -128,6 +130,7 @@ impl Machine {
             barriers: Barriers::default(),
             names: Arc::default(),
             openings: Arc::default(),
+            resumptions: Arc::default(),
             gate,
             withheld: Withheld::default(),
             hosts: Hosts::default(),
@@ -140,11 +143,13 @@ impl Machine {
         }
     }
 
-    /// Shares lists of names and first answers with other streams. To be called before the first request.
+    /// Shares lists of names, first answers and what reconnecting clients claim with other streams. To be called before the
+    /// first request.
     #[must_use]
-    pub fn sharing(mut self, names: &Arc<NameSets>, openings: &Arc<Openings>) -> Self {
+    pub fn sharing(mut self, names: &Arc<NameSets>, openings: &Arc<Openings>, resumptions: &Arc<Resumptions>) -> Self {
         self.names = Arc::clone(names);
         self.openings = Arc::clone(openings);
+        self.resumptions = Arc::clone(resumptions);
         self
     }
 
@@ -348,8 +353,10 @@ impl Machine {
                     continue;
                 }
                 Step::Drop => {
-                    let withdrawn = watch.refused.remove_entry(&name);
-                    self.withdraw(t, withdrawn);
+                    if let Some(withdrawn) = watch.refused.remove_entry(&name) {
+                        watch.forget_error();
+                        self.withdraw(t, [withdrawn]);
+                    }
                     continue;
                 }
                 Step::StandIn(good) => {

@@ -107,7 +107,7 @@ impl NameSets {
 }
 
 /// Names, sorted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NameSet {
     names: Arc<Names>,
     sum: u64,
@@ -125,6 +125,11 @@ impl NameSet {
 
     pub(super) fn len(&self) -> usize {
         self.names.len()
+    }
+
+    /// The sum of the hashes of the names: equal for equal sets, and easily forged.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Name> {

@@ -37,6 +37,7 @@ use tracing::debug;
 use super::{
     Peer, Services,
     body::GrpcBody,
+    keepalive::Patience,
     listen::{Connection, Socket, connections},
     server::Ads,
 };
@@ -46,7 +47,7 @@ use super::{
 pub struct Transport {
     /// How often an idle peer is pinged.
     pub keepalive_interval: Duration,
-    /// How long it may take to answer.
+    /// How long it may take to answer, counted from the last sign of it.
     pub keepalive_timeout: Duration,
     /// How many streams a connection may have.
     pub max_concurrent_streams: u32,
@@ -102,7 +103,8 @@ enum Event {
 
 async fn run(connection: Connection, services: Services, limits: Transport, shutdown: CancellationToken) {
     let (begun, peer) = (Streams::default(), connection.peer.clone());
-    let builder = builder(&limits, begun.clone());
+    let patience = Patience { activity: connection.activity.clone(), limit: limits.keepalive_timeout };
+    let builder = builder(&limits, begun.clone(), patience);
     let http = builder.serve_connection(TokioIo::new(connection), Dispatch { services, peer });
     let mut http = std::pin::pin!(http);
     // Each is polled only when it has been woken: waiting costs nothing while others move.
@@ -141,7 +143,7 @@ fn after(time: Duration, event: Event) -> BoxFuture<'static, Event> {
     tokio::time::sleep(time).map(|()| event).boxed()
 }
 
-fn builder(limits: &Transport, streams: Streams) -> auto::Builder<Streams> {
+fn builder(limits: &Transport, streams: Streams, patience: Patience) -> auto::Builder<Streams> {
     let mut builder = auto::Builder::new(streams);
     if !limits.http1 {
         builder = builder.http2_only();
@@ -149,7 +151,7 @@ fn builder(limits: &Transport, streams: Streams) -> auto::Builder<Streams> {
     builder.http1().timer(TokioTimer::new());
     builder
         .http2()
-        .timer(TokioTimer::new())
+        .timer(patience)
         .max_concurrent_streams(limits.max_concurrent_streams)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(limits.keepalive_interval)

@@ -287,8 +287,11 @@ where
             Box::new(move |name| secrets.may_read(&peer, &proxy, name))
         };
         let (number, snapshot) = (self.number, Arc::clone(&snapshots.borrow_and_update()));
-        let machine = Machine::new(self.protocol, snapshot, gate, shared.settings, format!("{number:x}-"))
-            .sharing(&shared.clients.names, &shared.clients.openings);
+        let machine = Machine::new(self.protocol, snapshot, gate, shared.settings, format!("{number:x}-")).sharing(
+            &shared.clients.names,
+            &shared.clients.openings,
+            &shared.clients.resumptions,
+        );
         let client = shared.clients.enter(number, &self.signal, Arc::clone(&proxy), &self.peer, machine);
         info!(connection = client.id, address = ?client.peer.address, protocol = ?self.protocol, "stream opened");
         let (identity, snapshots) = (shared.access.identity(&self.peer), WatchStream::from_changes(snapshots));

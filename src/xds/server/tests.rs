@@ -57,6 +57,7 @@ use crate::{
 };
 
 mod crowd;
+mod keepalive;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -121,6 +122,15 @@ impl Rig {
     }
 
     async fn with(snapshot: &str, ready: bool, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        Self::serving(snapshot, ready, tls, Transport::default()).await
+    }
+
+    async fn serving(
+        snapshot: &str,
+        ready: bool,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        transport: Transport,
+    ) -> Self {
         let snapshots = watch::Sender::new(Arc::new(testing::snapshot(snapshot)));
         let house = Arc::new(House { snapshots, ready, permitted: AtomicBool::new(false), verdicts: Mutex::default() });
         let shared = Arc::new(Shared {
@@ -143,7 +153,7 @@ impl Rig {
         let services = services(Arc::clone(&shared)).await;
         let (shutdown, mut tasks) = (shared.shutdown.clone(), JoinSet::new());
         tasks.spawn(async move {
-            serve(socket, services, &Transport::default(), shutdown).await;
+            serve(socket, services, &transport, shutdown).await;
         });
         Self { house, shared, address, tasks }
     }
