@@ -135,7 +135,9 @@ mod tests {
     #[test]
     fn no_weight_is_no_chain_except_for_a_single_destination() {
         let clusters = vec![("a".into(), 0), ("b".into(), 0)];
-        assert!(filter(&TcpTarget { clusters, ..TcpTarget::default() }, &MeshConfig::default()).is_none());
+        assert!(
+            filter(&TcpTarget { clusters, ..TcpTarget::default() }, Reporter::Source, &MeshConfig::default()).is_none()
+        );
         let alone = TcpTarget { clusters: vec![("a".into(), 0)], ..TcpTarget::default() };
         assert_eq!(proxy(&alone).stat_prefix, "a");
     }
