@@ -59,7 +59,7 @@ async fn requests_go_on_without_the_control_plane_and_pods_are_injected_when_it_
         anyhow::Ok(())
     })
     .await?;
-    let mut sidecar = Traffic::start(&world, "absence", "", "http://web/")?;
+    let mut sidecar = Traffic::start(&world, "absence", "http://web/")?;
     let gateway = Load::paced(&client, &request, 1, PAUSE);
     sidecar.more(20).await?;
 

@@ -37,13 +37,14 @@ spec: {selector: {app: echo}, ports: [{name: http, port: 80, targetPort: 8080}]}
 const CAPTURE: &str = "
 import socket, sys
 address, port = socket.inet_aton(sys.argv[1]), int(sys.argv[2])
-seen = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+# All protocols: what the bridge hands on between Pods is seen by such a socket only.
+seen = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0003))
 print('ready', flush=True)
 while True:
-    packet = seen.recv(65535)
-    ip = (packet[0] & 15) * 4
-    if packet[9] != 6:
+    packet, (_, protocol, *_) = seen.recvfrom(65535)
+    if protocol != 0x0800 or packet[9] != 6:
         continue
+    ip = (packet[0] & 15) * 4
     source, target = (int.from_bytes(packet[ip + at:ip + at + 2], 'big') for at in (0, 2))
     data = packet[ip + (packet[ip + 12] >> 4) * 4:int.from_bytes(packet[2:4], 'big')]
     if data and packet[16:20] == address and target == port:

@@ -79,8 +79,8 @@ async fn no_request_fails_while_a_deployment_is_rolled_out_and_scaled() -> Resul
 
 /// Replaces all Pods, then all but one go and come back. Tells how many requests failed.
 async fn turn_over(world: &World, name: &str) -> Result<u64> {
-    let mut sidecar = Traffic::start(world, &format!("{name}-1"), "", "http://web/")?;
-    let mut sidecar_http2 = Traffic::start(world, &format!("{name}-2"), "--http2-prior-knowledge", "http://web:81/")?;
+    let mut sidecar = Traffic::start(world, &format!("{name}-1"), "http://web/")?;
+    let mut sidecar_http2 = Traffic::start_http2(world, &format!("{name}-2"), "http://web:81/")?;
     let (client, request) = (world.client()?, Request::get("/").host("web.example.dev"));
     let whole = |version| Load::paced(&client.clone().version(version), &request, 1, PAUSE);
     until_served(&client, &request).await?;

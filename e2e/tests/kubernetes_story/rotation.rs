@@ -59,7 +59,7 @@ async fn certificates_and_roots_are_replaced_and_no_request_fails() -> Result<()
     let client = CLIENT
         .replace("labels: {app: client}}", "labels: {app: client}, annotations: {proxy.istio.io/config: CONFIG}}");
     world.run(&format!("{client}{ECHO}").replace("CONFIG", &config))?;
-    let mut traffic = Traffic::start(&world, "rotation", "", "http://echo/")?;
+    let mut traffic = Traffic::start(&world, "rotation", "http://echo/")?;
     traffic.more(20).await?;
     let before = certificates(&world)?;
     eventually("three more certificates for both", Duration::from_secs(60), || async {

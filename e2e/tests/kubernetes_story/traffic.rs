@@ -46,12 +46,21 @@ pub(crate) struct Traffic<'a> {
 }
 
 impl<'a> Traffic<'a> {
-    /// Starts it: GET requests for a URL, with options of curl. A connection to the sidecar has those of one second.
-    pub(crate) fn start(world: &'a World, name: &str, options: &str, url: &str) -> Result<Self> {
+    /// Starts it: GET requests for a URL. A connection to the sidecar has those of one second.
+    pub(crate) fn start(world: &'a World, name: &str, url: &str) -> Result<Self> {
+        Self::with(world, name, "", url, 20)
+    }
+
+    /// Starts it with HTTP/2, a connection for each: curl before 8.0 uses none twice that began with HTTP/2.
+    pub(crate) fn start_http2(world: &'a World, name: &str, url: &str) -> Result<Self> {
+        Self::with(world, name, "--http2-prior-knowledge", url, 1)
+    }
+
+    fn with(world: &'a World, name: &str, options: &str, url: &str, at_once: u16) -> Result<Self> {
         let script = format!(
             "rm -f /tmp/{name}.stop; until [ -e /tmp/{name}.stop ]; do \
              curl -s {options} --max-time 15 --rate {RATE} -o /dev/null -w '%{{http_code}} %{{errormsg}}\\n' \
-             '{url}?[1-20]'; done"
+             '{url}?[1-{at_once}]'; sleep 0.1; done"
         );
         let process =
             world.cluster.start(name, &["exec", "deploy/client", "-c", "curl", "--", "bash", "-c", &script])?;
