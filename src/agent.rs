@@ -1,8 +1,9 @@
 //! What stands beside an Envoy in its pod or on its machine, where Istio has its agent.
 //!
 //! ```text
-//!                 +--- xds_proxy (socket XDS) ----------+
+//!                 +--- xds_proxy (socket XDS) -------------+
 //!  Envoy <--------+--- sds (socket of secrets) <- identity +---- upstream ----> control plane
+//!    ^            +--- dns 15053: names <- xds_proxy
 //!    ^            +--- status 15020: ready, metrics, probes
 //!    +-- envoy: started with a bootstrap, observed, drained, ended
 //! ```
@@ -13,6 +14,7 @@ pub mod dns;
 pub mod envoy;
 pub mod identity;
 pub mod metrics;
+pub mod names;
 pub mod node;
 pub mod redirect;
 pub mod run;

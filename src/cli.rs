@@ -127,8 +127,8 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
     let done = match command {
         Command::Agent(command) => return block_on(agent::run(*command, unknown_flags)),
         Command::Iptables(args) => return args.run(unknown_flags),
-        Command::ProxyStatus(args) => return block_on(proxy_status::run(args)),
         Command::Manifest(command) => return block_on(command.run()),
+        Command::ProxyStatus(args) => return block_on(proxy_status::run(args)),
         Command::Discovery(args) => block_on(discovery::run(*args, unknown_flags)),
         Command::Standalone(args) => block_on(standalone::run(args)),
         Command::Translate(args) => offline::run(&args, &mut io::stdout().lock()),

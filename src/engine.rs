@@ -25,6 +25,7 @@ mod inbound;
 mod index;
 pub mod inputs;
 mod members;
+mod names;
 mod offline;
 mod proxies;
 mod reach;
@@ -52,4 +53,5 @@ fn register(db: &mut graph::Db) {
     checks::register(db);
     filters::register(db);
     members::register(db);
+    names::register(db);
 }

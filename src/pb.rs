@@ -2,3 +2,4 @@
 
 #[expect(missing_docs, unused_qualifications, reason = "generated code")]
 pub mod certificate;
+pub mod nds;

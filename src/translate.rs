@@ -10,6 +10,7 @@ pub mod json;
 pub mod l4;
 pub mod lint;
 pub mod listeners;
+pub mod names;
 pub mod routes;
 pub mod secrets;
 pub mod virtual_hosts;

@@ -5,7 +5,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// The files under `proto/`, and the Rust file of each package of theirs under `src/pb/`.
-const PACKAGES: &[(&str, &str, &str)] = &[("istio/certificate.proto", "istio.v1.auth", "certificate.rs")];
+const PACKAGES: &[(&str, &str, &str)] =
+    &[("istio/certificate.proto", "istio.v1.auth", "certificate.rs"), ("istio/nds.proto", NAMES, "nds.rs")];
+
+/// The package whose messages are shown as JSON.
+const NAMES: &str = "istio.networking.nds.v1";
 
 /// Compiles each file and writes the result.
 pub(crate) fn generate(root: &Path, write: impl Fn(&Path, &[u8]) -> Result<()>) -> Result<()> {
@@ -14,6 +18,8 @@ pub(crate) fn generate(root: &Path, write: impl Fn(&Path, &[u8]) -> Result<()>) 
         let out = tempfile::tempdir().context("making a folder")?;
         tonic_prost_build::configure()
             .out_dir(out.path())
+            .btree_map(".")
+            .message_attribute(format!(".{NAMES}"), "#[derive(serde::Serialize)]\n#[serde(rename_all = \"camelCase\")]")
             .compile_fds(set)
             .with_context(|| format!("generating {package}"))?;
         let made = std::fs::read_to_string(out.path().join(format!("{package}.rs")))

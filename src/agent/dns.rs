@@ -1,21 +1,31 @@
-//! Names, where redirection leads the workload's questions to the agent (`ISTIO_META_DNS_CAPTURE`): each is handed on to
-//! the pod's own resolver, and its answer back, as they are.
-//!
-//! The control plane tells no names of its own yet (NDS): those of a ServiceEntry that no server knows stay unknown.
+//! Names, where redirection leads the workload's questions to the agent (`ISTIO_META_DNS_CAPTURE`): those of hosts of the
+//! mesh are answered from the control plane's table, all others are handed on to the pod's own resolver, and its answers
+//! back, as they are (contract §6.4).
+
+mod answer;
+mod table;
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
     task::JoinSet,
     time::timeout,
 };
+
+use self::answer::{Transport, Verdict};
+use super::{metrics::Metrics, names::Lookup, node::Surroundings};
+
+pub use self::table::Table;
 
 /// The port of servers of names.
 const PORT: u16 = 53;
@@ -23,29 +33,80 @@ const PORT: u16 = 53;
 /// How long one server may take; resolvers of workloads ask again after five seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest message over UDP.
+/// How long a connection may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The longest message.
 const LONGEST: usize = 65_535;
 
 /// How many questions may wait for an answer; more are dropped, as a full queue of a server's would be.
 const MOST: usize = 4096;
 
-/// The agent's place among servers of names.
+/// What questions are answered from.
 #[derive(Debug)]
-pub struct Relay {
-    udp: Arc<UdpSocket>,
-    tcp: TcpListener,
-    servers: Arc<[SocketAddr]>,
+pub struct Resolver {
+    lookup: Lookup,
+    servers: Vec<SocketAddr>,
+    metrics: Arc<Metrics>,
+    turn: AtomicUsize,
 }
 
-impl Relay {
-    /// Listens. Questions go to the first of `servers` that answers.
+impl Resolver {
+    /// From the newest table, or else from the first of `servers` that answers.
+    #[must_use]
+    pub fn new(lookup: Lookup, servers: Vec<SocketAddr>, metrics: Arc<Metrics>) -> Self {
+        Self { lookup, servers, metrics, turn: AtomicUsize::default() }
+    }
+
+    fn verdict(&self, question: &[u8], transport: Transport) -> Verdict {
+        self.metrics.question();
+        // Before the table has come nobody can tell whether a name is one of the mesh.
+        let Some(known) = self.lookup.borrow().clone() else { return failed(question) };
+        answer::answer(question, &known.table, transport, self.turn.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Asks others.
+    async fn hand_on(&self, question: &[u8], transport: Transport) -> Verdict {
+        self.metrics.question_handed_on();
+        for server in &self.servers {
+            let asked = async {
+                match transport {
+                    Transport::Udp => ask(*server, question).await,
+                    Transport::Tcp => ask_over_tcp(*server, question).await,
+                }
+            };
+            match timeout(PATIENCE, asked).await {
+                Ok(Ok(answer)) => return Verdict::Answer(answer),
+                Ok(Err(error)) => tracing::warn!(%error, %server, "a server of names cannot be asked"),
+                Err(_) => tracing::warn!(%server, "a server of names does not answer"),
+            }
+        }
+        self.metrics.question_failed();
+        failed(question)
+    }
+}
+
+fn failed(question: &[u8]) -> Verdict {
+    answer::failure(question).map_or(Verdict::Drop, Verdict::Answer)
+}
+
+/// The agent's place among servers of names.
+#[derive(Debug)]
+pub struct Server {
+    udp: Arc<UdpSocket>,
+    tcp: TcpListener,
+    resolver: Arc<Resolver>,
+}
+
+impl Server {
+    /// Listens.
     ///
     /// # Errors
     /// The port is taken.
-    pub async fn bind(address: SocketAddr, servers: Vec<SocketAddr>) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, resolver: Arc<Resolver>) -> io::Result<Self> {
         let tcp = TcpListener::bind(address).await?;
         let udp = Arc::new(UdpSocket::bind(tcp.local_addr()?).await?);
-        Ok(Self { udp, tcp, servers: servers.into() })
+        Ok(Self { udp, tcp, resolver })
     }
 
     /// Where it listens.
@@ -67,15 +128,20 @@ impl Relay {
             tokio::select! {
                 received = self.udp.recv_from(&mut question) => {
                     let Ok((length, peer)) = received else { continue };
-                    if waiting.len() < MOST {
-                        let (udp, servers) = (Arc::clone(&self.udp), Arc::clone(&self.servers));
-                        waiting.spawn(answer(udp, servers, question[..length].to_vec(), peer));
+                    let question = &question[..length];
+                    match self.resolver.verdict(question, Transport::Udp) {
+                        Verdict::Answer(answer) => give(&self.udp, &answer, peer).await,
+                        Verdict::HandOn if waiting.len() < MOST => {
+                            let (udp, resolver) = (Arc::clone(&self.udp), Arc::clone(&self.resolver));
+                            waiting.spawn(hand_on(udp, resolver, question.to_vec(), peer));
+                        }
+                        Verdict::HandOn | Verdict::Drop => {}
                     }
                 }
                 accepted = self.tcp.accept() => {
-                    let (stream, _) = accepted?;
+                    let (stream, peer) = accepted?;
                     if waiting.len() < MOST {
-                        waiting.spawn(stream_to(stream, Arc::clone(&self.servers)));
+                        waiting.spawn(converse(Arc::clone(&self.resolver), stream, peer));
                     }
                 }
                 Some(_) = waiting.join_next() => {}
@@ -84,18 +150,15 @@ impl Relay {
     }
 }
 
-async fn answer(udp: Arc<UdpSocket>, servers: Arc<[SocketAddr]>, question: Vec<u8>, peer: SocketAddr) {
-    for server in servers.iter() {
-        match timeout(PATIENCE, ask(*server, &question)).await {
-            Ok(Ok(answer)) => {
-                if let Err(error) = udp.send_to(&answer, peer).await {
-                    tracing::debug!(%error, %peer, "an answer cannot be given");
-                }
-                return;
-            }
-            Ok(Err(error)) => tracing::warn!(%error, %server, "a server of names cannot be asked"),
-            Err(_) => tracing::warn!(%server, "a server of names does not answer"),
-        }
+async fn give(udp: &UdpSocket, answer: &[u8], peer: SocketAddr) {
+    if let Err(error) = udp.send_to(answer, peer).await {
+        tracing::debug!(%error, %peer, "an answer cannot be given");
+    }
+}
+
+async fn hand_on(udp: Arc<UdpSocket>, resolver: Arc<Resolver>, question: Vec<u8>, peer: SocketAddr) {
+    if let Verdict::Answer(answer) = resolver.hand_on(&question, Transport::Udp).await {
+        give(&udp, &answer, peer).await;
     }
 }
 
@@ -116,16 +179,43 @@ async fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-async fn stream_to(mut stream: TcpStream, servers: Arc<[SocketAddr]>) {
-    for server in servers.iter() {
-        if let Ok(Ok(mut upstream)) = timeout(PATIENCE, TcpStream::connect(server)).await {
-            if let Err(error) = copy_bidirectional(&mut stream, &mut upstream).await {
-                tracing::debug!(%error, %server, "a question over TCP ended");
+async fn ask_over_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server).await?;
+    write_message(&mut stream, question).await?;
+    read_message(&mut stream).await
+}
+
+/// Answers the questions of a connection one after the other.
+async fn converse(resolver: Arc<Resolver>, mut stream: TcpStream, peer: SocketAddr) {
+    let ended: io::Result<()> = async {
+        loop {
+            let question = timeout(SILENCE, read_message(&mut stream)).await??;
+            let mut verdict = resolver.verdict(&question, Transport::Tcp);
+            if verdict == Verdict::HandOn {
+                verdict = resolver.hand_on(&question, Transport::Tcp).await;
             }
-            return;
+            let Verdict::Answer(answer) = verdict else { return Ok(()) };
+            timeout(SILENCE, write_message(&mut stream, &answer)).await??;
         }
-        tracing::warn!(%server, "a server of names does not answer over TCP");
     }
+    .await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, %peer, "questions over TCP ended");
+    }
+}
+
+/// Over TCP, a message's length stands before it.
+async fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut message = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+async fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    let length = u16::try_from(message.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut framed = length.to_be_bytes().to_vec();
+    framed.extend_from_slice(message);
+    stream.write_all(&framed).await
 }
 
 /// The servers that a resolver's configuration names.
@@ -135,68 +225,34 @@ pub fn servers(resolv_conf: &str) -> Vec<SocketAddr> {
     named.map(|address: IpAddr| SocketAddr::new(address, PORT)).collect()
 }
 
-/// Where redirection leads questions to.
+/// The first domain that a resolver's configuration has names tried in; of several lines the last one counts.
 #[must_use]
-pub fn place() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, super::redirect::DNS_PORT))
+pub fn search_domain<'a>(resolv_conf: &'a str) -> &'a str {
+    let first = |line: &'a str| {
+        let mut words = line.split_whitespace();
+        matches!(words.next(), Some("search" | "domain")).then(|| words.next().unwrap_or_default())
+    };
+    resolv_conf.lines().rev().find_map(first).unwrap_or_default()
+}
+
+/// Where redirection leads questions to, unless the pod says otherwise (`DNS_PROXY_ADDR`).
+#[must_use]
+pub fn places(pod: &Surroundings) -> Vec<SocketAddr> {
+    let said = pod.variable("DNS_PROXY_ADDR");
+    let (host, port) = said.rsplit_once(':').unwrap_or(("localhost", ""));
+    let port = port.parse().unwrap_or(super::redirect::DNS_PORT);
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(host) => vec![SocketAddr::new(host, port)],
+        Err(_) => loopbacks(pod).map(|host| SocketAddr::new(host, port)).collect(),
+    }
+}
+
+/// Loopback in each family of the pod.
+fn loopbacks(pod: &Surroundings) -> impl Iterator<Item = IpAddr> {
+    let has_v6 = pod.addresses.iter().any(IpAddr::is_ipv6);
+    let v4 = (!pod.is_ipv6_only()).then_some(IpAddr::from(Ipv4Addr::LOCALHOST));
+    v4.into_iter().chain(has_v6.then_some(IpAddr::from(Ipv6Addr::LOCALHOST)))
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    use super::*;
-
-    const HERE: &str = "127.0.0.1:0";
-
-    #[tokio::test]
-    async fn a_question_goes_to_the_first_server_that_answers() {
-        let server = UdpSocket::bind(HERE).await.expect("a port");
-        let nobody = UdpSocket::bind(HERE).await.expect("a port").local_addr().expect("an address");
-        let servers = vec![nobody, server.local_addr().expect("an address")];
-        let relay = Relay::bind(HERE.parse().expect("an address"), servers).await.expect("a port");
-        let place = relay.local_addr().expect("an address");
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move { relay.run().await.expect("it runs") });
-        tasks.spawn(async move {
-            let mut question = [0; 100];
-            let (length, peer) = server.recv_from(&mut question).await.expect("a question");
-            // One to another question is no answer.
-            server.send_to(b"\x09\x09forged", peer).await.expect("sent");
-            question[length - 1] = b'!';
-            server.send_to(&question[..length], peer).await.expect("sent");
-        });
-        let workload = UdpSocket::bind(HERE).await.expect("a port");
-        workload.connect(place).await.expect("a peer");
-        workload.send(b"\x01\x02name?").await.expect("sent");
-        let mut answer = [0; 100];
-        let length = workload.recv(&mut answer).await.expect("an answer");
-        assert_eq!(&answer[..length], b"\x01\x02name!");
-    }
-
-    #[tokio::test]
-    async fn questions_over_tcp_are_handed_on() {
-        let server = TcpListener::bind(HERE).await.expect("a port");
-        let servers = vec![server.local_addr().expect("an address")];
-        let relay = Relay::bind(HERE.parse().expect("an address"), servers).await.expect("a port");
-        let place = relay.local_addr().expect("an address");
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move { relay.run().await.expect("it runs") });
-        let mut workload = TcpStream::connect(place).await.expect("a connection");
-        workload.write_all(b"question").await.expect("sent");
-        let (mut asked, _) = server.accept().await.expect("a connection");
-        let mut question = [0; 8];
-        asked.read_exact(&mut question).await.expect("a question");
-        asked.write_all(&question).await.expect("sent");
-        drop(asked);
-        let mut answer = Vec::new();
-        workload.read_to_end(&mut answer).await.expect("an answer");
-        assert_eq!(answer, b"question");
-    }
-
-    #[test]
-    fn servers_are_those_of_the_resolver() {
-        let found = servers("search x\nnameserver 10.96.0.10\nnameserver fd00::a\nnameserver broken\n");
-        assert_eq!(found, ["10.96.0.10:53".parse().expect("one"), "[fd00::a]:53".parse().expect("one")]);
-    }
-}
+mod tests;

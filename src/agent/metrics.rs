@@ -16,6 +16,9 @@ pub struct Metrics {
     streams: AtomicU64,
     stream_failures: AtomicU64,
     scrape_failures: AtomicU64,
+    questions: AtomicU64,
+    questions_handed_on: AtomicU64,
+    questions_failed: AtomicU64,
 }
 
 impl Metrics {
@@ -46,6 +49,21 @@ impl Metrics {
         self.scrape_failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The workload asked for a name.
+    pub fn question(&self) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One that the mesh does not have.
+    pub fn question_handed_on(&self) {
+        self.questions_handed_on.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// No server answered it.
+    pub fn question_failed(&self) {
+        self.questions_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// In Prometheus' text format.
     #[must_use]
     pub fn text(&self) -> String {
@@ -56,6 +74,19 @@ impl Metrics {
             ("cert_expiry_timestamp_seconds", "gauge", "When the certificate ends", value(&self.expiry)),
             ("xds_streams_total", "counter", "Streams to the control plane", value(&self.streams)),
             ("xds_stream_failures_total", "counter", "Streams that could not begin", value(&self.stream_failures)),
+            ("dns_requests_total", "counter", "Questions for names", value(&self.questions)),
+            (
+                "dns_upstream_requests_total",
+                "counter",
+                "Questions that other servers were asked",
+                value(&self.questions_handed_on),
+            ),
+            (
+                "dns_upstream_failures_total",
+                "counter",
+                "Questions that none of them answered",
+                value(&self.questions_failed),
+            ),
             ("scrape_failures_total", "counter", "Metrics that could not be had", value(&self.scrape_failures)),
         ]
         .map(|(name, kind, help, value)| {

@@ -121,6 +121,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// Whether the workload's questions for names lead to the agent.
+    #[must_use]
+    pub fn captures_dns(&self) -> bool {
+        matches!(self.metadata.get("DNS_CAPTURE").and_then(Value::as_str), Some("true" | "1"))
+    }
+
     /// Of a pod. `domain` is the DNS domain of its namespace.
     #[must_use]
     pub fn new(role: Role, domain: &str, pod: &Surroundings, config: &ProxyConfig) -> Self {

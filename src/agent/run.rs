@@ -25,8 +25,9 @@ use super::{
     envoy::{Admin, exit_code},
     identity::{Identity, Issuance},
     metrics::Metrics,
+    names::{Learner, Lookup},
     sds::{self, Workload},
-    settings::{End, Peer, Settings},
+    settings::{Dns, End, Peer, Settings},
     status::{self, ProbeError, Probes, Scrape, ScrapeError, Status},
     upstream::{Upstream, UpstreamTls},
     xds_proxy::{XdsProxy, headers},
@@ -128,20 +129,33 @@ async fn start_parts(
         ended_part("server of secrets", ended)
     });
     let xds = bind(&settings.xds_socket)?;
-    let proxy = Arc::new(xds_proxy(settings, &identity, &metrics));
+    let (learner, names) = settings.dns.as_ref().map(|dns| Learner::new(dns.place.clone())).unzip();
+    let proxy = Arc::new(xds_proxy(settings, &identity, &metrics, learner));
     parts.spawn(async move { match proxy.serve(xds).await {} });
     let issuance = issuance(settings, &identity, &metrics);
     parts.spawn(async move { match issuance.run(sender).await {} });
     let listener = listen(settings).await?;
-    let pages = Arc::new(pages(settings, local, admin, &metrics, quit)?);
+    let pages = Arc::new(pages(settings, local, admin, &metrics, names.clone(), quit)?);
     parts.spawn(async move { ended_part("server of pages", status::serve(pages, listener).await) });
-    if let Some(servers) = settings.dns.clone() {
-        let address = dns::place();
-        let bound = dns::Relay::bind(address, servers).await;
-        let relay = bound.map_err(|source| AgentError::Listen { address, source })?;
-        parts.spawn(async move { ended_part("server of names", relay.run().await) });
+    if let (Some(dns), Some(names)) = (&settings.dns, names) {
+        start_names(dns, names, &metrics, &mut parts).await?;
     }
     Ok(parts)
+}
+
+async fn start_names(
+    dns: &Dns,
+    names: Lookup,
+    metrics: &Arc<Metrics>,
+    parts: &mut JoinSet<String>,
+) -> Result<(), AgentError> {
+    let resolver = Arc::new(dns::Resolver::new(names, dns.servers.clone(), Arc::clone(metrics)));
+    for address in dns.places.iter().copied() {
+        let bound = dns::Server::bind(address, Arc::clone(&resolver)).await;
+        let server = bound.map_err(|source| AgentError::Listen { address, source })?;
+        parts.spawn(async move { ended_part("server of names", server.run().await) });
+    }
+    Ok(())
 }
 
 fn ended_part<E: std::error::Error>(name: &str, ended: Result<(), E>) -> String {
@@ -192,12 +206,14 @@ fn xds_proxy(
     settings: &Settings,
     identity: &watch::Receiver<Option<Arc<Identity>>>,
     metrics: &Arc<Metrics>,
+    learner: Option<Learner>,
 ) -> XdsProxy {
     let variables = settings.pod.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     XdsProxy {
         upstream: upstream(settings, &settings.control_plane, identity),
         headers: headers(settings.cluster(), variables),
         metrics: Arc::clone(metrics),
+        learner: learner.map(Arc::new),
     }
 }
 
@@ -222,6 +238,7 @@ fn pages(
     local: IpAddr,
     admin: &Admin,
     metrics: &Arc<Metrics>,
+    names: Option<Lookup>,
     quit: &CancellationToken,
 ) -> Result<Status, AgentError> {
     let pod = &settings.pod;
@@ -232,7 +249,8 @@ fn pages(
     Ok(Status {
         admin: admin.clone(),
         probes: Probes::parse(pod.variable("ISTIO_KUBE_APP_PROBERS"), host.to_string())?,
-        scrape: Scrape::new(envoy, annotations, settings.status_port, Arc::clone(metrics))?,
+        scrape: Scrape::new(envoy, annotations, settings.status_port, Arc::clone(metrics), settings.workload())?,
+        names,
         quit: quit.clone(),
     })
 }

@@ -3,9 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
+    dns,
     envoy::Launch,
     identity::RsaKeys,
+    names::Place,
     node::{Node, Role, Surroundings, host_name, server_name},
+    status::Own,
 };
 use crate::model::proxy_config::{ProxyConfig, ProxyConfigError};
 
@@ -38,6 +41,8 @@ pub struct Flags {
     pub certificate_grace: f64,
     /// The pod's own servers of names.
     pub dns_servers: Vec<SocketAddr>,
+    /// The first domain that its resolver tries names in; empty where there is none.
+    pub dns_search: String,
 }
 
 /// A server of the control plane.
@@ -86,12 +91,23 @@ pub struct Settings {
     pub xds_socket: PathBuf,
     /// The socket of secrets.
     pub secrets_socket: PathBuf,
-    /// The servers that questions for names are handed on to, where they lead to the agent.
-    pub dns: Option<Vec<SocketAddr>>,
+    /// The server of names, where the workload's questions lead to the agent.
+    pub dns: Option<Dns>,
     /// How Envoy is started.
     pub launch: Launch,
     /// How it ends.
     pub end: End,
+}
+
+/// A server of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Where it listens.
+    pub places: Vec<SocketAddr>,
+    /// The servers that questions are handed on to.
+    pub servers: Vec<SocketAddr>,
+    /// Where the workload is.
+    pub place: Place,
 }
 
 /// How long connections may take to end.
@@ -165,7 +181,11 @@ impl Settings {
             xds_socket: directory.join("XDS"),
             secrets_socket: PathBuf::from("./var/run/secrets/workload-spiffe-uds")
                 .join(or("WORKLOAD_IDENTITY_SOCKET_FILE", "socket")),
-            dns: pod.is_true("ISTIO_META_DNS_CAPTURE").then(|| flags.dns_servers.clone()),
+            dns: node.captures_dns().then(|| Dns {
+                places: dns::places(&pod),
+                servers: flags.dns_servers,
+                place: Place::new(pod.variable("POD_NAMESPACE"), &flags.domain, &flags.dns_search),
+            }),
             launch: Launch {
                 binary: PathBuf::from(config.text("binaryPath")),
                 bootstrap: directory.join("envoy-rev.json"),
@@ -181,6 +201,13 @@ impl Settings {
             pod,
             config,
         })
+    }
+
+    /// Whom metrics are about.
+    #[must_use]
+    pub fn workload(&self) -> Own {
+        let name = self.node.metadata.get("WORKLOAD_NAME").and_then(serde_json::Value::as_str).unwrap_or_default();
+        Own::new(&self.pod, name, self.cluster(), &self.identity)
     }
 
     /// The cluster that the pod is in.
@@ -219,6 +246,7 @@ mod tests {
             certificate_lifetime: Duration::from_secs(86_400),
             certificate_grace: 0.5,
             dns_servers: vec!["10.96.0.10:53".parse().expect("an address")],
+            dns_search: "shop.svc.cluster.local".to_owned(),
         };
         let variables = variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let pod = Surroundings { variables, ..Surroundings::default() };
@@ -253,7 +281,8 @@ mod tests {
         assert_eq!(made.authority.server_name.as_deref(), Some("ca.example"));
         assert_eq!((made.end, made.cluster()), (End::Idle(Duration::from_secs(7)), "east"));
         assert_eq!((made.launch.concurrency, &*made.identity), (None, "spiffe://a.b/ns/default/sa/default"));
-        assert_eq!(made.dns.expect("servers").len(), 1);
+        let dns = made.dns.expect("a server of names");
+        assert_eq!((dns.servers.len(), dns.places.len(), &*dns.place.domain), (1, 1, "shop.svc.cluster.local"));
         let plaintext = settings(&[], "{discoveryAddress: 'istiod.istio-system.svc:15010'}");
         assert_eq!((plaintext.control_plane.server_name, plaintext.authority.server_name), (None, None));
     }

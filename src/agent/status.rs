@@ -1,12 +1,13 @@
 //! The agent's pages on port 15020 (contract §6.4): readiness, merged metrics, probes of the workload, drain and end.
 
+mod istio;
 mod probe;
 mod scrape;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    Router,
+    Json, Router,
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -15,9 +16,10 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{chain, envoy::Admin};
+use super::{chain, envoy::Admin, names::Lookup};
 
 pub use self::{
+    istio::Own,
     probe::{ProbeError, Probes},
     scrape::{Scrape, ScrapeError},
 };
@@ -31,8 +33,20 @@ pub struct Status {
     pub probes: Probes,
     /// Where metrics come from.
     pub scrape: Scrape,
+    /// The table of names, where the workload's questions lead to the agent.
+    pub names: Option<Lookup>,
     /// Ends the agent.
     pub quit: CancellationToken,
+}
+
+impl Status {
+    /// Why the pod cannot serve yet; `None` when it can.
+    async fn not_ready(&self) -> Option<String> {
+        if self.names.as_ref().is_some_and(|names| names.borrow().is_none()) {
+            return Some("no table of names has come yet".to_owned());
+        }
+        self.admin.not_ready().await
+    }
 }
 
 /// Serves until dropped.
@@ -50,6 +64,7 @@ pub async fn serve(status: Arc<Status>, listener: TcpListener) -> std::io::Resul
         .route("/app-lifecycle/{container}/{hook}", any(probe))
         .route("/debug", get(index))
         .route("/debug/", get(index))
+        .route("/debug/ndsz", get(names))
         .with_state(status);
     axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
 }
@@ -57,7 +72,7 @@ pub async fn serve(status: Arc<Status>, listener: TcpListener) -> std::io::Resul
 type Shared = State<Arc<Status>>;
 
 async fn ready(State(status): Shared) -> Response {
-    match status.admin.not_ready().await {
+    match status.not_ready().await {
         None => StatusCode::OK.into_response(),
         Some(reason) => {
             tracing::debug!("not ready: {reason}");
@@ -107,6 +122,18 @@ async fn probe(State(status): Shared, request: Request) -> Response {
     }
 }
 
+/// The table of names as it came; nothing where there is none.
+async fn names(State(status): Shared, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
+    if let Some(refused) = refuse_others(peer) {
+        return refused;
+    }
+    let known = status.names.as_ref().and_then(|names| names.borrow().clone());
+    match known {
+        Some(known) => Json(&known.names).into_response(),
+        None => Json(serde_json::json!({})).into_response(),
+    }
+}
+
 async fn index() -> &'static str {
-    "/healthz/ready\n/stats/prometheus\n"
+    "/debug/ndsz\n/healthz/ready\n/stats/prometheus\n"
 }

@@ -1,42 +1,40 @@
 //! xDS of Envoy on a Unix socket, handed on to the control plane as it is (contract §6.3).
 //!
 //! Each stream of Envoy is one stream to the control plane on a connection of its own: it may lead to another replica
-//! than the last one. Bytes are handed on without being read; flow control and the end of either side are the other's.
+//! than the last one. Flow control and the end of either side are the other's. Bytes are handed on without being read,
+//! unless the agent has something to ask for on the same stream: names ([`super::names`]).
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+mod body;
+mod frames;
+mod names;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Empty};
-use hyper::{
-    body::Incoming,
-    client::conn::http2::{self as client, SendRequest},
-    server::conn::http2 as server,
-    service::service_fn,
-};
+use hyper::{body::Incoming, client::conn::http2 as client, server::conn::http2 as server, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{UnixListener, UnixStream},
     task::JoinSet,
 };
 
+use self::{
+    body::{Guarded, Requests},
+    names::Protocol,
+};
 use super::{
     chain,
     metrics::Metrics,
+    names::Learner,
     upstream::{Upstream, UpstreamError},
 };
 
 /// What is handed on.
-const METHODS: [&str; 2] = [
-    "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",
-    "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
+const METHODS: [(&str, Protocol); 2] = [
+    ("/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources", Protocol::StateOfTheWorld),
+    ("/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources", Protocol::Delta),
 ];
 
 /// gRPC's codes.
@@ -75,6 +73,8 @@ pub struct XdsProxy {
     pub headers: HeaderMap,
     /// Where streams are counted.
     pub metrics: Arc<Metrics>,
+    /// Who takes tables of names, if they are wanted.
+    pub learner: Option<Arc<Learner>>,
 }
 
 type Answer = Response<Either<Guarded, Empty<Bytes>>>;
@@ -114,11 +114,11 @@ impl XdsProxy {
 
     async fn handle(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
-        if !METHODS.contains(&&*path) {
+        let Some((_, protocol)) = METHODS.iter().find(|(method, _)| *method == path) else {
             return status(UNIMPLEMENTED, &format!("{path} is not served here"));
-        }
+        };
         self.metrics.stream();
-        match self.forward(request, &path).await {
+        match self.forward(request, &path, *protocol).await {
             Ok(answer) => {
                 tracing::info!("connected to the control plane at {}", self.upstream.address);
                 answer.map(Either::Left)
@@ -132,7 +132,12 @@ impl XdsProxy {
         }
     }
 
-    async fn forward(&self, request: Request<Incoming>, path: &str) -> Result<Response<Guarded>, ProxyError> {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        path: &str,
+        protocol: Protocol,
+    ) -> Result<Response<Guarded>, ProxyError> {
         let io = self.upstream.connect().await.map_err(ProxyError::Connect)?;
         let mut builder = client::Builder::new(TokioExecutor::new());
         builder
@@ -148,7 +153,9 @@ impl XdsProxy {
                 tracing::debug!(%error, "the connection to the control plane ended");
             }
         });
-        let request = self.request(request, path)?;
+        let (parts, envoy) = self.request(request, path)?.into_parts();
+        let (requests, hears) = Requests::new(envoy, protocol, self.learner.as_ref());
+        let request = Request::from_parts(parts, requests);
         let answer = match sender.send_request(request).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -157,7 +164,7 @@ impl XdsProxy {
             }
         };
         let address = self.upstream.address.clone();
-        Ok(answer.map(|body| Guarded { body, address, _sender: sender, _driver: driver }))
+        Ok(answer.map(|body| Guarded { body, hears, address, _sender: sender, _driver: driver }))
     }
 
     fn request(&self, request: Request<Incoming>, path: &str) -> Result<Request<Incoming>, ProxyError> {
@@ -206,35 +213,6 @@ fn status(code: u8, message: &str) -> Answer {
         headers.insert("grpc-message", message);
     }
     answer
-}
-
-/// The control plane's side of a stream, and what keeps it alive; it ends with Envoy's.
-struct Guarded {
-    body: Incoming,
-    address: String,
-    _sender: SendRequest<Incoming>,
-    _driver: JoinSet<()>,
-}
-
-impl Body for Guarded {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Err(error))) = &polled {
-            tracing::warn!("the stream of configuration from {} ended: {}", self.address, chain(error));
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]

@@ -158,6 +158,7 @@ impl ProxyArgs {
     }
 
     fn settings(self, role: Role) -> anyhow::Result<Settings> {
+        let resolver = read_if_there(Path::new(RESOLV_CONF))?;
         let pod = surroundings()?;
         let mesh = default_config(&self.mesh_config)?;
         let annotation = pod.annotation(CONFIG_ANNOTATION).unwrap_or_default().to_owned();
@@ -185,7 +186,8 @@ impl ProxyArgs {
             rsa: self.workload_rsa_key_size.map(|bits| RsaKeys { bits, make: rsa_key }),
             certificate_lifetime: self.secret_ttl,
             certificate_grace: self.secret_grace_period_ratio,
-            dns_servers: dns::servers(&read_if_there(Path::new(RESOLV_CONF))?),
+            dns_servers: dns::servers(&resolver),
+            dns_search: dns::search_domain(&resolver).to_owned(),
         };
         Ok(Settings::new(flags, pod, config, overlay.transpose()?)?)
     }

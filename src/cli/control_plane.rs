@@ -96,15 +96,6 @@ pub struct AuthoritySettings {
     pub elect_leader: bool,
 }
 
-/// What the command line decides on status.
-#[derive(Clone, Debug)]
-pub struct StatusSettings {
-    /// The revision of this control plane.
-    pub revision: String,
-    /// Whether only one replica at a time writes for all (`ENABLE_LEADER_ELECTION`).
-    pub elect_leader: bool,
-}
-
 /// What the command line decides on the injector.
 #[derive(Clone, Debug)]
 pub struct InjectorSettings {
@@ -116,6 +107,15 @@ pub struct InjectorSettings {
     pub native_sidecars: NativeSidecars,
     /// The revision of this control plane; empty is the default one.
     pub revision: String,
+}
+
+/// What the command line decides on status.
+#[derive(Clone, Debug)]
+pub struct StatusSettings {
+    /// The revision of this control plane.
+    pub revision: String,
+    /// Whether only one replica at a time writes for all (`ENABLE_LEADER_ELECTION`).
+    pub elect_leader: bool,
 }
 
 /// Everything that the command line decides.

@@ -107,12 +107,12 @@ pub(super) struct DiscoveryArgs {
     #[arg(long = "xds-auth", value_name = "BOOL", env = "XDS_AUTH", default_value_t = true, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
     xds_auth: bool,
+    #[command(flatten, next_help_heading = "Injection")]
+    injector: InjectorArgs,
     /// Write into the cluster on which proxies objects are live, and what proxies refuse
     #[arg(long = "write-status", value_name = "BOOL", env = "MIZZEN_WRITE_STATUS", default_value_t = true,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     write_status: bool,
-    #[command(flatten, next_help_heading = "Injection")]
-    injector: InjectorArgs,
     #[command(flatten, next_help_heading = "Certificate authority")]
     authority: AuthorityArgs,
     #[command(flatten)]

@@ -42,6 +42,10 @@ pub trait DebugData: Send + Sync + 'static {
     /// What a proxy has, as Envoy's admin interface writes it; `None` if no connected proxy's id contains this one.
     fn config_dump(&self, query: ConfigDump) -> BoxFuture<'_, Option<Value>>;
 
+    /// The table of names that a proxy's agent has, `null` if it has none; `None` if no connected proxy's id contains
+    /// this one.
+    fn ndsz(&self, proxy_id: String) -> BoxFuture<'_, Option<Value>>;
+
     /// The configuration objects.
     fn configz(&self) -> BoxFuture<'_, Value>;
 
@@ -77,8 +81,8 @@ pub struct Context {
 }
 
 /// The debug endpoints, sorted, without the list itself.
-const NAMES: [&str; 8] =
-    ["adsz", "config_dump", "configz", "connections", "endpointz", "problems", "registryz", "syncz"];
+const NAMES: [&str; 9] =
+    ["adsz", "config_dump", "configz", "connections", "endpointz", "ndsz", "problems", "registryz", "syncz"];
 
 const NO_PROXY_ID: &str = "You must provide a proxyID in the query string\n";
 const NOT_CONNECTED: &str = "Proxy not connected to this Pilot instance. It may be connected to another instance.\n";
@@ -194,6 +198,7 @@ async fn debug(
         "endpointz" => data.endpointz().await,
         "problems" => context.problems.to_json(),
         "config_dump" => return config_dump(&**data, query).await,
+        "ndsz" => return ndsz(&**data, query).await,
         _ => return text(StatusCode::NOT_FOUND, "404 page not found\n"),
     };
     json(&value, query.pretty.is_some())
@@ -206,8 +211,19 @@ async fn config_dump(data: &dyn DebugData, query: DebugQuery) -> Response {
     let types = query.types.iter().flat_map(|types| types.split(',')).filter(|name| !name.is_empty());
     let types = types.map(str::to_owned).collect();
     let include_endpoints = query.include_eds.as_deref().is_some_and(|value| value != "false");
-    match data.config_dump(ConfigDump { proxy_id, types, include_endpoints }).await {
-        Some(dump) => json(&dump, query.pretty.is_some()),
+    about_one(data.config_dump(ConfigDump { proxy_id, types, include_endpoints }).await, query.pretty.is_some())
+}
+
+async fn ndsz(data: &dyn DebugData, query: DebugQuery) -> Response {
+    let Some(proxy_id) = query.proxy_id.filter(|id| !id.is_empty()) else {
+        return text(StatusCode::BAD_REQUEST, NO_PROXY_ID);
+    };
+    about_one(data.ndsz(proxy_id).await, query.pretty.is_some())
+}
+
+fn about_one(shown: Option<Value>, pretty: bool) -> Response {
+    match shown {
+        Some(shown) => json(&shown, pretty),
         None => text(StatusCode::NOT_FOUND, NOT_CONNECTED),
     }
 }
@@ -251,6 +267,10 @@ mod tests {
         fn config_dump(&self, query: ConfigDump) -> BoxFuture<'_, Option<Value>> {
             let dump = json!({"eds": query.include_endpoints, "types": query.types});
             ready((query.proxy_id == "known").then_some(dump)).boxed()
+        }
+
+        fn ndsz(&self, proxy_id: String) -> BoxFuture<'_, Option<Value>> {
+            ready((proxy_id == "known").then(|| json!({"table": {}}))).boxed()
         }
 
         fn configz(&self) -> BoxFuture<'_, Value> {
@@ -314,6 +334,13 @@ mod tests {
         assert_eq!(status, 200);
         assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), json!({"eds": true, "types": ["a", "b"]}));
         assert!(body.starts_with("{\n"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_table_of_names_is_one_proxys() {
+        assert_eq!(ask_locally("/debug/ndsz").await, (400, NO_PROXY_ID.to_owned()));
+        assert_eq!(ask_locally("/debug/ndsz?proxyID=x").await, (404, NOT_CONNECTED.to_owned()));
+        assert_eq!(ask_locally("/debug/ndsz?proxyID=known").await, (200, "{\"table\":{}}\n".to_owned()));
     }
 
     #[tokio::test]

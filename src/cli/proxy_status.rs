@@ -145,7 +145,7 @@ async fn envoys_dump(args: &ProxyStatusArgs, pod: &str, namespace: &str) -> anyh
         Some(file) if file.as_os_str() == "-" => io::read_to_string(io::stdin())?.into(),
         Some(file) => fs::read(file).with_context(|| format!("read {}", file.display()))?.into(),
         None => {
-            let pods: Api<Pod> = Api::namespaced(args.replicas.cluster.client().await?, namespace);
+            let pods: Api<Pod> = Api::namespaced(args.replicas.client().await?, namespace);
             http_get(&pods, pod, args.admin_port, "/config_dump").await?
         }
     };

@@ -7,7 +7,7 @@
 
 mod forward;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
@@ -22,15 +22,12 @@ use envoy_types::pb::{
 };
 use futures::{StreamExt, future::try_join_all, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client, Config, ResourceExt,
-    api::ListParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde::Deserialize;
 use tonic::transport::{Channel, Endpoint};
 
 pub(super) use self::forward::http_get;
+use super::cluster_args::ClusterArgs;
 
 /// What asks for the state of all proxies.
 pub(super) const SYNCZ: &str = "istio.io/debug/syncz";
@@ -57,42 +54,7 @@ pub(super) struct ReplicaArgs {
     #[arg(long = "xds-port", value_name = "PORT", default_value_t = 15010)]
     xds_port: u16,
     #[command(flatten)]
-    pub(super) cluster: ClusterArgs,
-}
-
-/// Which cluster is asked.
-#[derive(Args, Clone, Debug)]
-pub(super) struct ClusterArgs {
-    /// The cluster of this file; the default is that of kubectl, or the pod's own
-    #[arg(short = 'c', long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context within it
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
-}
-
-impl ClusterArgs {
-    /// A client of the cluster.
-    ///
-    /// # Errors
-    /// There is no usable configuration.
-    pub(super) async fn client(&self) -> anyhow::Result<Client> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = match (&self.kubeconfig, &self.context) {
-            (Some(path), _) => {
-                let what = || format!("use the kubeconfig {}", path.display());
-                let file = Kubeconfig::read_from(path).with_context(what)?;
-                Config::from_custom_kubeconfig(file, &options).await.with_context(what)?
-            }
-            (None, Some(context)) => Config::from_kubeconfig(&options)
-                .await
-                .with_context(|| format!("use the context {context:?} of the kubeconfig"))?,
-            (None, None) => Config::infer().await.context(
-                "find the cluster (give --kubeconfig FILE, or --xds-address HOST:PORT to ask without a cluster)",
-            )?,
-        };
-        Client::try_from(config).context("connect to the cluster")
-    }
+    cluster: ClusterArgs,
 }
 
 /// One replica.
@@ -137,7 +99,7 @@ impl ReplicaArgs {
             let channel = Endpoint::from_shared(uri).with_context(what)?.connect().await.with_context(what)?;
             return Ok(vec![self.replica(address.clone(), channel)]);
         }
-        let pods: Api<Pod> = Api::namespaced(self.cluster.client().await?, &self.istio_namespace);
+        let pods: Api<Pod> = Api::namespaced(self.client().await?, &self.istio_namespace);
         let running = self.running(&pods).await?;
         let connect = |pod: Pod| {
             let pods = pods.clone();
@@ -149,6 +111,14 @@ impl ReplicaArgs {
             }
         };
         try_join_all(running.into_iter().map(connect)).await
+    }
+
+    /// A client of the cluster.
+    ///
+    /// # Errors
+    /// There is no usable configuration.
+    pub(super) async fn client(&self) -> anyhow::Result<Client> {
+        self.cluster.client().await.context("find the cluster (--xds-address HOST:PORT asks without one)")
     }
 
     async fn running(&self, pods: &Api<Pod>) -> anyhow::Result<Vec<Pod>> {

@@ -10,6 +10,7 @@ use super::{
     graph::{Cx, Query},
     inbound::{InboundClusters, InboundFacts, InboundListener},
     inputs::{NamespacedName, Pods},
+    names,
     scope::{ClusterLayer, FacetsIn, Family, Scope},
     services::mesh,
     sidecar_listeners::{self, ListenerFacts},
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     model::{IpFamilies, Proxy, ProxyKind, workload::PodFacts},
     snapshot::{PartState, ResourceType, TypeMap, View},
-    translate::client::ClientFacts,
+    translate::{client::ClientFacts, names::Usable},
 };
 
 /// A part that a proxy has.
@@ -43,6 +44,8 @@ enum Part {
     SidecarRoutes(Vec<Scope>, Arc<RouteFacts>),
     /// Virtual hosts of these, for sidecars that discover them.
     SidecarHosts(Vec<Scope>, Arc<RouteFacts>),
+    /// The table of names, for agents that ask for it.
+    Names(names::Table),
 }
 
 /// The parts of a type, the deciding one first.
@@ -83,6 +86,10 @@ impl Query for Enrol {
                     parts[t].push(Part::Clusters(layer, facets.of(&proxy)));
                 }
             }
+        }
+        if proxy.dns_capture {
+            let usable = Usable::of(IpFamilies::of(&proxy.ips));
+            parts[ResourceType::NameTable].push(Part::Names(names::Table { scopes: scopes.clone(), usable }));
         }
         match proxy.kind {
             ProxyKind::Router => {
@@ -166,6 +173,7 @@ impl Query for Class {
                     Part::SidecarListeners(scopes, facts) => states.extend(sidecar_listeners::parts(cx, scopes, facts)),
                     Part::SidecarRoutes(scopes, facts) => states.extend(sidecar_routes::parts(cx, scopes, facts)),
                     Part::SidecarHosts(scopes, facts) => states.extend(sidecar_routes::host_parts(cx, scopes, facts)),
+                    Part::Names(table) => states.push(cx.get(table).0),
                 }
             }
             states.retain(|state| !state.map.is_empty());

@@ -3,6 +3,7 @@
 mod bounded;
 mod counts;
 mod fair;
+mod names;
 mod objects;
 mod pause;
 mod reach;

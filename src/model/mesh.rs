@@ -66,6 +66,8 @@ pub struct MeshConfig {
     pub access_log_encoding: AccessLogEncoding,
     /// The format; empty is Istio's default.
     pub access_log_format: Arc<str>,
+    /// Whether proxies tell Istio's metrics (`defaultProviders.metrics` has `prometheus`, or is not there).
+    pub metrics: bool,
     /// Who sees objects that say nothing (`default{Service,VirtualService,DestinationRule}ExportTo`).
     pub export_defaults: ExportDefaults,
     /// Retries of HTTP routes that say nothing (`defaultHttpRetryPolicy`); `None` is Istio's default.
@@ -130,6 +132,7 @@ impl Default for MeshConfig {
             access_log_file: "".into(),
             access_log_encoding: AccessLogEncoding::Text,
             access_log_format: "".into(),
+            metrics: true,
             export_defaults: ExportDefaults::default(),
             default_retries: None,
             tcp_keepalive: None,

@@ -149,6 +149,8 @@ pub struct Proxy {
     pub http_proxy_port: Option<u16>,
     /// Whether it takes virtual hosts one by one (VHDS); others get whole route configurations.
     pub discovers_hosts: bool,
+    /// Whether its agent answers the workload's questions for names (`DNS_CAPTURE`), and asks for the table of them.
+    pub dns_capture: bool,
     /// The whole metadata, as canonical JSON with sorted keys: EnvoyFilter's `match.proxy.metadata` may look at
     /// any of it, and `config_dump` shows it.
     pub metadata: Arc<str>,

@@ -27,6 +27,9 @@ use crate::{
 
 const KEY: &str = "mesh";
 
+/// The provider of metrics that proxies serve themselves.
+const PROMETHEUS: &str = "prometheus";
+
 /// The configuration of a ConfigMap over `base` (defaults and the command line); `None` when its text cannot be read
 /// at all: the last good one stays.
 #[must_use]
@@ -165,6 +168,16 @@ impl Field<'_> {
         }
     }
 
+    /// Whether the only provider of metrics that there is is among some.
+    fn set_metrics(&mut self, target: &mut bool) {
+        let Some(names) = self.read::<Vec<String>>() else { return };
+        *target = names.iter().any(|name| name == PROMETHEUS);
+        for (i, name) in names.iter().enumerate().filter(|(_, name)| *name != PROMETHEUS) {
+            let path = format!("{}[{i}]", self.path());
+            self.problems.add(path, format!("{name:?} is not a provider of metrics that is honoured: {PROMETHEUS} is"));
+        }
+    }
+
     fn set_visibility(&mut self, target: &mut DefaultVisibility) {
         let Some(words) = self.read::<Vec<String>>() else { return };
         *target = default_visibility(&words, &self.path(), self.problems);
@@ -213,6 +226,13 @@ fn basics(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
             field.set_word(&mut json, &[("TEXT", false), ("JSON", true)]);
             mesh.access_log_encoding = if json { AccessLogEncoding::Json } else { AccessLogEncoding::Text };
         }
+        "defaultProviders" => field.inside(&mut |inner| match inner.key {
+            "defaultProviders.metrics" => {
+                inner.set_metrics(&mut mesh.metrics);
+                true
+            }
+            _ => false,
+        }),
         "defaultServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.services),
         "defaultVirtualServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.virtual_services),
         "defaultDestinationRuleExportTo" => field.set_visibility(&mut mesh.export_defaults.destination_rules),

@@ -10,6 +10,7 @@ mod grpc_web;
 pub mod hcm;
 pub mod json_any;
 mod merge;
+pub mod metrics;
 pub mod rbac;
 mod router;
 pub(crate) mod set_filter_state;

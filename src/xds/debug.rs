@@ -30,14 +30,16 @@ use super::{
 };
 use crate::{model::ProxyKind, snapshot::ResourceType};
 
-pub use dump::config_dump;
+pub use dump::{config_dump, name_table};
 
 const DEBUG: &str = "istio.io/debug";
 const SYNCZ: &str = "istio.io/debug/syncz";
+/// A page about one proxy, under the general type.
+const NDSZ: &str = "ndsz";
 const CONFIG_DUMP: &str = "istio.io/debug/config_dump";
 
 /// What callers outside the system namespace may ask for (contract §7.4).
-const OPEN_PAGES: [&str; 3] = ["config_dump", "ndsz", "edsz"];
+const OPEN_PAGES: [&str; 3] = ["config_dump", NDSZ, "edsz"];
 
 /// What the server of streams does not know and debug surfaces show.
 pub trait DebugSource: Send + Sync + 'static {
@@ -154,9 +156,21 @@ pub(super) async fn answer(
     if *scope != Scope::Mesh && !OPEN_PAGES.contains(&page) {
         return Err(DebugError::Forbidden(page.to_owned()));
     }
+    if page == NDSZ {
+        return Ok(Answer { resources: vec![name_table_of(shared, name, scope)], control_plane: None });
+    }
     let body = shared.debug.page(name, scope).await;
     let value = body.map_or_else(|| b"404 page not found\n".to_vec(), |b| b.to_vec());
     Ok(Answer { resources: vec![Any { type_url: DEBUG.to_owned(), value }], control_plane: None })
+}
+
+/// The table of names of the proxy that a page's query names.
+fn name_table_of(shared: &Shared, page: &str, scope: &Scope) -> Any {
+    let proxy = page.split(['?', '&']).find_map(|part| part.strip_prefix("proxyID=")).unwrap_or_default();
+    let of_name = |c: &&Arc<Client>| &*c.proxy.id == proxy && scope.covers(&c.proxy.namespace);
+    let table = shared.clients.list().iter().find(of_name).and_then(|client| name_table(client));
+    let value = serde_json::to_vec(&table.unwrap_or_default()).unwrap_or_default();
+    Any { type_url: DEBUG.to_owned(), value }
 }
 
 fn any<M: Message + prost::Name>(message: &M) -> Any {

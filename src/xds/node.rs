@@ -62,8 +62,8 @@ pub fn parse(node: Option<&Node>) -> Result<Proxy, NodeError> {
             "NONE" => InterceptionMode::None,
             _ => InterceptionMode::Redirect,
         },
-        unprivileged: matches!(metadata.get("UNPRIVILEGED_POD"), Some(Json::Bool(true)))
-            || &*meta.text("UNPRIVILEGED_POD") == "true",
+        unprivileged: meta.is_true("UNPRIVILEGED_POD"),
+        dns_capture: meta.is_true("DNS_CAPTURE"),
         http_proxy_port: meta.str("HTTP_PROXY_PORT").parse().ok(),
         discovers_hosts: kind == "sidecar" && discovers_hosts(node, meta),
         metadata: metadata.to_string().into(),
@@ -107,6 +107,10 @@ impl<'a> Metadata<'a> {
 
     fn text(self, key: &str) -> Arc<str> {
         self.str(key).into()
+    }
+
+    fn is_true(self, key: &str) -> bool {
+        matches!(self.0.get(key), Some(Json::Bool(true))) || self.str(key) == "true"
     }
 
     fn map(self, key: &str) -> impl Iterator<Item = (String, String)> + 'a {

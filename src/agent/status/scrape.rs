@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Method, header};
 use futures::future::join_all;
 use serde::Deserialize;
 
+use super::istio::{Own, finish};
 use crate::agent::{chain, client::Server, metrics::Metrics};
 
 /// What is served.
@@ -60,16 +61,24 @@ pub struct Scrape {
     envoy: Server,
     workload: Vec<(Server, String)>,
     own: Arc<Metrics>,
+    /// Whom Istio's metrics are about.
+    beside: Own,
 }
 
 impl Scrape {
     /// `annotations` is the variable ISTIO_PROMETHEUS_ANNOTATIONS, empty where it is not set; `status_port` is the
-    /// agent's.
+    /// agent's; `beside` the workload.
     ///
     /// # Errors
     /// The variable is wrong.
-    pub fn new(envoy: Server, annotations: &str, status_port: u16, own: Arc<Metrics>) -> Result<Self, ScrapeError> {
-        let mut scrape = Self { envoy, workload: Vec::new(), own };
+    pub fn new(
+        envoy: Server,
+        annotations: &str,
+        status_port: u16,
+        own: Arc<Metrics>,
+        beside: Own,
+    ) -> Result<Self, ScrapeError> {
+        let mut scrape = Self { envoy, workload: Vec::new(), own, beside };
         if annotations.is_empty() {
             return Ok(scrape);
         }
@@ -107,7 +116,7 @@ impl Scrape {
         let envoy = Server { patience, ..self.envoy.clone() };
         let none = HeaderMap::new();
         let (envoy, workload) = tokio::join!(self.ask(&envoy, "/stats/prometheus", &none), join_all(workload));
-        let mut text = envoy;
+        let mut text = finish(&envoy, &self.beside);
         workload.iter().for_each(|part| text.push_str(part));
         text + &self.own.text()
     }
@@ -149,7 +158,13 @@ mod tests {
     }
 
     fn new(envoy: u16, annotations: &str) -> Result<Scrape, ScrapeError> {
-        Scrape::new(Server::local(Ipv4Addr::LOCALHOST.into(), envoy), annotations, 15020, Arc::default())
+        Scrape::new(
+            Server::local(Ipv4Addr::LOCALHOST.into(), envoy),
+            annotations,
+            15020,
+            Arc::default(),
+            Own::default(),
+        )
     }
 
     #[tokio::test]

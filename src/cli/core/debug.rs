@@ -66,6 +66,10 @@ impl DebugData for Debug {
         .boxed()
     }
 
+    fn ndsz(&self, proxy_id: String) -> BoxFuture<'_, Option<Value>> {
+        async move { self.shared.clients.find(&proxy_id).map(|client| to_value(&debug::name_table(&client))) }.boxed()
+    }
+
     fn configz(&self) -> BoxFuture<'_, Value> {
         let refused = self.refusals.problems();
         self.ask(move |db| {

@@ -122,6 +122,11 @@ impl World {
         self.round();
     }
 
+    /// What a proxy has.
+    pub(super) fn snapshot(&self, name: &str) -> Arc<Snapshot> {
+        Arc::clone(&self.attached[name].snapshots.borrow())
+    }
+
     /// Waits for the end of a round. Each call of the engine makes one, as the next call waits for it.
     fn round(&mut self) -> Told {
         let told = self.told.recv_timeout(PATIENCE).expect("the engine tells of a round");

@@ -19,7 +19,8 @@ fn fields_go_over_the_defaults() {
          tcpKeepalive: {probes: 3}\ndefaultTrafficPolicy: {connectionPool: {tcp: {maxConnections: 9}}}\n\
          tlsDefaults: {cipherSuites: [AES128-SHA, AES256-SHA], ecdhCurves: [P-256], minProtocolVersion: TLSV1_3}\n\
          enableAutoMtls: false\ntrustDomainAliases: [old.org]\ninboundTrafficPolicy: {mode: LOCALHOST}\n\
-         meshMTLS: {minProtocolVersion: TLSV1_3}\nextensionProviders:\npathNormalization: {normalization: MERGE_SLASHES}\n",
+         meshMTLS: {minProtocolVersion: TLSV1_3}\nextensionProviders:\npathNormalization: {normalization: MERGE_SLASHES}\n\
+         defaultProviders: {metrics: []}\n",
         "networks: {}",
     );
     assert_eq!(problems, Vec::<String>::new());
@@ -37,7 +38,7 @@ fn fields_go_over_the_defaults() {
     assert_eq!(made.default_connection_pool.map(|p| p.max_connections), Some(9));
     assert_eq!((made.tcp_keepalive.and_then(|k| k.probes), made.tls_cipher_suites.len()), (Some(3), 2));
     assert_eq!((made.tls_ecdh_curves, made.tls_min_version), (vec!["P-256".into()], Some(TlsVersion::V1_3)));
-    assert_eq!(made.path_normalization, PathNormalization::MergeSlashes);
+    assert_eq!((made.path_normalization, made.metrics), (PathNormalization::MergeSlashes, false));
     assert_eq!(
         (made.auto_mtls, made.inbound_localhost, &made.trust_domain_aliases[..]),
         (false, true, &["old.org".into()][..])

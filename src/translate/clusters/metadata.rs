@@ -33,9 +33,11 @@ pub(super) fn of(input: &ClusterInput<'_>) -> Metadata {
     of_istio(fields)
 }
 
-/// The service alone, for clusters without policy.
+/// The service alone, for clusters without policy: inbound ones. It stands there in one text too, which metrics tell
+/// (format strings do not reach into lists).
 pub(super) fn of_services(host: &str, name: &str, namespace: &str) -> Metadata {
-    of_istio(HashMap::from([("services".to_owned(), services(host, name, namespace))]))
+    let one = text(&format!("{host};{name};{namespace}"));
+    of_istio(HashMap::from([("service".to_owned(), one), ("services".to_owned(), services(host, name, namespace))]))
 }
 
 fn of_istio(fields: HashMap<String, Value>) -> Metadata {

@@ -16,6 +16,7 @@ use envoy_types::pb::{
     google::protobuf::{Struct, Value, value::Kind},
 };
 
+use super::metrics::{self, Reporter};
 use crate::{
     model::mesh::{AccessLogEncoding, MeshConfig},
     snapshot::pack_any,
@@ -60,10 +61,16 @@ const TEXT: &str = concat!(
     "%REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
 );
 
-/// Access logs of HTTP and TCP filters; none when the mesh writes no file.
+/// Access logs of an HTTP connection manager: the file that the mesh writes, if it does, and metrics.
 #[must_use]
-pub fn of_filters(mesh: &MeshConfig) -> Vec<AccessLog> {
-    file_log(mesh).into_iter().collect()
+pub fn of_http(mesh: &MeshConfig, reporter: Reporter) -> Vec<AccessLog> {
+    file_log(mesh).into_iter().chain(metrics::http_logger(reporter, mesh)).collect()
+}
+
+/// The same of a TCP proxy.
+#[must_use]
+pub fn of_tcp(mesh: &MeshConfig, reporter: Reporter) -> Vec<AccessLog> {
+    file_log(mesh).into_iter().chain(metrics::tcp_logger(reporter, mesh)).collect()
 }
 
 /// The access log of a listener: only connections that no filter chain takes, which no filter can log.
@@ -145,7 +152,9 @@ mod tests {
     use super::*;
 
     fn format_of(mesh: &MeshConfig) -> Format {
-        let Some(ConfigType::TypedConfig(any)) = of_filters(mesh).remove(0).config_type else { panic!("no config") };
+        let Some(ConfigType::TypedConfig(any)) = of_http(mesh, Reporter::Source).remove(0).config_type else {
+            panic!("no config")
+        };
         let file = FileAccessLog::decode(&any.value[..]).expect("a file log");
         assert_eq!(file.path, "/dev/stdout");
         let Some(AccessLogFormat::LogFormat(log)) = file.access_log_format else { panic!("no format") };
@@ -163,7 +172,8 @@ mod tests {
 
     #[test]
     fn off_without_a_file() {
-        assert!(of_filters(&MeshConfig::default()).is_empty());
+        let silent = MeshConfig { metrics: false, ..MeshConfig::default() };
+        assert!(of_http(&silent, Reporter::Source).is_empty() && of_tcp(&silent, Reporter::Source).is_empty());
         assert!(of_listener(&MeshConfig::default()).is_empty());
         let log = of_listener(&mesh(AccessLogEncoding::Text, "")).remove(0);
         assert!(log.filter.is_some());

@@ -21,7 +21,7 @@ use envoy_types::pb::envoy::{
     },
 };
 
-use super::access_log;
+use super::{access_log, metrics::Reporter};
 use crate::{
     model::{MeshConfig, mesh::PathNormalization},
     snapshot::pack_any,
@@ -80,13 +80,14 @@ pub fn network_filter(input: HcmInput<'_>, http_filters: Vec<HttpFilter>) -> Fil
 
 fn manager(input: HcmInput<'_>, http_filters: Vec<HttpFilter>) -> HttpConnectionManager {
     let gateway = input.class == HcmClass::Gateway;
+    let reporter = if input.class == HcmClass::Inbound { Reporter::Destination } else { Reporter::Source };
     let absolute = Http1ProtocolOptions { allow_absolute_url: wire::boolean(true), ..Http1ProtocolOptions::default() };
     let mut hcm = HttpConnectionManager {
         codec_type: CodecType::Auto.into(),
         stat_prefix: input.stat_prefix,
         route_specifier: Some(routes(input.routes)),
         http_filters,
-        access_log: access_log::of_filters(input.mesh),
+        access_log: access_log::of_http(input.mesh, reporter),
         use_remote_address: wire::boolean(gateway),
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..UpgradeConfig::default() }],
         // Streams may be idle for as long as they like; routes set their own limits.

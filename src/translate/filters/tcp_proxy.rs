@@ -14,7 +14,7 @@ use envoy_types::pb::envoy::{
     },
 };
 
-use super::access_log;
+use super::{access_log, metrics::Reporter};
 use crate::{
     model::{MeshConfig, destination_rule::Tunnel},
     snapshot::pack_any,
@@ -64,7 +64,7 @@ impl TcpTarget {
 
 /// The filter, `None` when no cluster has weight: such a chain would be refused.
 #[must_use]
-pub fn filter(target: &TcpTarget, mesh: &MeshConfig) -> Option<Filter> {
+pub fn filter(target: &TcpTarget, reporter: Reporter, mesh: &MeshConfig) -> Option<Filter> {
     let clusters = target.effective();
     let (stat_prefix, specifier) = match clusters.as_slice() {
         [] => return None,
@@ -83,7 +83,7 @@ pub fn filter(target: &TcpTarget, mesh: &MeshConfig) -> Option<Filter> {
     let config = TcpProxy {
         stat_prefix,
         cluster_specifier: Some(specifier),
-        access_log: access_log::of_filters(mesh),
+        access_log: access_log::of_tcp(mesh, reporter),
         idle_timeout: target.idle_timeout.and_then(wire::duration),
         max_downstream_connection_duration: target.max_connection_duration.and_then(wire::duration),
         hash_policy: target.hash_source_ip.then_some(source_ip).into_iter().collect(),
@@ -113,7 +113,8 @@ mod tests {
     use super::*;
 
     fn proxy(target: &TcpTarget) -> TcpProxy {
-        let Some(ConfigType::TypedConfig(any)) = filter(target, &MeshConfig::default()).expect("a filter").config_type
+        let Some(ConfigType::TypedConfig(any)) =
+            filter(target, Reporter::Source, &MeshConfig::default()).expect("a filter").config_type
         else {
             panic!("no config")
         };

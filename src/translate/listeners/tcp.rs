@@ -8,7 +8,10 @@ use ipnet::IpNet;
 use super::{RefSet, wire};
 use crate::{
     model::{MeshConfig, ObjectRef},
-    translate::filters::tcp_proxy::{self, TcpTarget},
+    translate::filters::{
+        metrics::Reporter,
+        tcp_proxy::{self, TcpTarget},
+    },
 };
 
 /// A route of connections: a `tcp` or `tls` match of a VirtualService, or the default of a service.
@@ -50,8 +53,8 @@ impl TcpRoute {
     }
 
     /// The TCP proxy and the clusters that it names; `None` when no cluster has weight.
-    pub(super) fn proxy(&self, mesh: &MeshConfig) -> Option<(Filter, RefSet)> {
-        let filter = tcp_proxy::filter(&self.target, mesh)?;
+    pub(super) fn proxy(&self, reporter: Reporter, mesh: &MeshConfig) -> Option<(Filter, RefSet)> {
+        let filter = tcp_proxy::filter(&self.target, reporter, mesh)?;
         let clusters = self.target.effective().into_iter().map(|(name, _)| name).collect();
         Some((filter, RefSet { clusters, ..RefSet::default() }))
     }

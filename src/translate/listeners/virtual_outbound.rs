@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{MeshConfig, proxy::InterceptionMode},
-    translate::filters::access_log,
+    translate::filters::{access_log, metrics::Reporter},
 };
 
 /// The listener; `None` when nothing is redirected.
@@ -49,13 +49,13 @@ pub fn virtual_outbound(input: &SidecarInput<'_>, interception: InterceptionMode
 /// Connections to the virtual listener's own port would come back for ever.
 pub(super) fn blackhole_chain(name: &str, port: u16, mesh: &MeshConfig) -> Option<Chain> {
     let matching = FilterChainMatch { destination_port: wire::uint32(port.into()), ..FilterChainMatch::default() };
-    let (proxy, refs) = TcpRoute::to_cluster("BlackHoleCluster").proxy(mesh)?;
+    let (proxy, refs) = TcpRoute::to_cluster("BlackHoleCluster").proxy(Reporter::Source, mesh)?;
     let parts = ChainParts { name: name.to_owned(), matching, filters: vec![proxy], ..ChainParts::default() };
     Some(Chain::new(parts.build(), refs, None))
 }
 
 fn tcp_chain(name: &str, cluster: &str, mesh: &MeshConfig) -> Option<Chain> {
-    let (proxy, refs) = TcpRoute::to_cluster(cluster).proxy(mesh)?;
+    let (proxy, refs) = TcpRoute::to_cluster(cluster).proxy(Reporter::Source, mesh)?;
     let parts = ChainParts { name: name.to_owned(), filters: vec![proxy], ..ChainParts::default() };
     Some(Chain::new(parts.build(), refs, None))
 }

@@ -26,6 +26,7 @@ use prost::Message;
 
 use super::any;
 use crate::{
+    pb::nds::NameTable,
     snapshot::{Resource, ResourceType, host_name_parts},
     xds::clients::Client,
 };
@@ -59,6 +60,13 @@ pub fn config_dump(client: &Client, with_endpoints: bool) -> ConfigDump {
     configs.push(any(&secrets(client)));
     configs.push(any(&extensions(all(ResourceType::ExtensionConfig))));
     ConfigDump { configs }
+}
+
+/// The table of names that a proxy's agent has, as far as its stream knows.
+#[must_use]
+pub fn name_table(client: &Client) -> Option<NameTable> {
+    let held = client.machine().contents(ResourceType::NameTable).into_values().next()?;
+    NameTable::decode(held.body_bytes()).ok()
 }
 
 /// Route configurations with the virtual hosts that were sent apart, under the names that whole ones have.

@@ -63,6 +63,7 @@ fn proxy() -> Proxy {
         service_account: "".into(),
         interception: crate::model::proxy::InterceptionMode::Redirect,
         unprivileged: false,
+        dns_capture: false,
         http_proxy_port: None,
         discovers_hosts: false,
         metadata: r#"{"APP_CONTAINERS":"cart","N":1}"#.into(),
