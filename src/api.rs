@@ -23,6 +23,7 @@ mod rules;
 mod schema;
 pub mod service_entry;
 pub mod sidecar;
+pub mod status;
 pub mod telemetry;
 pub mod traffic_extension;
 pub mod traffic_policy;

@@ -19,6 +19,8 @@ pub mod offline;
 mod operator;
 mod operator_args;
 mod progress;
+mod proxy_status;
+mod replicas;
 mod standalone;
 mod terminal;
 mod translate;
@@ -82,7 +84,10 @@ enum Command {
     /// Print the custom resource definitions of Istio's kinds
     #[command(after_help = crds::EXAMPLES)]
     Crds(crds::CrdsArgs),
-    /// Print the version
+    /// Print what each proxy was sent and has acknowledged, or how one differs from that
+    #[command(visible_alias = "ps", after_help = proxy_status::EXAMPLES)]
+    ProxyStatus(proxy_status::ProxyStatusArgs),
+    /// Print the version, and those of the control plane and its proxies
     #[command(after_help = version::EXAMPLES)]
     Version(version::VersionArgs),
     /// Print a completion script
@@ -123,6 +128,7 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
         Command::Agent(command) => return block_on(agent::run(*command, unknown_flags)),
         Command::Iptables(args) => return args.run(unknown_flags),
         Command::Manifest(command) => return block_on(command.run()),
+        Command::ProxyStatus(args) => return block_on(proxy_status::run(args)),
         Command::Discovery(args) => block_on(discovery::run(*args, unknown_flags)),
         Command::Standalone(args) => block_on(standalone::run(args)),
         Command::Translate(args) => offline::run(&args, &mut io::stdout().lock()),
@@ -131,7 +137,7 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
         Command::Uninstall(args) => block_on(args.run()),
         Command::Operator(args) => block_on(args.run()),
         Command::Crds(args) => args.run(),
-        Command::Version(args) => Ok(io::stdout().write_all(version::text(&args)?.as_bytes())?),
+        Command::Version(args) => block_on(version::run(args)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mizzen", &mut io::stdout());
             Ok(())

@@ -28,6 +28,7 @@ mod members;
 mod names;
 mod offline;
 mod proxies;
+mod reach;
 mod scope;
 mod services;
 mod sidecar_listeners;
@@ -40,6 +41,7 @@ mod tests;
 pub use classes::Ticket;
 pub use handle::{Engine, EngineError, Observer, Report};
 pub use offline::Offline;
+pub use reach::Reach;
 
 /// Registers what exists without being asked for: indexes and layers.
 fn register(db: &mut graph::Db) {

@@ -23,6 +23,7 @@ pub mod pb;
 pub mod reconcilers;
 pub mod snapshot;
 pub mod sources;
+pub mod status;
 pub mod telemetry;
 pub mod translate;
 pub mod webhook;

@@ -20,4 +20,4 @@ mod view;
 pub use encode::{Encoder, canonical_bytes, canonical_bytes_of, canonical_field, pack_any};
 pub use resource::{Name, Refs, Resource, Version, host_name_parts, host_resource_name};
 pub use types::{ResourceType, TypeMap};
-pub use view::{Changes, Generation, PartId, PartMap, PartState, Slot, Snapshot, View};
+pub use view::{Changes, ClassId, Generation, PartId, PartMap, PartState, Slot, Snapshot, View};

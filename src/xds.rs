@@ -51,6 +51,7 @@ use crate::{
 };
 
 pub use barriers::Settings;
+pub use inspect::Blocked;
 pub use machine::{Judgement, Machine, Protocol, Received, Response, SecretGate};
 pub use names::NameSets;
 pub use openings::Openings;

@@ -93,10 +93,17 @@ impl Cluster {
     /// # Errors
     /// When kubectl cannot be started.
     pub fn port_forward(&self, pod: &str, local: u16, port: u16) -> Result<Process> {
-        let ports = format!("{local}:{port}");
+        self.start("port-forward", &["port-forward", pod, &format!("{local}:{port}")])
+    }
+
+    /// Starts kubectl in the namespace, and does not wait for its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, name: &str, args: &[&str]) -> Result<Process> {
         let kubeconfig = self.kubeconfig.display().to_string();
-        let args = ["--kubeconfig", &kubeconfig, "--namespace", &self.namespace, "port-forward", pod, &ports];
-        Process::start("port-forward", &tool("kubectl")?, &args, self.dir.path())
+        let args = [&["--kubeconfig", &kubeconfig, "--namespace", &self.namespace], args].concat();
+        Process::start(name, &tool("kubectl")?, &args, self.dir.path())
     }
 }
 

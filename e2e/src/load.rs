@@ -18,7 +18,7 @@ use crate::{
     wait::{PATIENCE, eventually},
 };
 
-/// Between two requests of one connection, so that the load does not take the processors from what is tested.
+/// Between two requests of one connection, if nothing else is said, so that the load does not take the processors from what is tested.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// What came of the requests so far.
@@ -72,12 +72,18 @@ impl Load {
     /// Starts the load.
     #[must_use]
     pub fn start(client: &Client, request: &Request, connections: usize) -> Self {
+        Self::paced(client, request, connections, PAUSE)
+    }
+
+    /// Starts the load with another pause between two requests of a connection.
+    #[must_use]
+    pub fn paced(client: &Client, request: &Request, connections: usize, pause: Duration) -> Self {
         let tally = Arc::new(Mutex::new(Tally::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = JoinSet::new();
         for _ in 0..connections {
-            let worker =
-                Worker { client: client.clone(), request: request.clone(), tally: tally.clone(), stop: stop.clone() };
+            let (client, request) = (client.clone(), request.clone());
+            let worker = Worker { client, request, pause, tally: tally.clone(), stop: stop.clone() };
             workers.spawn(worker.run());
         }
         Self { tally, stop, workers }
@@ -128,6 +134,7 @@ impl Load {
 struct Worker {
     client: Client,
     request: Request,
+    pause: Duration,
     tally: Arc<Mutex<Tally>>,
     stop: Arc<AtomicBool>,
 }
@@ -139,7 +146,7 @@ impl Worker {
                 let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
                 *tally.errors.entry(format!("{e:#}")).or_default() += 1;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(self.pause).await;
         }
     }
 
@@ -154,7 +161,7 @@ impl Worker {
                 *tally.statuses.entry(reply.status).or_default() += 1;
                 *tally.upstreams.entry(reply.upstream().to_owned()).or_default() += 1;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(self.pause).await;
         }
         Ok(())
     }

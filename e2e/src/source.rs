@@ -1,6 +1,9 @@
 //! Where the objects of a test are: in files, or in a real API server.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use serde::Deserialize as _;
@@ -81,6 +84,12 @@ impl Objects {
             None => MizzenOptions::files(self.files.path()),
             Some(server) => MizzenOptions::cluster(&server.kubeconfig()),
         }
+    }
+
+    /// The kubeconfig of an administrator, if they are in an API server.
+    #[must_use]
+    pub fn kubeconfig(&self) -> Option<PathBuf> {
+        self.cluster.as_ref().map(ApiServer::kubeconfig)
     }
 
     /// Lets a service account list the Secrets of its namespace. In files there is nobody who would ask.

@@ -135,7 +135,11 @@ impl Bootstrap<'_> {
                 "api_type": if is_incremental { "DELTA_GRPC" } else { "GRPC" },
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": true,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": XDS}}],
+                "grpc_services": [{"envoy_grpc": {
+                    "cluster_name": XDS,
+                    // Envoy would wait up to 30 s while workloads come and go that it does not hear of.
+                    "retry_policy": {"retry_back_off": {"base_interval": "0.500s", "max_interval": "2s"}},
+                }}],
             },
         })
     }

@@ -94,7 +94,7 @@ pub(super) struct AuthorityArgs {
     #[arg(long = "leader-election", value_name = "BOOL", env = "ENABLE_LEADER_ELECTION", default_value_t = true,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set,
           hide_short_help = true)]
-    elect_leader: bool,
+    pub(super) elect_leader: bool,
 }
 
 impl AuthorityArgs {

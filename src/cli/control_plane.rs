@@ -109,6 +109,15 @@ pub struct InjectorSettings {
     pub revision: String,
 }
 
+/// What the command line decides on status.
+#[derive(Clone, Debug)]
+pub struct StatusSettings {
+    /// The revision of this control plane.
+    pub revision: String,
+    /// Whether only one replica at a time writes for all (`ENABLE_LEADER_ELECTION`).
+    pub elect_leader: bool,
+}
+
 /// Everything that the command line decides.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -156,6 +165,8 @@ pub struct Settings {
     pub allow_unenforced_policy: bool,
     /// Whether connections between workloads are mutual TLS unless the mesh configuration says otherwise.
     pub auto_mtls: bool,
+    /// Whether and how status is written into the cluster that objects come from.
+    pub status: Option<StatusSettings>,
     /// Whether sidecars that can are sent virtual hosts one by one instead of whole route configurations.
     pub discover_hosts: bool,
 }

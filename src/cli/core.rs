@@ -12,6 +12,7 @@ mod reviews;
 mod secrets;
 mod secure;
 mod serving;
+mod status;
 mod webhooks;
 
 use std::sync::Arc;
@@ -67,7 +68,9 @@ pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
     let reconcilers = Arc::new(reconcilers(settings, problems)?);
     let times = Arc::new(ChangeTimes::default());
     let trust_domain = Arc::new(TrustDomain::default());
-    let observer = observer(problems.clone(), metrics.clone(), times.clone(), trust_domain.clone());
+    let writes_status = cluster.clone().zip(settings.status.clone());
+    let moves = writes_status.as_ref().map(|_| status::Moves::default());
+    let observer = observer(problems.clone(), metrics.clone(), times.clone(), trust_domain.clone(), moves.clone());
     let (engine, thread) = Engine::start(observer)?;
     let initial = reconcilers.initial();
     engine.change(move |db| initial.apply(db));
@@ -112,11 +115,21 @@ pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
     }
     let following = feedback::follow(refusals.clone(), verdicts, engine.clone(), problems.clone(), shutdown.clone());
     servers.push(("refusals", Box::pin(following)));
+    if let Some(((client, how), moves)) = writes_status.zip(moves.clone()) {
+        servers.extend(status::tasks(&parts, &client, how, (&engine, &shared, &refusals), moves));
+    }
     servers.push(("counts", Box::pin(feedback::count(shared.clone(), metrics.clone(), shutdown.clone()))));
     servers.push(("engine", Box::pin(watch_thread(thread, shutdown.clone()))));
     let metrics = metrics.clone();
     Ok(Core {
-        intake: Arc::new(ToEngine { reconcilers, engine: engine.clone(), metrics, times, mesh_read }),
+        intake: Arc::new(ToEngine {
+            reconcilers,
+            engine: engine.clone(),
+            metrics,
+            times,
+            identities: moves.map(|moves| moves.identities),
+            mesh_read,
+        }),
         debug: Arc::new(Debug { engine, shared, refusals }),
         pages: webhooks.pages,
         servers,
@@ -156,9 +169,11 @@ fn observer(
     metrics: Arc<Metrics>,
     times: Arc<ChangeTimes>,
     trust_domain: Arc<TrustDomain>,
+    moves: Option<status::Moves>,
 ) -> crate::engine::Observer {
     let pace = Pace::current();
     Box::new(move |report: &Report<'_>| {
+        moves.iter().for_each(|moves| moves.tell(report));
         report.trust_domain.iter().for_each(|now| trust_domain.set(now));
         times.closed(report.generation);
         metrics.services.set(report.services as i64);

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     authority_args::AuthorityArgs,
-    control_plane::{Addresses, ControlPlane, Settings, Source, TlsFiles},
+    control_plane::{Addresses, ControlPlane, Settings, Source, StatusSettings, TlsFiles},
     core,
     injector_args::InjectorArgs,
     log_args::LogArgs,
@@ -109,6 +109,10 @@ pub(super) struct DiscoveryArgs {
     xds_auth: bool,
     #[command(flatten, next_help_heading = "Injection")]
     injector: InjectorArgs,
+    /// Write into the cluster on which proxies objects are live, and what proxies refuse
+    #[arg(long = "write-status", value_name = "BOOL", env = "MIZZEN_WRITE_STATUS", default_value_t = true,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    write_status: bool,
     #[command(flatten, next_help_heading = "Certificate authority")]
     authority: AuthorityArgs,
     #[command(flatten)]
@@ -227,6 +231,8 @@ impl DiscoveryArgs {
             None => Source::Kube { kubeconfig: self.kubeconfig.filter(|path| !path.as_os_str().is_empty()), scope },
         };
         let tls = self.tls_cert_file.zip(self.tls_key_file);
+        let (revision, elect_leader) = (self.revision.clone(), self.authority.elect_leader);
+        let status = self.write_status.then_some(StatusSettings { revision, elect_leader });
         let authority = match &source {
             Source::Kube { .. } => self.authority.settings(&self.namespace, &self.revision),
             // Nobody can tell whose a token is, and there is no place to keep a root in.
@@ -268,6 +274,7 @@ impl DiscoveryArgs {
             barrier_timeout: self.barrier_timeout,
             removal_linger: self.removal_linger,
             allow_unenforced_policy: self.allow_unenforced_policy,
+            status,
             auto_mtls: true,
             discover_hosts: self.vhds,
         }

@@ -147,6 +147,7 @@ impl StandaloneArgs {
             removal_linger: waits.removal_linger,
             allow_unenforced_policy: self.allow_unenforced_policy,
             // Nobody gives workloads certificates here.
+            status: None,
             auto_mtls: false,
             discover_hosts: true,
         }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{Namespace, Proxy},
-    snapshot::{Generation, Snapshot},
+    snapshot::{ClassId, Generation, Snapshot},
 };
 
 /// An attached proxy.
@@ -32,6 +32,7 @@ struct Attached {
 }
 
 struct Members {
+    id: ClassId,
     snapshot: Arc<Snapshot>,
     tickets: BTreeSet<Ticket>,
 }
@@ -45,6 +46,7 @@ pub(super) struct Classes {
     classes: HashMap<Watched, Members>,
     clients: BTreeMap<Namespace, u32>,
     next: u64,
+    next_class: ClassId,
 }
 
 impl Classes {
@@ -96,7 +98,7 @@ impl Classes {
         for watched in &round.watched {
             let Some(class) = self.classes.get_mut(watched) else { continue };
             let views = db.value::<Class>(*watched).to_views();
-            class.snapshot = Arc::new(Snapshot::new(round.generation, views));
+            class.snapshot = Arc::new(Snapshot::new(round.generation, views).of_class(class.id));
             for ticket in &class.tickets {
                 self.attached[ticket].snapshots.send_replace(Arc::clone(&class.snapshot));
             }
@@ -111,6 +113,11 @@ impl Classes {
             }));
         }
         concerned
+    }
+
+    /// The class that a query is of, and the generation of its newest snapshot; `None` for queries of other things.
+    pub(super) fn newest(&self, watched: Watched) -> Option<(ClassId, Generation)> {
+        self.classes.get(&watched).map(|class| (class.id, class.snapshot.generation))
     }
 
     fn enrol_anew(&mut self, db: &mut Db, ticket: Ticket, generation: Generation) {
@@ -132,8 +139,10 @@ impl Classes {
             db.unwatch(watched);
             members.tickets.insert(ticket);
         } else {
-            let snapshot = Arc::new(Snapshot::new(generation, views.to_views()));
-            self.classes.insert(watched, Members { snapshot, tickets: BTreeSet::from([ticket]) });
+            self.next_class += 1;
+            let id = self.next_class;
+            let snapshot = Arc::new(Snapshot::new(generation, views.to_views()).of_class(id));
+            self.classes.insert(watched, Members { id, snapshot, tickets: BTreeSet::from([ticket]) });
         }
         watched
     }

@@ -14,6 +14,7 @@ use super::{
     graph::{Db, Stats},
     inputs::{Mesh, ServiceKey, VirtualServices},
     proxies::Enrol,
+    reach::{self, Reach},
     register,
 };
 use crate::{
@@ -37,6 +38,7 @@ enum Command {
     Change(Task),
     Attach(Arc<Proxy>, Reply),
     Detach(Ticket),
+    Reach(Vec<ObjectRef>, oneshot::Sender<Vec<Reach>>),
 }
 
 /// What an observer is told after each round.
@@ -143,6 +145,16 @@ impl Engine {
         self.ask(explain).await
     }
 
+    /// What is known of objects, and which proxies have something that is made of them, as of the last round.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`].
+    pub async fn reach(&self, objects: Vec<ObjectRef>) -> Result<Vec<Reach>, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Reach(objects, reply)).map_err(|_| EngineError::Stopped)?;
+        answer.await.map_err(|_| EngineError::Stopped)
+    }
+
     /// Detaches a proxy.
     pub fn detach(&self, ticket: Ticket) {
         let _ = self.commands.send(Command::Detach(ticket));
@@ -163,7 +175,7 @@ impl Worker {
     }
 
     fn run(mut self, mut queue: mpsc::UnboundedReceiver<Command>) {
-        let (mut batch, mut arrivals) = (Vec::new(), VecDeque::new());
+        let (mut batch, mut arrivals, mut questions) = (Vec::new(), VecDeque::new(), Vec::new());
         // While somebody waits to be let in, nothing is waited for.
         while !arrivals.is_empty() || queue.blocking_recv_many(&mut batch, COMMANDS_PER_ROUND) > 0 {
             while batch.len() < COMMANDS_PER_ROUND
@@ -179,6 +191,7 @@ impl Worker {
                         arrivals.push_back((proxy, reply));
                     }
                     Command::Detach(ticket) => self.classes.detach(&mut self.db, ticket),
+                    Command::Reach(objects, reply) => questions.push((objects, reply)),
                 }
             }
             let mut round = self.db.settle();
@@ -195,6 +208,10 @@ impl Worker {
                 let settled = self.db.settle();
                 concerned += self.classes.publish(&mut self.db, &settled);
                 round.absorb(settled);
+            }
+            for (objects, reply) in questions.drain(..) {
+                // Whoever asked may be gone.
+                let _ = reply.send(reach::reach(&mut self.db, &self.classes, objects));
             }
             (self.observer)(&Report {
                 generation: round.generation,

@@ -6,4 +6,5 @@ mod fair;
 mod names;
 mod objects;
 mod pause;
+mod reach;
 mod world;

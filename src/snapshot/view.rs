@@ -125,6 +125,9 @@ impl View {
     }
 }
 
+/// Proxies that have the same. Numbers are not used again.
+pub type ClassId = u64;
+
 /// Everything a class of proxies sees, consistent across types: the result of one engine round.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -132,6 +135,8 @@ pub struct Snapshot {
     pub generation: Generation,
     /// One view per type.
     pub views: TypeMap<View>,
+    /// Of which class of proxies it is; 0 where there are no classes.
+    pub class: ClassId,
     /// What differs from older ones, the last that were asked for: streams of a class come from few.
     changes: Mutex<VecDeque<Compared>>,
 }
@@ -168,6 +173,12 @@ impl Snapshot {
     #[must_use]
     pub fn new(generation: Generation, views: TypeMap<View>) -> Self {
         Self { generation, views, ..Self::default() }
+    }
+
+    /// The same, of a class of proxies.
+    #[must_use]
+    pub fn of_class(self, class: ClassId) -> Self {
+        Self { class, ..self }
     }
 
     /// What differs between `older` and this snapshot. All streams of a class that come from the same one share the

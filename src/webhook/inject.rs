@@ -19,6 +19,7 @@ pub mod review;
 mod settings;
 mod sidecar;
 mod status;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod workload;
@@ -32,8 +33,9 @@ use serde_json::Value;
 pub use self::{
     decide::{Decision, decide},
     settings::{Part, Settings, SettingsError, Values},
+    templates::Custom,
 };
-use self::{status::Before, workload::Workload};
+use self::{status::Before, templates::Plan, workload::Workload};
 use crate::model::proxy_config::{ProxyConfig, ProxyConfigError};
 
 /// The container of the proxy.
@@ -59,9 +61,14 @@ pub enum InjectError {
     /// The settings of the proxy are wrong.
     #[error("the settings of the proxy")]
     Config(#[from] ProxyConfigError),
-    /// There is no such template.
-    #[error("inject.istio.io/templates names {0:?}: there are sidecar and gateway")]
-    Template(String),
+    /// A template cannot be used.
+    #[error("the template {name:?} {reason}")]
+    Template {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// What was put together is no Pod.
     #[error("the template {template} makes no Pod")]
     Fragment {
@@ -93,7 +100,7 @@ pub struct Target<'a> {
     pub variables: &'a [(String, String)],
 }
 
-/// Which template is used.
+/// What brings the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Template {
     Sidecar,
@@ -119,13 +126,14 @@ pub fn inject(settings: &Settings, target: &Target<'_>) -> Result<Option<Pod>, I
     }
     let before = Before::of(target.pod)?;
     let pod = before.without_injection(target.pod);
-    let template = template(&pod)?;
+    let plan = Plan::of(settings, &pod)?;
+    let is_sidecar = plan.base == Some(Template::Sidecar);
     let config = ProxyConfig::new(&[
         ("the ProxyConfig of the mesh", &settings.default_config),
         ("the annotation proxy.istio.io/config", annotations::text(&pod, "proxy.istio.io/config")),
     ])?;
-    let native = template == Template::Sidecar
-        && annotations::flag(&pod, "sidecar.istio.io/nativeSidecar")?.unwrap_or(settings.native_sidecars);
+    let native =
+        is_sidecar && annotations::flag(&pod, "sidecar.istio.io/nativeSidecar")?.unwrap_or(settings.native_sidecars);
     let workload = Workload::of(&pod, target.namespace);
     let original = target.pod;
     let target = Target { pod: &pod, ..*target };
@@ -134,32 +142,25 @@ pub fn inject(settings: &Settings, target: &Target<'_>) -> Result<Option<Pod>, I
     let own = before.overrides(&pod, native);
     own.take_out(&mut made);
     let former = |name| before.variable(original, name);
-    let prometheus = prometheus::merge(&context, &mut made)?.or_else(|| former(prometheus::VARIABLE));
-    let probes = if template == Template::Sidecar { probes::rewrite(&context, &mut made)? } else { None };
+    let merged = if plan.base.is_some() { prometheus::merge(&context, &mut made)? } else { None };
+    let prometheus = merged.or_else(|| former(prometheus::VARIABLE));
+    let probes = if is_sidecar { probes::rewrite(&context, &mut made)? } else { None };
     let probes = probes.or_else(|| former(probes::VARIABLE));
     let variables = [prometheus, probes].into_iter().flatten().collect::<Vec<_>>();
-    let fragment = match template {
-        Template::Sidecar => sidecar::fragment(&context, &variables)?,
-        Template::Gateway => gateway::fragment(&context, &variables)?,
-    };
-    made.merge_from(parsed(fragment, template)?);
+    match plan.base {
+        Some(Template::Sidecar) => made.merge_from(parsed(sidecar::fragment(&context, &variables)?, "sidecar")?),
+        Some(Template::Gateway) => made.merge_from(parsed(gateway::fragment(&context, &variables)?, "gateway")?),
+        None => {}
+    }
+    plan.lay_over(&context, &mut made);
     own.put_over(&mut made);
     order::apply(&context, &mut made);
-    status::note(&context, template, &pod, &own, &mut made);
+    status::note(&context, plan.base, &pod, &own, &mut made);
     Ok(Some(made))
 }
 
-fn template(pod: &Pod) -> Result<Template, InjectError> {
-    match annotations::text(pod, "inject.istio.io/templates").trim() {
-        "" | "sidecar" => Ok(Template::Sidecar),
-        "gateway" => Ok(Template::Gateway),
-        other => Err(InjectError::Template(other.to_owned())),
-    }
-}
-
-fn parsed(fragment: Value, template: Template) -> Result<Pod, InjectError> {
-    let name = if template == Template::Sidecar { "sidecar" } else { "gateway" };
-    serde_json::from_value(fragment).map_err(|source| InjectError::Fragment { template: name, source })
+fn parsed(fragment: Value, template: &'static str) -> Result<Pod, InjectError> {
+    serde_json::from_value(fragment).map_err(|source| InjectError::Fragment { template, source })
 }
 
 /// The container of a name among those of a Pod, init containers first.

@@ -44,11 +44,11 @@ impl Machine {
         let nonce = self.nonce(response.seq);
         let Some(watch) = &mut self.watches[t] else { return };
         watch.status.nonce_acked = nonce;
-        watch.status.last_error = None;
         let fixed: Vec<_> = match watch.refused.is_empty() {
             true => Vec::new(),
             false => response.items.iter().filter_map(|i| watch.refused.remove_entry(&i.name)).collect(),
         };
+        watch.forget_error();
         if t == ResourceType::Endpoint {
             self.barriers.endpoints_settled(response.items.iter().map(|i| &i.name), response.seq);
         }

@@ -102,6 +102,8 @@ pub struct Clients {
     /// Streams, also those that have not asked for anything yet.
     signals: Mutex<BTreeMap<u64, Arc<Signal>>>,
     connected: RwLock<BTreeMap<u64, Arc<Client>>>,
+    /// How often somebody came or left.
+    moves: Counter,
     last_good: RwLock<LastGood>,
     /// What is sent to many of them.
     pub(super) frames: Frames,
@@ -156,11 +158,13 @@ impl Clients {
         });
         let mut connected = self.connected.write().unwrap_or_else(PoisonError::into_inner);
         connected.insert(number, Arc::clone(&client));
+        self.moves.add(1);
         client
     }
 
     pub(super) fn leave(&self, number: u64) {
         self.connected.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.moves.add(1);
     }
 
     /// Gives a stream what all of them found out of versions that some refuse. They are woken when it changes.
@@ -216,6 +220,12 @@ impl Clients {
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Client>> {
         self.connected.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Grows whenever somebody comes or leaves.
+    #[must_use]
+    pub fn moves(&self) -> u64 {
+        self.moves.get()
     }
 
     /// How many are connected.

@@ -1,13 +1,76 @@
 //! What debug surfaces and metrics see of a stream's state.
 
-use super::{Machine, Status};
-use crate::snapshot::{Generation, ResourceType};
+use super::{Machine, Status, subscription::Watch};
+use crate::snapshot::{ClassId, Generation, Name, ResourceType, Version};
+
+/// A resource that the client does not have for a reason that does not go by itself: it refuses it, or something else stands
+/// in for it as others refuse it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Blocked {
+    /// Its type.
+    pub resource_type: ResourceType,
+    /// Its name.
+    pub name: Name,
+    /// The version that the client should have.
+    pub version: Version,
+    /// The last generation in which it had what it should have; 0 when it is not known.
+    pub since: Generation,
+}
 
 impl Machine {
     /// The generation of the snapshot.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.snapshot.generation
+    }
+
+    /// The class of proxies that the snapshot is of.
+    #[must_use]
+    pub fn class(&self) -> ClassId {
+        self.snapshot.class
+    }
+
+    /// The last generation of which the client has acknowledged everything, when that is not the snapshot's: what is on its
+    /// way to it, or waits to be sent, is of a later one. What is [`Blocked`], and what waits to be removed, does not
+    /// count. Costs what is on the way.
+    #[must_use]
+    pub fn outstanding(&self) -> Option<Generation> {
+        self.watches.iter().filter_map(|(t, watch)| self.outstanding_of(t, watch.as_ref()?)).min()
+    }
+
+    fn outstanding_of(&self, t: ResourceType, watch: &Watch) -> Option<Generation> {
+        let sent = watch.in_flight.iter().flat_map(|response| response.items.iter());
+        let sent = sent.filter(|item| item.resource.is_some()).map(|item| item.since);
+        let lagging = watch.lagging.iter().filter(|(name, _)| match self.target(t, name) {
+            Some(target) => !self.is_blocked(t, watch, name, target.version),
+            None => false,
+        });
+        sent.chain(lagging.map(|(_, lag)| lag.since)).min()
+    }
+
+    /// What the client does not have, and does not get before something changes. Costs what it lags behind by.
+    #[must_use]
+    pub fn blocked(&self) -> Vec<Blocked> {
+        let mut all = Vec::new();
+        for (t, watch) in self.watches.iter() {
+            let Some(watch) = watch else { continue };
+            if watch.refused.is_empty() && self.last_good.is_empty() {
+                continue;
+            }
+            for (name, lag) in watch.lagging.iter() {
+                let Some(target) = self.target(t, name) else { continue };
+                if self.is_blocked(t, watch, name, target.version) {
+                    let (name, version) = (Name::clone(name), target.version);
+                    all.push(Blocked { resource_type: t, name, version, since: lag.since });
+                }
+            }
+        }
+        all
+    }
+
+    fn is_blocked(&self, t: ResourceType, watch: &Watch, name: &Name, version: Version) -> bool {
+        let stands_in = || self.snapshot.views[t].get(name).is_some_and(|r| self.last_good.stand_in(t, r).is_some());
+        watch.refused.get(name) == Some(&version) || !self.last_good.is_empty() && stands_in()
     }
 
     /// The status of a type, `None` when the client does not watch it.

@@ -353,8 +353,10 @@ impl Machine {
                     continue;
                 }
                 Step::Drop => {
-                    let withdrawn = watch.refused.remove_entry(&name);
-                    self.withdraw(t, withdrawn);
+                    if let Some(withdrawn) = watch.refused.remove_entry(&name) {
+                        watch.forget_error();
+                        self.withdraw(t, [withdrawn]);
+                    }
                     continue;
                 }
                 Step::StandIn(good) => {

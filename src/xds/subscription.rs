@@ -175,7 +175,7 @@ pub struct Status {
     pub nonce_acked: String,
     /// When the last response was made.
     pub last_sent: Option<Instant>,
-    /// Why the last response was refused; cleared by an acknowledgement.
+    /// Why a response was refused; cleared by an acknowledgement when nothing is refused any more.
     pub last_error: Option<Arc<str>>,
 }
 
@@ -279,6 +279,22 @@ impl Watch {
         for group in &mut self.suspects {
             group.retain(|n| kept(n));
         }
-        self.refused.extract_if(.., |n, _| !kept(n)).collect()
+        let gone: Vec<_> = self.refused.extract_if(.., |n, _| !kept(n)).collect();
+        if !gone.is_empty() {
+            self.forget_error();
+        }
+        gone
+    }
+
+    /// The last refusal is of the past, unless some resource is refused still: what was sent is settled then, also when
+    /// the cause is gone and nothing had to be sent again.
+    pub(super) fn forget_error(&mut self) {
+        let status = &mut self.status;
+        if self.refused.is_empty() {
+            status.last_error = None;
+            if self.in_flight.is_empty() && status.nonce_acked != status.nonce_sent {
+                status.nonce_acked.clone_from(&status.nonce_sent);
+            }
+        }
     }
 }

@@ -48,6 +48,7 @@ fn settings(directory: PathBuf) -> Settings {
         barrier_timeout: Duration::from_secs(10),
         removal_linger: Duration::from_secs(5),
         allow_unenforced_policy: false,
+        status: None,
         auto_mtls: true,
         discover_hosts: true,
     }

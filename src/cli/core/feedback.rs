@@ -10,8 +10,11 @@ mod counts;
 mod ledger;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -23,8 +26,8 @@ use self::ledger::{Ledger, Origin, Refusal, RefusedVersion};
 pub(super) use self::{changes::ChangeTimes, counts::count};
 use crate::{
     engine::Engine,
-    model::Problem,
-    snapshot::{ResourceType, TypeMap},
+    model::{ObjectRef, Problem},
+    snapshot::{Generation, Name, ResourceType, TypeMap, Version},
     telemetry::{
         metrics::{Metrics, Rejection, Type},
         problems::Problems,
@@ -41,6 +44,8 @@ pub(super) struct Refusals {
     ledger: Mutex<Ledger>,
     changes: Arc<ChangeTimes>,
     metrics: Arc<Metrics>,
+    /// How many verdicts were taken.
+    taken: AtomicU64,
     /// Seconds to make responses and their sizes, by type: looked up once, as each push adds to them.
     pushed: TypeMap<OnceLock<(Histogram, Histogram)>>,
 }
@@ -51,12 +56,27 @@ pub(super) struct Verdicts(mpsc::UnboundedReceiver<Verdict>);
 impl Refusals {
     pub(super) fn new(metrics: Arc<Metrics>, changes: Arc<ChangeTimes>) -> (Self, Verdicts) {
         let (verdicts, queue) = mpsc::unbounded_channel();
-        (Self { verdicts, ledger: Mutex::default(), changes, metrics, pushed: TypeMap::default() }, Verdicts(queue))
+        let (ledger, taken, pushed) = Default::default();
+        (Self { verdicts, ledger, changes, metrics, taken, pushed }, Verdicts(queue))
     }
 
     /// The problems that refusals are, each with the proxies that refuse.
     pub(super) fn problems(&self) -> BTreeMap<Problem, Vec<String>> {
         self.with(|ledger| ledger.problems())
+    }
+
+    /// See [`Ledger::lacking`].
+    pub(super) fn lacking(
+        &self,
+        version: &(ResourceType, Name, Version),
+        since: Generation,
+    ) -> Option<(BTreeSet<ObjectRef>, Arc<str>)> {
+        self.with(|ledger| ledger.lacking(version, since))
+    }
+
+    /// Grows whenever a refusal comes or goes.
+    pub(super) fn moves(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Ledger) -> T) -> T {
@@ -121,6 +141,7 @@ pub(super) async fn follow(
                 tracing::info!(proxy = %proxy.id, r#type = t.short_name(), resource = %name, "no longer refused");
             }
             gone.vanished.iter().for_each(|p| problems.gone(p));
+            refusals.taken.fetch_add(1, Ordering::Relaxed);
             continue;
         };
         let key: RefusedVersion = (t, name.clone(), version);
@@ -145,6 +166,7 @@ pub(super) async fn follow(
         }
         changed.appeared.iter().for_each(|p| problems.appeared(p));
         changed.vanished.iter().for_each(|p| problems.gone(p));
+        refusals.taken.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
 }

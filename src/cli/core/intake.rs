@@ -8,8 +8,9 @@ use super::feedback::ChangeTimes;
 use crate::{
     api::Kind,
     engine::Engine,
-    reconcilers::intake::{Changes, Reconcilers},
+    reconcilers::intake::{Changes, Reconcilers, object_ref},
     sources::{Delivery, Intake},
+    status::identities::{Event, Identities, Identity, KINDS},
     telemetry::metrics::{KindEvent, Metrics, Type},
 };
 
@@ -19,6 +20,8 @@ pub(super) struct ToEngine {
     pub(super) engine: Engine,
     pub(super) metrics: Arc<Metrics>,
     pub(super) times: Arc<ChangeTimes>,
+    /// Which versions of objects are read, for their status; `None` without a cluster.
+    pub(super) identities: Option<Arc<Identities>>,
     /// Becomes true with the first full list of ConfigMaps: what is told of the mesh is known then.
     pub(super) mesh_read: watch::Sender<bool>,
 }
@@ -44,7 +47,15 @@ impl Intake for ToEngine {
         }
         let reads_mesh = all.iter().any(|c| c.is_reset && c.kind == Kind::ConfigMap);
         let (metrics, times) = (self.metrics.clone(), self.times.clone());
+        let identities = self.identities.clone();
+        let seen: Vec<Event> = match &identities {
+            Some(_) => deliveries.iter().filter_map(event).collect(),
+            None => Vec::new(),
+        };
         self.engine.change(move |db| {
+            if let Some(identities) = identities {
+                seen.into_iter().for_each(|event| identities.take(event));
+            }
             for Converted { kind, changes, .. } in all {
                 let deleted = changes.deleted > 0;
                 if changes.take_effect(db) {
@@ -85,6 +96,19 @@ impl ToEngine {
         let label = KindEvent { r#type: kind.kind().into(), event: event.into() };
         let family = if kind.is_custom() { &self.metrics.config_events } else { &self.metrics.registry_events };
         family.get_or_create(&label).inc_by(count);
+    }
+}
+
+/// What a delivery says of the versions of objects that have conditions.
+fn event(delivery: &Delivery) -> Option<Event> {
+    match delivery {
+        Delivery::Apply(object) => Some(Event::Seen(object_ref(object), Identity::of(object)?)),
+        Delivery::Delete(object) => Some(Event::Gone(object.clone())),
+        Delivery::Reset { kind, live, kept } => {
+            let known = live.iter().filter_map(|object| Some((object_ref(object), Identity::of(object)?)));
+            KINDS.contains(kind).then(|| Event::Reset(*kind, known.collect(), kept.clone()))
+        }
+        Delivery::Problem(_) | Delivery::ProblemGone(_) => None,
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::objects::mesh;
 use crate::{
     api::{Kind, Object},
-    engine::{Engine, Observer, Report, Ticket, graph::Stats},
+    engine::{Engine, Observer, Reach, Report, Ticket, graph::Stats},
     model::{MeshConfig, ObjectRef, Proxy},
     reconcilers::intake::{Changes, MeshSource, Reconcilers},
     snapshot::{ResourceType, Snapshot},
@@ -162,6 +162,18 @@ impl World {
         self.change(|reconcilers| Kind::ALL.iter().map(|kind| reconcilers.reset(*kind, &live(*kind), &[])).collect())
     }
 
+    /// What is known of an object, and the proxies that have something made of it. Costs no query.
+    pub(super) fn reach(&mut self, object: &ObjectRef) -> (Reach, BTreeSet<&'static str>) {
+        let before = self.last;
+        let found = block_on(self.engine.reach(vec![object.clone()])).expect("the engine runs");
+        self.round();
+        assert_eq!(self.last.queries_run, before.queries_run, "nothing is made anew for a question");
+        let reach = found.into_iter().next().expect("an answer for each object");
+        let has = |a: &&Attached| reach.classes.iter().any(|(class, _)| *class == a.class());
+        let names = self.attached.iter().filter(|(_, a)| has(a)).map(|(name, _)| *name).collect();
+        (reach, names)
+    }
+
     /// How many nodes of each kind there are.
     pub(super) fn census(&mut self) -> BTreeMap<&'static str, usize> {
         let counts = block_on(self.engine.ask(|db| db.census())).expect("the engine runs");
@@ -171,6 +183,10 @@ impl World {
 }
 
 impl Attached {
+    fn class(&self) -> u64 {
+        self.snapshots.borrow().class
+    }
+
     /// What moved, if it was woken.
     fn news(&mut self) -> Option<BTreeSet<String>> {
         if !self.snapshots.has_changed().expect("the engine runs") {
@@ -195,6 +211,7 @@ fn difference(before: Stats, after: Stats) -> Stats {
         values_read: after.values_read - before.values_read,
         nodes_marked: after.nodes_marked - before.nodes_marked,
         elements_moved: after.elements_moved - before.elements_moved,
+        edges_moved: after.edges_moved - before.edges_moved,
         parts_patched: after.parts_patched - before.parts_patched,
         nodes: 0,
     }

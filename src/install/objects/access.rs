@@ -4,7 +4,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{api::Kind, install::context::Context};
+use crate::{
+    api::{Kind, status::GROUP},
+    install::context::Context,
+};
 
 const READ: [&str; 3] = ["get", "list", "watch"];
 
@@ -119,13 +122,20 @@ fn statuses() -> Vec<Value> {
         let resources: Vec<String> = kinds.map(|kind| format!("{}/status", kind.plural())).collect();
         rule(&[*group], &resources.iter().map(String::as_str).collect::<Vec<_>>(), &["get", "patch", "update"])
     };
-    groups.iter().map(of_group).collect()
+    let own = [
+        rule(&[GROUP], &["proxystatuses"], &["get", "list", "watch", "create", "delete"]),
+        rule(&[GROUP], &["proxystatuses/status"], &["patch"]),
+    ];
+    groups.iter().map(of_group).chain(own).collect()
 }
 
-/// In its own namespace: the authority's key, and locks between replicas.
+/// In its own namespace: the authority's key, locks between replicas, and what these tell each other.
 fn own_namespace() -> Vec<Value> {
     vec![
         rule(&[""], &["secrets"], &["get", "list", "watch", "create", "update"]),
         rule(&[""], &["configmaps"], &["create", "update"]),
+        // What replicas tell each other, and that they are alive.
+        rule(&[GROUP], &["replicareports"], &["get", "list", "watch", "create", "patch", "delete"]),
+        rule(&["coordination.k8s.io"], &["leases"], &["get", "list", "create", "patch", "delete"]),
     ]
 }

@@ -9,6 +9,8 @@ use k8s_openapi::{
 };
 use serde::Deserialize;
 
+use super::templates::{self, Custom};
+
 /// All of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -20,6 +22,12 @@ pub struct Settings {
     pub always_inject_selector: Vec<LabelSelector>,
     /// Annotations that every injected Pod gets.
     pub injected_annotations: BTreeMap<String, String>,
+    /// Templates of one's own, by name.
+    pub templates: BTreeMap<String, Custom>,
+    /// Those of Pods that name none; none is `sidecar`.
+    pub default_templates: Vec<String>,
+    /// Other names of templates, and of several at once.
+    pub aliases: BTreeMap<String, Vec<String>>,
     /// Values of the installation.
     pub values: Values,
     /// `meshConfig.defaultConfig`, as it is written.
@@ -41,6 +49,9 @@ impl Default for Settings {
             never_inject_selector: Vec::new(),
             always_inject_selector: Vec::new(),
             injected_annotations: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            default_templates: Vec::new(),
+            aliases: BTreeMap::new(),
             values: Values::default(),
             default_config: String::new(),
             trust_domain: "cluster.local".to_owned(),
@@ -108,6 +119,9 @@ struct Config {
     never_inject_selector: Vec<LabelSelector>,
     always_inject_selector: Vec<LabelSelector>,
     injected_annotations: BTreeMap<String, String>,
+    templates: BTreeMap<String, String>,
+    default_templates: Vec<String>,
+    aliases: BTreeMap<String, Vec<String>>,
 }
 
 /// What of the mesh configuration concerns Pods.
@@ -138,6 +152,9 @@ impl Settings {
             never_inject_selector: config.never_inject_selector,
             always_inject_selector: config.always_inject_selector,
             injected_annotations: config.injected_annotations,
+            templates: templates::read(&config.templates),
+            default_templates: config.default_templates,
+            aliases: config.aliases,
             values: read(Part::Values, values)?,
             default_config: serde_json::Value::Object(mesh.default_config).to_string(),
             trust_domain: mesh.trust_domain.unwrap_or(usual.trust_domain),

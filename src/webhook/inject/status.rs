@@ -88,7 +88,11 @@ impl Before {
             Overrides { containers: of(PROXY), init_containers: of(INIT) }
         });
         for container in own.containers.iter_mut().chain(&mut own.init_containers) {
-            container.image = container.image.take().filter(|image| image != AUTO);
+            if container.image.as_deref() == Some(AUTO) {
+                container.image = None;
+                // The API server has filled it in before it asks: for an image without a tag it is `Always`.
+                container.image_pull_policy = container.image_pull_policy.take().filter(|policy| policy != "Always");
+            }
         }
         // The proxy is where the template has it.
         if native {
@@ -134,13 +138,15 @@ impl Overrides {
 }
 
 /// Notes what was injected, and what others look for.
-pub(super) fn note(context: &Context<'_>, template: Template, before: &Pod, own: &Overrides, pod: &mut Pod) {
+pub(super) fn note(context: &Context<'_>, base: Option<Template>, before: &Pod, own: &Overrides, pod: &mut Pod) {
     let settings = context.settings;
     let revision = if settings.revision.is_empty() { "default" } else { &settings.revision };
     let status = added(before, pod, revision);
     let labels = pod.metadata.labels.get_or_insert_default();
     let mut label = |name: &str, value: &str| _ = labels.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-    label("security.istio.io/tlsMode", "istio");
+    if base.is_some() {
+        label("security.istio.io/tlsMode", "istio");
+    }
     label("service.istio.io/canonical-name", &context.workload.canonical_name);
     label("service.istio.io/canonical-revision", &context.workload.canonical_revision);
     let network = &settings.values.global.network;
@@ -150,7 +156,7 @@ pub(super) fn note(context: &Context<'_>, template: Template, before: &Pod, own:
     let first = before.spec.iter().flat_map(|spec| &spec.containers).find(|c| c.name != PROXY).map(|c| &c.name);
     let annotations = pod.metadata.annotations.get_or_insert_default();
     let mut annotate = |name: &str, value: String| _ = annotations.entry(name.to_owned()).or_insert(value);
-    if let (Template::Sidecar, Some(first)) = (template, first) {
+    if let (Some(Template::Sidecar), Some(first)) = (base, first) {
         annotate("kubectl.kubernetes.io/default-container", first.clone());
         annotate("kubectl.kubernetes.io/default-logs-container", first.clone());
     }

@@ -244,7 +244,46 @@ fn a_gateway_is_the_proxy_alone() {
     let sysctls = made.spec.as_ref().and_then(|s| s.security_context.as_ref()?.sysctls.clone()).expect("sysctls");
     assert_eq!(sysctls[0].name, "net.ipv4.ip_unprivileged_port_start");
     let message = refused(&annotated(&[("inject.istio.io/templates", "grpc-agent")]));
-    assert_eq!(message, "inject.istio.io/templates names \"grpc-agent\": there are sidecar and gateway");
+    assert!(message.starts_with("the template \"grpc-agent\" is not there: there are sidecar, gateway"), "{message}");
+}
+
+#[test]
+fn templates_of_ones_own_are_laid_over_the_proxy() {
+    let config = r"
+defaultTemplates: [usual]
+aliases: {usual: [sidecar, greeting]}
+templates:
+  sidecar: 'spec: {{ whatever Istio has }}'
+  greeting: |
+    metadata: {labels: {greeted: 'yes'}}
+    spec:
+      containers:
+      - {name: istio-proxy, env: [{name: GREETING, value: hello}]}
+      - {name: greeter, image: g}
+  actions: 'spec: {{ .Values }}'
+  broken: 'spec: 3'
+";
+    for native_sidecars in [true, false] {
+        let settings = Settings { native_sidecars, ..Settings::read(config, "", "").expect("settings") };
+        let made = injected(&settings, &plain());
+        assert_eq!(variable(&made, "GREETING").as_deref(), Some("hello"));
+        assert!(variable(&made, "TRUST_DOMAIN").is_some(), "the proxy is there");
+        assert_eq!(annotations::label(&made, "greeted"), "yes");
+        assert!(all(&made).1.contains(&"greeter"));
+        assert_eq!(injected(&settings, &made), made, "again");
+        let told = |templates: &str| {
+            let pod = annotated(&[("inject.istio.io/templates", templates)]);
+            inject(&settings, &Target { pod: &pod, namespace: "default", variables: &[] }).map(Option::unwrap)
+        };
+        let error = |templates: &str| told(templates).expect_err("refused").to_string();
+        let actions = error("sidecar,actions");
+        assert_eq!(actions, "the template \"actions\" has actions ({{ … }}): it must be a Pod in YAML");
+        assert!(error("broken").starts_with("the template \"broken\" is no Pod in YAML: "));
+        assert!(error("sidecar, gateway").contains("excludes the other one"));
+        let alone = told("greeting").expect("a Pod");
+        assert_eq!(all(&alone), (vec!["setup"], vec!["web", "greeter", "istio-proxy"]));
+        assert_eq!(annotations::label(&alone, "security.istio.io/tlsMode"), "", "it has no proxy that is ours");
+    }
 }
 
 #[test]

@@ -47,12 +47,21 @@ pub(super) struct Changed {
     pub(super) vanished: Vec<Problem>,
 }
 
+/// What is known of a refused version.
+#[derive(Debug)]
+struct Refused {
+    objects: Arc<[Origin]>,
+    /// How many connections refuse it.
+    by: usize,
+    /// Why.
+    reason: Arc<str>,
+}
+
 /// The refusals that stand.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     standing: BTreeMap<Place, Refusal>,
-    /// The objects of each refused version, and how many connections refuse it.
-    versions: BTreeMap<RefusedVersion, (Arc<[Origin]>, usize)>,
+    versions: BTreeMap<RefusedVersion, Refused>,
     /// Who refuses for which problem.
     problems: BTreeMap<Problem, BTreeMap<Place, Arc<str>>>,
 }
@@ -60,7 +69,18 @@ pub(super) struct Ledger {
 impl Ledger {
     /// The objects of a version that is refused already: finding them again would give the same.
     pub(super) fn objects(&self, version: &RefusedVersion) -> Option<Arc<[Origin]>> {
-        self.versions.get(version).map(|(objects, _)| objects.clone())
+        self.versions.get(version).map(|refused| refused.objects.clone())
+    }
+
+    /// The objects of a refused version of which a proxy has not what they say now, if it had what it should have in
+    /// generation `since` last; and why the version is refused. `None` when nothing is known of it.
+    pub(super) fn lacking(
+        &self,
+        version: &RefusedVersion,
+        since: Generation,
+    ) -> Option<(BTreeSet<ObjectRef>, Arc<str>)> {
+        let Refused { objects, reason, .. } = self.versions.get(version)?;
+        Some((changed(objects, since).map(|(object, _)| object.clone()).collect(), reason.clone()))
     }
 
     /// A connection refuses a resource that is made of these objects.
@@ -80,7 +100,8 @@ impl Ledger {
                 }
             }
         }
-        self.versions.entry((*t, name.clone(), refusal.version)).or_insert((objects, 0)).1 += 1;
+        let version = (*t, name.clone(), refusal.version);
+        self.versions.entry(version).or_insert(Refused { objects, by: 0, reason: refusal.reason.clone() }).by += 1;
         self.standing.insert(place, refusal);
         changed
     }
@@ -91,7 +112,7 @@ impl Ledger {
         let (_, t, name) = place;
         let mut changed = Changed::default();
         if let Entry::Occupied(mut version) = self.versions.entry((*t, name.clone(), refusal.version)) {
-            for problem in problems(*t, name, &refusal, &version.get().0) {
+            for problem in problems(*t, name, &refusal, &version.get().objects) {
                 let Some(by) = self.problems.get_mut(&problem) else { continue };
                 by.remove(place);
                 if by.is_empty() {
@@ -99,8 +120,8 @@ impl Ledger {
                     changed.vanished.push(problem);
                 }
             }
-            version.get_mut().1 -= 1;
-            if version.get().1 == 0 {
+            version.get_mut().by -= 1;
+            if version.get().by == 0 {
                 version.remove();
             }
         }
@@ -131,11 +152,15 @@ fn problems(t: ResourceType, name: &str, refusal: &Refusal, objects: &[Origin]) 
 /// What changed since the proxy had what it should have; and of that, EnvoyFilters before others: what they insert is
 /// configuration that Envoy alone can judge, while what other objects say is checked when it is translated.
 fn blamed(objects: &[Origin], since: Generation) -> impl Iterator<Item = &ObjectRef> {
-    let any_changed = objects.iter().any(|(_, changed)| *changed > since);
-    let changed = move |(_, changed): &&Origin| !any_changed || *changed > since;
-    let any_filter = objects.iter().filter(changed).any(|(object, _)| object.kind == "EnvoyFilter");
-    let suspects = objects.iter().filter(changed).map(|(object, _)| object);
+    let any_filter = changed(objects, since).any(|(object, _)| object.kind == "EnvoyFilter");
+    let suspects = changed(objects, since).map(|(object, _)| object);
     suspects.filter(move |object| !any_filter || object.kind == "EnvoyFilter").take(MOST_BLAMED)
+}
+
+/// What changed after a generation; all of it when nothing did, as then something is gone.
+fn changed(objects: &[Origin], since: Generation) -> impl Iterator<Item = &Origin> {
+    let any_changed = objects.iter().any(|(_, changed)| *changed > since);
+    objects.iter().filter(move |(_, changed)| !any_changed || *changed > since)
 }
 
 fn noun(t: ResourceType) -> &'static str {

@@ -1,13 +1,16 @@
 //! Where a resource comes from, and what exists: for explanations, not for the way of a change.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
-use super::{super::node::NodeId, Db, Watched};
+use super::{
+    super::{Input, node::NodeId},
+    Db, Watched,
+};
 use crate::{
-    model::ObjectRef,
+    model::{ObjectRef, Problem},
     snapshot::{Generation, Resource, Version},
 };
 
@@ -54,6 +57,28 @@ impl Db {
             queue.extend(node.deps.iter().copied().chain(items).filter(|next| seen.insert(*next)));
         }
         None
+    }
+
+    /// The watched queries that depend on an input, directly or through others, and the round of the input's last change;
+    /// `None` when it has no value. Costs what depends on it. For explanations, not for the way of a change.
+    pub fn dependants<I: Input>(&mut self, key: &I) -> Option<(Generation, Vec<Watched>)> {
+        let start = self.input_node(key);
+        self.collect_later(start);
+        let changed = *self.changed.get(&start)?;
+        let (mut found, mut seen, mut queue) = (Vec::new(), HashSet::from([start]), vec![start]);
+        while let Some(id) = queue.pop() {
+            if self.watched.contains_key(&id) {
+                found.push(Watched(id));
+            }
+            queue.extend(self.node(id).readers.to_vec().into_iter().filter(|reader| seen.insert(*reader)));
+        }
+        Some((changed, found))
+    }
+
+    /// What is wrong with an object.
+    pub fn problems_of(&self, object: &ObjectRef) -> impl Iterator<Item = &Problem> {
+        let least = Problem { object: object.clone(), field: String::new(), reason: String::new() };
+        self.problems.range(least..).map(|(problem, _)| problem).take_while(move |problem| problem.object == *object)
     }
 
     /// How many nodes of each kind exist, by type name: for debugging and for tests of freed memory.

@@ -26,6 +26,7 @@ impl Db {
             db.node_mut(child).readers.remove(part);
             db.collect_later(child);
         }
+        db.stats.edges_moved += 1;
         db.mark(part);
     }
 

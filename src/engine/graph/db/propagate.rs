@@ -64,9 +64,11 @@ impl Db {
         deps.dedup();
         let old = std::mem::take(&mut self.node_mut(id).deps);
         for dep in deps.iter().filter(|d| old.binary_search(d).is_err()) {
+            self.stats.edges_moved += 1;
             self.node_mut(*dep).readers.insert(id);
         }
         for dep in old.iter().filter(|d| deps.binary_search(d).is_err()) {
+            self.stats.edges_moved += 1;
             self.node_mut(*dep).readers.remove(id);
             self.collect_later(*dep);
         }

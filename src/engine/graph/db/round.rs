@@ -16,6 +16,8 @@ pub struct Stats {
     pub nodes_marked: u64,
     /// Elements inserted into or removed from sets.
     pub elements_moved: u64,
+    /// Edges that came or went: as long as none does, everything is made of what it was made of.
+    pub edges_moved: u64,
     /// Entries of parts inserted, replaced or removed.
     pub parts_patched: u64,
     /// Nodes that exist.

@@ -1,0 +1,118 @@
+//! The control plane is killed, rolled, and absent: requests do not notice, and new Pods are injected as soon as it is back.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use mizzen_e2e::{Load, PATIENCE, Request, eventually};
+
+use super::{
+    traffic::Traffic,
+    world::{CLIENT, World, report},
+};
+
+/// How long nobody is there.
+const ABSENCE: Duration = Duration::from_secs(60);
+/// Between two requests to the gateway.
+const PAUSE: Duration = Duration::from_millis(50);
+
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: echo
+        image: echo:local
+        imagePullPolicy: IfNotPresent
+        readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+        lifecycle: {preStop: {exec: {command: [sleep, '3']}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: web}
+spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web}
+spec: {hosts: [web.example.dev], gateways: [web], http: [{route: [{destination: {host: web, port: {number: 80}}}]}]}
+";
+
+#[tokio::test]
+async fn requests_go_on_without_the_control_plane_and_pods_are_injected_when_it_is_back() -> Result<()> {
+    let world = World::enter("absence").await?;
+    world.run(&format!("{CLIENT}{WEB}"))?;
+    let (client, request) = (world.client()?, Request::get("/").host("web.example.dev"));
+    eventually("the gateway to serve it", PATIENCE, || async {
+        let reply = client.send(&request).await?;
+        ensure!(reply.status == 200, "{}", reply.status);
+        anyhow::Ok(())
+    })
+    .await?;
+    let mut sidecar = Traffic::start(&world, "absence", "http://web/")?;
+    let gateway = Load::paced(&client, &request, 1, PAUSE);
+    sidecar.more(20).await?;
+
+    world.system(&["delete", "pod", "-l", "app=istiod", "--grace-period=0", "--force"])?;
+    world.rolled_out("istio-system", "istiod")?;
+    sidecar.more(40).await?;
+
+    world.system(&["rollout", "restart", "deployment/istiod"])?;
+    world.rolled_out("istio-system", "istiod")?;
+    sidecar.more(40).await?;
+
+    be_absent(&world).await?;
+    sidecar.more(40).await?;
+    let (sidecar, gateway) = (sidecar.stop_unharmed().await?, gateway.stop_unharmed().await?);
+    report(&format!("absence: sidecar {sidecar}; gateway {gateway}"))?;
+    ensure!(sidecar.requests() > 1000 && gateway.replies() > 1000, "too few requests");
+    Ok(())
+}
+
+/// Pods that are made meanwhile wait for their proxies: they are refused, and made when it is back.
+async fn be_absent(world: &World) -> Result<()> {
+    let since = Instant::now();
+    world.system(&["scale", "deployment/istiod", "--replicas=0"])?;
+    world.system(&["wait", "--for=delete", "pod", "-l", "app=istiod", "--timeout=60s"])?;
+    world.cluster.kubectl(&["scale", "deployment/web", "--replicas=3"])?;
+    eventually("the refusal of a Pod without its proxy", PATIENCE, || async {
+        let events = world.cluster.kubectl(&["get", "events", "--field-selector=reason=FailedCreate"])?;
+        ensure!(events.contains("sidecar-injector.istio.io"), "{events}");
+        anyhow::Ok(())
+    })
+    .await?;
+    tokio::time::sleep(ABSENCE.saturating_sub(since.elapsed())).await;
+    assert_eq!(web_pods(world)?.len(), 2, "one came without its proxy");
+    world.system(&["scale", "deployment/istiod", "--replicas=1"])?;
+    world.rolled_out("istio-system", "istiod")?;
+    // Whoever is asked for a new Pod now gets it; ReplicaSets try again by themselves, later each time.
+    world.cluster.kubectl(&["rollout", "restart", "deployment/web"])?;
+    world.rolled_out(world.namespace, "web")?;
+    let pods = web_pods(world)?;
+    ensure!(pods.iter().all(|containers| *containers == 2), "containers of Pods: {pods:?}");
+    Ok(())
+}
+
+/// How many containers are ready, of each Pod of `web` that is not to end.
+fn web_pods(world: &World) -> Result<Vec<usize>> {
+    let pods = world.list(&["pods", "-l", "app=web"])?;
+    let stays = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    stays
+        .map(|pod| {
+            let lists = [&pod["status"]["initContainerStatuses"], &pod["status"]["containerStatuses"]];
+            let all = lists.into_iter().filter_map(|list| list.as_array()).flatten();
+            let ready = all.filter(|c| c["ready"] == true && c["state"]["running"].is_object()).count();
+            pod["status"].is_object().then_some(ready).context("a Pod without status")
+        })
+        .collect()
+}

@@ -1,0 +1,11 @@
+//! The story that a user of Istio knows, in a whole Kubernetes (`e2e/cluster`): install, inject, certify, capture, serve.
+//!
+//! The node has two processors for all of it: numbers of Pods and requests are small.
+
+mod absence;
+mod mtls;
+mod rollout;
+mod rotation;
+mod traffic;
+mod walk;
+mod world;

@@ -1,0 +1,113 @@
+//! Pods come and go under requests through sidecars and the gateway. They have a preStop of three seconds.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use mizzen_e2e::{HttpVersion, Load, Request};
+
+use super::{
+    traffic::Traffic,
+    world::{CLIENT, World, report},
+};
+
+const REPLICAS: usize = 5;
+/// Between two requests of a connection to the gateway.
+const PAUSE: Duration = Duration::from_millis(40);
+
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 5
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: echo
+        image: echo:local
+        imagePullPolicy: IfNotPresent
+        readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+        lifecycle: {preStop: {exec: {command: [sleep, '3']}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}, {name: http2, port: 81, targetPort: 8081}]
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: web}
+spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web}
+spec:
+  hosts: [web.example.dev]
+  gateways: [web]
+  http: [{route: [{destination: {host: web, port: {number: 80}}}] RETRIES}]
+";
+
+/// For requests of the mesh.
+const WITHOUT_RETRIES: &str = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web-in-mesh}
+spec:
+  hosts: [web]
+  http:
+  - {match: [{port: 80}], route: [{destination: {host: web, port: {number: 80}}}], retries: {attempts: 0}}
+  - {match: [{port: 81}], route: [{destination: {host: web, port: {number: 81}}}], retries: {attempts: 0}}
+";
+
+#[tokio::test]
+async fn no_request_fails_while_a_deployment_is_rolled_out_and_scaled() -> Result<()> {
+    let world = World::enter("rollout").await?;
+    world.run(&format!("{CLIENT}{}", WEB.replace("RETRIES", "")))?;
+    let failures = turn_over(&world, "retried").await?;
+    ensure!(failures == 0, "{failures} requests failed, although they are tried again");
+    // The second run is only told of.
+    world.cluster.apply(&WEB.replace("RETRIES", ", retries: {attempts: 0}"))?;
+    world.cluster.apply(WITHOUT_RETRIES)?;
+    turn_over(&world, "not-retried").await?;
+    Ok(())
+}
+
+/// Replaces all Pods, then all but one go and come back. Tells how many requests failed.
+async fn turn_over(world: &World, name: &str) -> Result<u64> {
+    let mut sidecar = Traffic::start(world, &format!("{name}-1"), "http://web/")?;
+    let mut sidecar_http2 = Traffic::start_http2(world, &format!("{name}-2"), "http://web:81/")?;
+    let (client, request) = (world.client()?, Request::get("/").host("web.example.dev"));
+    let whole = |version| Load::paced(&client.clone().version(version), &request, 1, PAUSE);
+    until_served(&client, &request).await?;
+    let (gateway, gateway_http2) = (whole(HttpVersion::Http1), whole(HttpVersion::Http2));
+    sidecar.more(20).await?;
+    sidecar_http2.more(20).await?;
+    world.cluster.kubectl(&["rollout", "restart", "deployment/web"])?;
+    world.rolled_out(world.namespace, "web")?;
+    for replicas in [1, REPLICAS] {
+        world.cluster.kubectl(&["scale", "deployment/web", &format!("--replicas={replicas}")])?;
+        world.rolled_out(world.namespace, "web")?;
+        // Those that end are asked for their last seconds.
+        sidecar.more(100).await?;
+    }
+    let (sidecar, sidecar_http2) = (sidecar.stop().await?, sidecar_http2.stop().await?);
+    let (gateway, gateway_http2) = (gateway.stop().await, gateway_http2.stop().await);
+    report(&format!("{name}: sidecar {sidecar}, HTTP/2 {sidecar_http2}; gateway {gateway}; HTTP/2 {gateway_http2}"))?;
+    let ways = [gateway.replies(), gateway_http2.replies(), sidecar.requests(), sidecar_http2.requests()];
+    ensure!(ways.iter().all(|requests| *requests > 100), "too few requests: {ways:?}");
+    Ok(sidecar.failures() + sidecar_http2.failures() + gateway.failures() + gateway_http2.failures())
+}
+
+async fn until_served(client: &mizzen_e2e::Client, request: &Request) -> Result<()> {
+    mizzen_e2e::eventually("the gateway to serve it", mizzen_e2e::PATIENCE, || async {
+        let reply = client.send(request).await?;
+        ensure!(reply.status == 200, "{}", reply.status);
+        anyhow::Ok(())
+    })
+    .await
+}

@@ -1,0 +1,106 @@
+//! Which templates a Pod is made with: `sidecar` or `gateway`, and those of one's own, which are laid over it (contract
+//! §5.1, §5.2).
+//!
+//! Istio's are texts of Go's template language. Those of one's own are Pods in YAML here, without actions (`{{ … }}`): a
+//! Pod that names one with actions is refused.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{DeepMerge as _, api::core::v1::Pod};
+
+use super::{Context, InjectError, PROXY, Settings, Template, annotations};
+
+/// Names templates, separated by commas.
+const ANNOTATION: &str = "inject.istio.io/templates";
+
+/// A template of one's own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Custom {
+    /// What is laid over a Pod.
+    Overlay(Box<Pod>),
+    /// Why it cannot be used.
+    Unusable(String),
+}
+
+/// What a Pod is made with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Plan<'a> {
+    /// What brings the proxy, if anything does.
+    pub(super) base: Option<Template>,
+    /// What is laid over it, in order.
+    overlays: Vec<&'a Pod>,
+}
+
+/// Reads those of one's own; `sidecar` and `gateway` are ours, whatever the ConfigMap says.
+pub(super) fn read(texts: &BTreeMap<String, String>) -> BTreeMap<String, Custom> {
+    let custom = texts.iter().filter(|(name, _)| !["sidecar", "gateway"].contains(&name.as_str()));
+    custom.map(|(name, text)| (name.clone(), read_one(text))).collect()
+}
+
+fn read_one(text: &str) -> Custom {
+    if text.contains("{{") {
+        return Custom::Unusable("has actions ({{ … }}): it must be a Pod in YAML".to_owned());
+    }
+    match serde_yaml_ng::from_str(text) {
+        Ok(pod) => Custom::Overlay(Box::new(pod)),
+        Err(error) => Custom::Unusable(format!("is no Pod in YAML: {error}")),
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// Those that the Pod names, else those of the settings, else `sidecar`.
+    pub(super) fn of(settings: &'a Settings, pod: &Pod) -> Result<Self, InjectError> {
+        let named = annotations::text(pod, ANNOTATION).split(',').map(str::trim).filter(|name| !name.is_empty());
+        let mut names: Vec<&str> = named.collect();
+        if names.is_empty() {
+            names = settings.default_templates.iter().map(String::as_str).collect();
+        }
+        if names.is_empty() {
+            names.push("sidecar");
+        }
+        let mut plan = Self { base: None, overlays: Vec::new() };
+        for name in names {
+            match settings.aliases.get(name) {
+                Some(others) => others.iter().try_for_each(|name| plan.add(settings, name))?,
+                None => plan.add(settings, name)?,
+            }
+        }
+        Ok(plan)
+    }
+
+    fn add(&mut self, settings: &'a Settings, name: &str) -> Result<(), InjectError> {
+        let failed = |reason: &str| Err(InjectError::Template { name: name.to_owned(), reason: reason.to_owned() });
+        let base = match name {
+            "sidecar" => Template::Sidecar,
+            "gateway" => Template::Gateway,
+            _ => match settings.templates.get(name) {
+                Some(Custom::Overlay(pod)) => {
+                    self.overlays.push(pod);
+                    return Ok(());
+                }
+                Some(Custom::Unusable(reason)) => return failed(reason),
+                None => {
+                    return failed("is not there: there are sidecar, gateway, and those of the injector's ConfigMap");
+                }
+            },
+        };
+        if self.base.is_some_and(|other| other != base) {
+            return failed("excludes the other one: a Pod is a sidecar's or a gateway");
+        }
+        self.base = Some(base);
+        Ok(())
+    }
+
+    /// Lays them over the Pod. What they say of the proxy is for it, wherever it is.
+    pub(super) fn lay_over(&self, context: &Context<'_>, pod: &mut Pod) {
+        for overlay in &self.overlays {
+            let mut overlay = (*overlay).clone();
+            if let Some(spec) = overlay.spec.as_mut().filter(|_| context.native) {
+                let (proxy, others) = std::mem::take(&mut spec.containers).into_iter().partition(|c| c.name == PROXY);
+                spec.containers = others;
+                spec.init_containers.get_or_insert_default().extend::<Vec<_>>(proxy);
+            }
+            pod.merge_from(overlay);
+        }
+    }
+}
