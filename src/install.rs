@@ -19,6 +19,8 @@ mod overlays;
 pub mod profile;
 pub mod ready;
 pub mod remove;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod values;
 

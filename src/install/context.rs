@@ -47,9 +47,11 @@ pub(super) struct Injector {
 impl Context {
     /// From a whole IstioOperator, the profile included; adds warnings.
     pub(super) fn new(mut tree: Value, warnings: &mut Vec<String>) -> Result<Self, InstallError> {
-        let raw = tree["spec"].get("values").cloned().unwrap_or_else(|| json!({}));
+        let raw = tree.pointer("/spec/values").cloned().unwrap_or_else(|| json!({}));
         let values = read_values(&raw, warnings)?;
-        settle(&mut tree["spec"]["components"], &values);
+        if let Some(components) = tree.pointer_mut("/spec/components") {
+            settle(components, &values);
+        }
         let (object, unknown) =
             read::<IstioOperator>(tree).map_err(|(path, reason)| InstallError::Value { path, reason })?;
         warnings.extend(unknown.iter().map(|path| format!("{path} is not known or not supported, and has no effect")));

@@ -88,6 +88,8 @@ struct Leader {
     sums: BTreeSet<Workload>,
     alive: Alive,
     troubles: Troubles,
+    /// Of what replicas left that are gone: it must not keep from writing the rest.
+    burial: Troubles,
 }
 
 /// A report, by object.
@@ -110,6 +112,7 @@ impl Leader {
             sums: BTreeSet::new(),
             alive: Alive::default(),
             troubles: Troubles::default(),
+            burial: Troubles::default(),
         }
     }
 
@@ -213,8 +216,9 @@ impl Leader {
     async fn bury(&mut self) {
         let now = Instant::now();
         if let Err(error) = self.alive.look(&self.client, &self.replica.namespace).await {
-            return self.troubles.meet("what replicas left that are gone (cannot list Leases)", &error, now);
+            return self.burial.meet("what replicas left that are gone: the Leases cannot be listed", &error, now);
         }
+        self.burial.over();
         let of_reports = self.reports.values().map(|reported| reported.replica.clone());
         let of_workloads =
             self.workloads.values().filter_map(|o| o.status.as_ref()).flat_map(|s| s.replicas.keys().cloned());
@@ -224,7 +228,7 @@ impl Leader {
                 && self.alive.is_gone(&replica, now)
                 && let Err(error) = self.bury_one(&replica).await
             {
-                self.troubles.meet("what replicas left that are gone", &error, now);
+                self.burial.meet("what replicas left that are gone", &error, now);
             }
         }
     }

@@ -108,7 +108,8 @@ impl World {
 
     /// Waits until the `ProxyStatus` of a workload has these numbers.
     pub(super) async fn proxies(&self, workload: &str, numbers: &Value) -> Result<Value> {
-        let waited = eventually(&format!("ProxyStatus {workload} {numbers}"), PATIENCE, || async {
+        let described = format!("ProxyStatus {workload} {numbers}");
+        let waited = eventually(&described, PATIENCE, || async {
             let status = self.status("ProxyStatus", workload).await?;
             let wanted = numbers.as_object().context("numbers")?;
             ensure!(wanted.iter().all(|(key, value)| status[key] == *value), "{status}");
