@@ -1,6 +1,6 @@
 //! The story that a user of Istio knows, in a whole Kubernetes (`e2e/cluster`): install, inject, certify, capture, serve.
 //!
-//! The node has two processors for all of it: numbers of Pods and requests are small.
+//! The node has two processors for all of it: requests are few.
 
 mod absence;
 mod mtls;

@@ -10,7 +10,7 @@ use super::{
     world::{CLIENT, World, report},
 };
 
-const REPLICAS: usize = 5;
+const REPLICAS: usize = 20;
 /// Between two requests of a connection to the gateway.
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -19,7 +19,7 @@ apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
 spec:
-  replicas: 5
+  replicas: 20
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web}}
