@@ -99,20 +99,20 @@ struct DebugQuery {
 
 /// What `--httpAddr` serves.
 pub fn http_router(context: Context) -> Router {
-    Router::new().route("/ready", get(ready)).merge(debug_routes()).with_state(context)
+    Router::new().route("/ready", get(ready)).merge(debug_routes()).fallback(tidied).with_state(context)
 }
 
 /// What `--monitoringAddr` serves.
 pub fn monitoring_router(context: Context) -> Router {
     let routes = Router::new().route("/metrics", get(metrics)).route("/version", get(version));
-    routes.merge(debug_routes()).with_state(context)
+    routes.merge(debug_routes()).fallback(tidied).with_state(context)
 }
 
 /// Both on one address, which is what an empty `--monitoringAddr` means.
 pub fn combined_router(context: Context) -> Router {
     let routes =
         Router::new().route("/ready", get(ready)).route("/metrics", get(metrics)).route("/version", get(version));
-    routes.merge(debug_routes()).with_state(context)
+    routes.merge(debug_routes()).fallback(tidied).with_state(context)
 }
 
 /// gRPC beside plain HTTP, told apart by the content type (contract §1), for a server that says who the peer is by
@@ -179,6 +179,17 @@ async fn ready(State(context): State<Context>) -> Response {
 
 async fn metrics(State(context): State<Context>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], context.metrics.text()).into_response()
+}
+
+/// istioctl asks for `//version`: as Go's servers, this one tells where it is.
+async fn tidied(uri: Uri) -> Response {
+    let steps: Vec<&str> = uri.path().split('/').filter(|step| !step.is_empty()).collect();
+    let path = format!("/{}", steps.join("/"));
+    if !uri.path().contains("//") {
+        return text(StatusCode::NOT_FOUND, "404 page not found\n");
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, path + &query)]).into_response()
 }
 
 async fn version() -> String {
@@ -376,6 +387,11 @@ mod tests {
         assert_eq!(version.split('-').count(), 3, "<version>-<revision>-<status>: {version}");
         let (_, list) = ask_locally("/debug/list").await;
         assert_eq!(serde_json::from_str::<Vec<String>>(&list).unwrap(), NAMES);
-        assert_eq!(ask_locally("/debug/nothing").await, (404, "404 page not found\n".to_owned()));
+        for nowhere in ["/debug/nothing", "/nothing"] {
+            assert_eq!(ask_locally(nowhere).await, (404, "404 page not found\n".to_owned()));
+        }
+        let request = Request::get("//debug//list?pretty").body(Body::empty()).unwrap();
+        let tidied = combined_router(context(Readiness::default())).oneshot(request).await.unwrap();
+        assert_eq!((tidied.status().as_u16(), &tidied.headers()[header::LOCATION]), (301, &"/debug/list?pretty"));
     }
 }

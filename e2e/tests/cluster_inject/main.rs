@@ -172,6 +172,27 @@ async fn the_bundle_is_repaired_and_follows_the_root() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_root_that_is_renewed_is_followed_at_once() -> Result<()> {
+    // Each look at it finds that it is to be renewed.
+    let variables = [
+        ("CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE", "100"),
+        ("CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL", "4s"),
+    ];
+    let world = World::with(&variables).await?;
+    world.install("Fail", world.mizzen.https().port())?;
+    for _ in 0..3 {
+        world.until_trusted().await?;
+        let before = world.root()?;
+        eventually("another root", PATIENCE, || async {
+            ensure!(world.root()? != before, "the same");
+            anyhow::Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn pods_are_refused_without_an_answer_only_once_there_was_one() -> Result<()> {
     let world = World::without_webhooks().await?;
     // Nobody listens there.

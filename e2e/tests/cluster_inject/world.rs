@@ -31,8 +31,14 @@ impl World {
     }
 
     pub(crate) async fn without_webhooks() -> Result<Self> {
+        Self::with(&[]).await
+    }
+
+    /// With variables of the control plane's environment, and without webhooks.
+    pub(crate) async fn with(variables: &[(&str, &str)]) -> Result<Self> {
         let server = ApiServer::start().await?;
-        let mizzen = Mizzen::start(options(&server)).await?;
+        let set = |all: MizzenOptions, (name, value): &(&str, &str)| all.env(name, value);
+        let mizzen = Mizzen::start(variables.iter().fold(options(&server), set)).await?;
         Ok(Self { server, mizzen, dir: tempfile::tempdir()? })
     }
 
