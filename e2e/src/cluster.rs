@@ -1,6 +1,9 @@
 //! The cluster that `e2e/cluster up` starts.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
@@ -34,6 +37,12 @@ impl Cluster {
         let cluster = Self { namespace: namespace.into(), kubeconfig: kubeconfig()?, dir: tempfile::tempdir()? };
         cluster.kubectl(&["create", "namespace", namespace])?;
         Ok(cluster)
+    }
+
+    /// The kubeconfig of the cluster's administrator.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// Runs kubectl in the namespace as an administrator, and returns what it prints.

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use mizzen::{
     cli::offline::{self, Translation},
-    model::Locality,
+    model::{Locality, MeshConfig},
     sources::files,
 };
 
@@ -28,6 +28,9 @@ kind: PeerAuthentication
 metadata: {name: default, namespace: istio-system}
 spec: {mtls: {mode: DISABLE}}
 ";
+
+/// So are metrics: files show them in the cases of this area only. (A real Envoy takes those of all.)
+const WITH_METRICS: &str = "metrics/";
 
 /// The metadata of proxies that discover virtual hosts one by one.
 const DISCOVERY: &str = "MIZZEN_VHDS";
@@ -103,7 +106,8 @@ impl GoldenCase {
             Locality { region: region.as_str().into(), zone: zone.as_str().into(), subzone: subzone.as_str().into() };
         let objects = self.objects().into_iter().map(|(file, text)| (file.into(), text.into()));
         let deliveries = files::read_once(objects.collect());
-        Ok(offline::translate(deliveries, proxy))
+        let defaults = MeshConfig { metrics: self.name.starts_with(WITH_METRICS), ..MeshConfig::default() };
+        Ok(offline::translate_over(defaults, deliveries, proxy))
     }
 
     /// The files of [`GoldenCase::translate`]: name to content.

@@ -55,7 +55,7 @@ pub use mizzen::{Mizzen, MizzenOptions, mizzen_program};
 pub use pod::{CONTROL_PLANE, Pod, PodOptions, Signer};
 pub use ports::free_port;
 pub use process::{Process, Signal};
-pub use scene::{Scene, gateway, http_gateway, nothing_refused, route_all, service, virtual_service};
+pub use scene::{Scene, WITHOUT_MTLS, gateway, http_gateway, nothing_refused, route_all, service, virtual_service};
 pub use source::{Objects, Source};
 pub use tools::tool;
 pub use upstream::{Echo, Upstream, UpstreamOptions, Wire};

@@ -176,6 +176,13 @@ pub async fn nothing_refused(envoy: &Envoy, mizzen: &Mizzen) -> Result<()> {
     Ok(())
 }
 
+/// No mutual TLS, for where there is no authority: what waits for a certificate would wait for ever.
+pub const WITHOUT_MTLS: &str = "apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: DISABLE}}
+";
+
 /// Gateway `default/gateway`: HTTP for any host on a port of the gateways labelled `istio: ingressgateway`.
 #[must_use]
 pub fn http_gateway(port: u16) -> String {

@@ -6,18 +6,11 @@ use anyhow::{Context, Result, ensure};
 use http::Method;
 use mizzen_e2e::{
     Authority, CONTROL_PLANE, Client, ConfigDir, KeyPairPem, Load, Mizzen, MizzenOptions, PATIENCE, Pod, PodOptions,
-    Request, Signal, Signer, Upstream, eventually, free_port, http_gateway, route_all, service, tool,
+    Request, Signal, Signer, Upstream, WITHOUT_MTLS, eventually, free_port, http_gateway, route_all, service, tool,
 };
 use serde_json::Value;
 
 const HOST: &str = "agent.example";
-
-/// There is no authority here: what waits for a certificate would wait for ever.
-const WITHOUT_MTLS: &str = "apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: istio-system}
-spec: {mtls: {mode: DISABLE}}
-";
 
 /// A gateway, its control plane and a workload behind it.
 struct Gateway {

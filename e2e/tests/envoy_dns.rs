@@ -7,7 +7,9 @@ use domain::{
     base::{Message, MessageBuilder, Name, Rtype, iana::Rcode},
     rdata::AllRecordData,
 };
-use mizzen_e2e::{ConfigDir, Mizzen, MizzenOptions, PATIENCE, Pod, PodOptions, Request, eventually, free_port};
+use mizzen_e2e::{
+    ConfigDir, Mizzen, MizzenOptions, PATIENCE, Pod, PodOptions, Request, WITHOUT_MTLS, eventually, free_port,
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -53,13 +55,6 @@ spec:
   ports: [{number: 443, name: tls, protocol: TLS}]
   resolution: STATIC
 "#;
-
-/// There is no authority here: what waits for a certificate would wait for ever.
-const WITHOUT_MTLS: &str = "apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: istio-system}
-spec: {mtls: {mode: DISABLE}}
-";
 
 /// A control plane, and how a sidecar of it is started.
 struct Mesh {

@@ -42,29 +42,28 @@ spec:
 struct Mesh {
     installed: Installed,
     cluster: Cluster,
-    kubeconfig: String,
 }
 
 impl Mesh {
     fn new() -> Result<Self> {
-        let kubeconfig = std::env::var("KUBECONFIG").context("KUBECONFIG is not set: use e2e/cluster exec")?;
         let installed = Installed::get()?;
         let cluster = Cluster::namespace("status")?;
         cluster.kubectl(&["label", "namespace", "status", "istio-injection=enabled"])?;
         cluster.apply(OBJECTS)?;
         cluster.wait_ready()?;
-        Ok(Self { installed, cluster, kubeconfig })
+        Ok(Self { installed, cluster })
     }
 
     /// Runs a command of mizzen: its exit code and what it prints.
     fn mizzen(&self, args: &[&str]) -> Result<(i32, String)> {
-        let Output { status, stdout, stderr } = Mizzen::run(&[args, &["--kubeconfig", &self.kubeconfig]].concat())?;
+        let kubeconfig = self.cluster.kubeconfig().display().to_string();
+        let Output { status, stdout, stderr } = Mizzen::run(&[args, &["--kubeconfig", &kubeconfig]].concat())?;
         let said = [stdout, stderr].concat();
         Ok((status.code().context("a signal")?, String::from_utf8_lossy(&said).into_owned()))
     }
 
     fn istioctl(&self, args: &[&str]) -> Result<String> {
-        istioctl(self.kubeconfig.as_ref(), args)
+        istioctl(self.cluster.kubeconfig(), args)
     }
 
     fn pod(&self, labels: &str, system: bool) -> Result<String> {

@@ -93,7 +93,11 @@ pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
         proxies: Arc::new(Attach { engine: engine.clone(), readiness: readiness.clone() }),
         feedback: refusals.clone(),
         secrets: Arc::new(SecretPolicy { reviews: reviews.clone() }),
-        debug: Arc::new(debug::Pages { engine: engine.clone(), id: settings.pod_name.clone() }),
+        debug: Arc::new(debug::Pages {
+            engine: engine.clone(),
+            refusals: refusals.clone(),
+            id: settings.pod_name.clone(),
+        }),
         tokens: certificates.as_ref().map(Certificates::tokens),
         access: access(settings, trust_domain),
         settings: waits(settings),

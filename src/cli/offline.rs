@@ -28,8 +28,14 @@ pub struct Translation {
 /// Translates what a source delivered, for one proxy.
 #[must_use]
 pub fn translate(deliveries: Vec<Delivery>, proxy: Proxy) -> Translation {
+    translate_over(MeshConfig::default(), deliveries, proxy)
+}
+
+/// The same in a mesh with other defaults.
+#[must_use]
+pub fn translate_over(defaults: MeshConfig, deliveries: Vec<Delivery>, proxy: Proxy) -> Translation {
     let source = MeshSource { namespace: "istio-system".into(), name: "istio".into() };
-    let reconcilers = Reconcilers::new(MeshConfig::default(), source);
+    let reconcilers = Reconcilers::new(defaults, source);
     let mut offline = Offline::default();
     reconcilers.initial().apply(offline.db());
     let mut problems = Vec::new();

@@ -152,14 +152,22 @@ pub(super) async fn answer(
         let dump = shared.clients.list().iter().find(of_name).map(|c| config_dump(c, false));
         return Ok(Answer { resources: dump.map(|d| d.configs).unwrap_or_default(), control_plane: None });
     }
-    let page = name.split('?').next().unwrap_or_default();
+    let (page, query) = name.split_once('?').unwrap_or((name, ""));
     if *scope != Scope::Mesh && !OPEN_PAGES.contains(&page) {
         return Err(DebugError::Forbidden(page.to_owned()));
     }
     if page == NDSZ {
         return Ok(Answer { resources: vec![name_table_of(shared, name, scope)], control_plane: None });
     }
-    let body = shared.debug.page(name, scope).await;
+    let body = match page {
+        "syncz" => {
+            let only = query.split('&').find_map(|pair| pair.strip_prefix("namespace="));
+            let scope = only.map_or_else(|| scope.clone(), |namespace| Scope::Namespace(namespace.to_owned()));
+            json(&syncz(&shared.clients, &scope))
+        }
+        "adsz" | "connections" => json(&connections(&shared.clients, scope)),
+        _ => shared.debug.page(name, scope).await,
+    };
     let value = body.map_or_else(|| b"404 page not found\n".to_vec(), |b| b.to_vec());
     Ok(Answer { resources: vec![Any { type_url: DEBUG.to_owned(), value }], control_plane: None })
 }
@@ -171,6 +179,10 @@ fn name_table_of(shared: &Shared, page: &str, scope: &Scope) -> Any {
     let table = shared.clients.list().iter().find(of_name).and_then(|client| name_table(client));
     let value = serde_json::to_vec(&table.unwrap_or_default()).unwrap_or_default();
     Any { type_url: DEBUG.to_owned(), value }
+}
+
+fn json(page: &impl Serialize) -> Option<Bytes> {
+    serde_json::to_vec(page).ok().map(Bytes::from)
 }
 
 fn any<M: Message + prost::Name>(message: &M) -> Any {

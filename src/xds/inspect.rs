@@ -31,10 +31,14 @@ impl Machine {
     }
 
     /// The last generation of which the client has acknowledged everything, when that is not the snapshot's: what is on its
-    /// way to it, or waits to be sent, is of a later one. What is [`Blocked`], and what waits to be removed, does not
-    /// count. Costs what is on the way.
+    /// way to it, or waits to be sent, is of a later one, and 0 when it has not asked for all types yet that there is
+    /// something of. What is [`Blocked`], and what waits to be removed, does not count. Costs what is on the way.
     #[must_use]
     pub fn outstanding(&self) -> Option<Generation> {
+        let asked_later = [ResourceType::Endpoint, ResourceType::Listener, ResourceType::Route];
+        if asked_later.into_iter().any(|t| self.watches[t].is_none() && self.snapshot.views[t].entries() > 0) {
+            return Some(0);
+        }
         self.watches.iter().filter_map(|(t, watch)| self.outstanding_of(t, watch.as_ref()?)).min()
     }
 
@@ -97,5 +101,72 @@ impl Machine {
     #[must_use]
     pub fn quarantined(&self, t: ResourceType) -> usize {
         self.watches[t].as_ref().map_or(0, |watch| watch.refused.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{
+        snapshot::Snapshot,
+        xds::{
+            Protocol,
+            testing::{Script, snapshot},
+        },
+    };
+
+    /// A snapshot of a generation.
+    fn of(generation: u64, text: &str) -> Arc<Snapshot> {
+        Arc::new(Snapshot::new(generation, snapshot(text).views))
+    }
+
+    /// A client that has asked for all.
+    fn connected() -> Script {
+        let mut script = Script::new(Protocol::Delta);
+        script.machine.set_snapshot(&of(3, "cds a@1 | lds l@1 | rds r@1"));
+        script.run("> cds\n< cds a\n> lds\n< lds l\n> rds r\n< rds r\nack cds\nack lds\nack rds");
+        script
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_outstanding_since_the_client_had_all() {
+        let mut script = Script::new(Protocol::Delta);
+        script.machine.set_snapshot(&of(3, "cds a@1 | lds l@1 | rds r@1"));
+        script.run("> cds\n< cds a\n> lds\n< lds l\nack cds\nack lds");
+        assert_eq!(script.machine.outstanding(), Some(0), "it asks for routes when it has read the listener");
+        script.run("> rds r\n< rds r");
+        assert_eq!(script.machine.outstanding(), Some(0));
+        script.run("ack rds");
+        assert_eq!((script.machine.outstanding(), script.machine.generation()), (None, 3));
+
+        script.machine.set_snapshot(&of(5, "cds a@1 | lds l@1 | rds r@2"));
+        assert_eq!(script.machine.outstanding(), Some(3), "not sent yet");
+        script.run("< rds r");
+        script.machine.set_snapshot(&of(8, "cds a@2 | lds l@1 | rds r@2"));
+        script.run("< cds a\nack cds");
+        assert_eq!(script.machine.outstanding(), Some(3));
+        script.run("ack rds");
+        assert_eq!(script.machine.outstanding(), None);
+        // What is taken away concerns no object that is there.
+        script.machine.set_snapshot(&of(9, "lds l@1 | rds r@2"));
+        assert_eq!(script.machine.outstanding(), None);
+    }
+
+    #[test]
+    fn what_is_refused_is_blocked_and_holds_nothing_else_up() {
+        let mut script = connected();
+        script.machine.set_snapshot(&of(5, "cds a@1 | lds l@2 | rds r@1"));
+        script.run("< lds l\nnack lds no\n! lds l refused no");
+        let blocked = script.machine.blocked();
+        let [only] = &blocked[..] else { panic!("{blocked:?}") };
+        assert_eq!((&*only.name, only.since, script.machine.outstanding()), ("l", 3, None));
+        script.machine.set_snapshot(&of(7, "cds a@1 | lds l@2 | rds r@2"));
+        script.run("< rds r");
+        assert_eq!((script.machine.outstanding(), script.machine.blocked().len()), (Some(5), 1));
+        script.run("ack rds");
+        script.machine.set_snapshot(&of(8, "cds a@1 | lds l@1 | rds r@2"));
+        script.run("! lds l withdrawn");
+        assert!(script.machine.blocked().is_empty() && script.machine.outstanding().is_none());
     }
 }

@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{PATIENCE, eventually, route_all, service, virtual_service};
+use mizzen_e2e::{PATIENCE, eventually, free_port, gateway, route_all, service};
 use serde_json::{Value, json};
 
 use self::world::{World, condition};
@@ -20,10 +20,11 @@ fn rule(host: &str) -> String {
     )
 }
 
-/// A VirtualService with a regular expression that only Envoy can judge: it takes no more than a thousand repetitions.
-fn refused(name: &str) -> String {
-    let spec = "  http: [{match: [{uri: {regex: '/a{1001}'}}], route: [{destination: {host: a}}]}]\n";
-    virtual_service(name, "v.test", spec)
+/// A Gateway with a listener on an address. Only Envoy can tell whether it is an address of its machine.
+fn listening(address: &str, port: u16) -> String {
+    let server =
+        format!("  - {{port: {{number: {port}, name: http, protocol: HTTP}}, hosts: ['*'], bind: {address}}}\n");
+    gateway("own", &server)
 }
 
 #[tokio::test]
@@ -64,27 +65,33 @@ async fn an_object_tells_on_how_many_proxies_it_is_live() -> Result<()> {
 #[tokio::test]
 async fn a_refusal_is_told_of_the_object_that_caused_it() -> Result<()> {
     let mut world = World::new().await?;
-    let a = world.upstream("a").await?;
-    world.apply(&(service("a", "http", &[&a]) + &route_all("v", "v.test", "a") + &route_all("w", "w.test", "a")))?;
+    let (a, port) = (world.upstream("a").await?, free_port()?);
+    world.apply(&(service("a", "http", &[&a]) + &route_all("v", "v.test", "a") + &listening("127.0.0.1", port)))?;
     world.replica("istiod-1").await?;
     world.gateway("gw-1", "gw", 0).await?;
-    world.says("VirtualService", "v", "Programmed", "True", "Programmed").await?;
+    world.says("Gateway", "own", "Programmed", "True", "Programmed").await?;
 
-    world.apply(&refused("v"))?;
-    let status = world.says("VirtualService", "v", "Programmed", "False", "Rejected").await?;
-    let programmed = condition(&status, "Programmed");
-    let message = programmed["message"].as_str().unwrap_or_default();
-    assert!(message.starts_with("0/1 proxies, 1 refuse it: gw-1.default refuses RDS \"http."), "{message}");
-    assert_eq!(programmed["observedGeneration"], 2, "{status}");
-    let other = world.status("VirtualService", "w").await?;
-    assert_eq!(condition(&other, "Programmed")["status"], "True", "the proxy has what the other one says: {other}");
+    world.apply(&listening("192.0.2.77", port))?;
+    let status = world.says("Gateway", "own", "Programmed", "False", "Rejected").await?;
+    let message = condition(&status, "Programmed")["message"].as_str().unwrap_or_default().to_owned();
+    let expected = format!("0/1 proxies, 1 refuse it: gw-1.default refuses LDS \"192.0.2.77_{port}\": ");
+    assert!(message.starts_with(&expected) && message.contains("bind"), "{message}");
+    assert_eq!(condition(&status, "Accepted")["status"], "True", "{status}");
+    for (kind, name) in [("Gateway", "gateway"), ("VirtualService", "v")] {
+        let other = world.status(kind, name).await?;
+        assert_eq!(
+            condition(&other, "Programmed")["message"],
+            "1/1 proxies",
+            "the proxy has what {name} says: {other}"
+        );
+    }
     let proxies = world.proxies("gw", &json!({"proxies": 1, "synced": 0, "stale": 0, "rejected": 1})).await?;
-    assert!(proxies["reason"].as_str().is_some_and(|r| r.starts_with("gw-1.default refuses RDS: ")), "{proxies}");
+    assert!(proxies["reason"].as_str().is_some_and(|r| r.starts_with("gw-1.default refuses LDS: ")), "{proxies}");
     let behind = &proxies["replicas"]["istiod-1"]["behind"];
-    assert_eq!((&behind[0]["name"], &behind[0]["types"]), (&json!("gw-1.default"), &json!(["RDS"])), "{proxies}");
+    assert_eq!((&behind[0]["name"], &behind[0]["types"]), (&json!("gw-1.default"), &json!(["LDS"])), "{proxies}");
 
-    world.apply(&route_all("v", "v.test", "a"))?;
-    let status = world.says("VirtualService", "v", "Programmed", "True", "Programmed").await?;
+    world.apply(&listening("127.0.0.1", port))?;
+    let status = world.says("Gateway", "own", "Programmed", "True", "Programmed").await?;
     assert_eq!(condition(&status, "Programmed")["message"], "1/1 proxies", "{status}");
     let proxies = world.proxies("gw", &json!({"proxies": 1, "synced": 1, "stale": 0, "rejected": 0})).await?;
     assert_eq!(proxies["reason"], Value::Null, "{proxies}");

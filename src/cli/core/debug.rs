@@ -71,72 +71,85 @@ impl DebugData for Debug {
     }
 
     fn configz(&self) -> BoxFuture<'_, Value> {
-        let refused = self.refusals.problems();
-        self.ask(move |db| {
-            let problems = problems(db, &refused);
-            // Services and their like have pages of their own; here they stand when something is wrong with them.
-            let mut all: BTreeSet<ObjectRef> = problems.keys().cloned().collect();
-            all.extend(objects::<Gateways>(db));
-            all.extend(objects::<VirtualServices>(db));
-            all.extend(objects::<DestinationRules>(db));
-            all.extend(objects::<External>(db));
-            all.extend(objects::<Workloads>(db));
-            all.extend(objects::<Sidecars>(db));
-            all.extend(objects::<EnvoyFilters>(db));
-            all.extend(db.input_keys::<Policies>().into_iter().map(|key| key.0));
-            let entry = |o: ObjectRef| {
-                let found = problems.get(&o).cloned().unwrap_or_default();
-                json!({"kind": o.kind, "namespace": o.namespace, "name": o.name, "problems": found})
-            };
-            all.into_iter().map(entry).collect()
-        })
+        configz(&self.engine, &self.refusals).boxed()
     }
 
     fn registryz(&self) -> BoxFuture<'_, Value> {
-        self.ask(|db| {
-            let mut keys = db.input_keys::<ServiceKey>();
-            keys.sort();
-            let services = keys.into_iter().filter_map(|key| {
-                let service = db.input_value(&key)?;
-                let ports: Vec<Value> = service
-                    .ports
-                    .iter()
-                    .map(|p| json!({"name": p.name, "port": p.number, "protocol": format!("{:?}", p.protocol)}))
-                    .collect();
-                Some(json!({
-                    "hostname": service.host,
-                    "namespace": service.namespace,
-                    "registry": format!("{:?}", service.registry),
-                    "resolution": format!("{:?}", service.resolution),
-                    "addresses": service.vips,
-                    "ports": ports,
-                }))
-            });
-            services.collect()
-        })
+        ask(&self.engine, registryz).boxed()
     }
 
     fn endpointz(&self) -> BoxFuture<'_, Value> {
-        self.ask(|db| {
-            let mut keys = db.input_keys::<Slices>();
-            keys.sort();
-            let slices = keys.into_iter().filter_map(|key| {
-                let slice = db.input_value(&key)?;
-                let entries = slice.entries.iter().map(|e| json!({"addresses": e.addresses, "ready": e.ready}));
-                let ports = slice.ports.iter().map(|p| json!({"name": p.name, "port": p.number}));
-                Some(json!({
-                    "namespace": slice.namespace,
-                    "service": slice.service,
-                    "slice": slice.object.name,
-                    "ports": ports.collect::<Vec<_>>(),
-                    "endpoints": entries.collect::<Vec<_>>(),
-                }))
-            });
-            let mut all: Vec<Value> = slices.collect();
-            all.extend(external(db));
-            Value::Array(all)
-        })
+        ask(&self.engine, endpointz).boxed()
     }
+}
+
+async fn ask(engine: &Engine, question: impl FnOnce(&mut Db) -> Value + Send + 'static) -> Value {
+    engine.ask(question).await.unwrap_or(Value::Null)
+}
+
+async fn configz(engine: &Engine, refusals: &Refusals) -> Value {
+    let refused = refusals.problems();
+    ask(engine, move |db| {
+        let problems = problems(db, &refused);
+        // Services and their like have pages of their own; here they stand when something is wrong with them.
+        let mut all: BTreeSet<ObjectRef> = problems.keys().cloned().collect();
+        all.extend(objects::<Gateways>(db));
+        all.extend(objects::<VirtualServices>(db));
+        all.extend(objects::<DestinationRules>(db));
+        all.extend(objects::<External>(db));
+        all.extend(objects::<Workloads>(db));
+        all.extend(objects::<Sidecars>(db));
+        all.extend(objects::<EnvoyFilters>(db));
+        all.extend(db.input_keys::<Policies>().into_iter().map(|key| key.0));
+        let entry = |o: ObjectRef| {
+            let found = problems.get(&o).cloned().unwrap_or_default();
+            json!({"kind": o.kind, "namespace": o.namespace, "name": o.name, "problems": found})
+        };
+        all.into_iter().map(entry).collect()
+    })
+    .await
+}
+
+fn registryz(db: &mut Db) -> Value {
+    let mut keys = db.input_keys::<ServiceKey>();
+    keys.sort();
+    let services = keys.into_iter().filter_map(|key| {
+        let service = db.input_value(&key)?;
+        let ports: Vec<Value> = service
+            .ports
+            .iter()
+            .map(|p| json!({"name": p.name, "port": p.number, "protocol": format!("{:?}", p.protocol)}))
+            .collect();
+        Some(json!({
+            "hostname": service.host,
+            "namespace": service.namespace,
+            "registry": format!("{:?}", service.registry),
+            "resolution": format!("{:?}", service.resolution),
+            "addresses": service.vips,
+            "ports": ports,
+        }))
+    });
+    services.collect()
+}
+
+fn endpointz(db: &mut Db) -> Value {
+    let mut keys = db.input_keys::<Slices>();
+    keys.sort();
+    let slices = keys.into_iter().filter_map(|key| {
+        let slice = db.input_value(&key)?;
+        let entries = slice.entries.iter().map(|e| json!({"addresses": e.addresses, "ready": e.ready}));
+        let ports = slice.ports.iter().map(|p| json!({"name": p.name, "port": p.number}));
+        Some(json!({
+            "namespace": slice.namespace,
+            "service": slice.service,
+            "slice": slice.object.name,
+            "ports": ports.collect::<Vec<_>>(),
+            "endpoints": entries.collect::<Vec<_>>(),
+        }))
+    });
+    let mut all: Vec<Value> = slices.collect();
+    all.extend(external(db));
+    Value::Array(all)
 }
 
 /// The endpoints that ServiceEntries list, and WorkloadEntries.
@@ -170,13 +183,6 @@ fn external(db: &mut Db) -> Vec<Value> {
         Some(json!({"namespace": object.namespace, "workloadEntry": object.name, "endpoints": endpoints}))
     }));
     all
-}
-
-impl Debug {
-    fn ask(&self, question: impl FnOnce(&mut Db) -> Value + Send + 'static) -> BoxFuture<'_, Value> {
-        let answer = async move { self.engine.ask(question).await.unwrap_or(Value::Null) };
-        answer.boxed()
-    }
 }
 
 /// What the engine finds wrong, and what proxies refuse, by object: field and reason.
@@ -222,6 +228,7 @@ fn to_value(data: &impl serde::Serialize) -> Value {
 /// The pages that istioctl reads over xDS.
 pub(super) struct Pages {
     pub(super) engine: Engine,
+    pub(super) refusals: Arc<Refusals>,
     /// The name of this replica.
     pub(super) id: String,
 }
@@ -230,11 +237,21 @@ impl DebugSource for Pages {
     fn page<'a>(&'a self, page: &'a str, scope: &'a Scope) -> BoxFuture<'a, Option<Bytes>> {
         async move {
             // What is asked for by proxy the xDS server answers itself; the rest is the mesh's.
-            if page != "generation" || *scope != Scope::Mesh {
+            if *scope != Scope::Mesh {
                 return None;
             }
-            let stats = self.engine.ask(|db| db.stats()).await.ok()?;
-            Some(format!("{stats:?}\n").into())
+            let value = match page {
+                "configz" => configz(&self.engine, &self.refusals).await,
+                "registryz" => ask(&self.engine, registryz).await,
+                "endpointz" => ask(&self.engine, endpointz).await,
+                "list" => json!(["adsz", "configz", "connections", "endpointz", "registryz", "syncz"]),
+                "generation" => {
+                    let stats = self.engine.ask(|db| db.stats()).await.ok()?;
+                    return Some(format!("{stats:?}\n").into());
+                }
+                _ => return None,
+            };
+            Some(value.to_string().into())
         }
         .boxed()
     }

@@ -254,7 +254,6 @@ fn a_relist_of_what_is_there_costs_nothing() {
 }
 
 #[test]
-#[ignore = "takes a minute unless optimized"]
 fn a_change_costs_the_same_in_a_mesh_of_10_000_services() {
     let mut worlds = [100, 10_000].map(World::with_proxies);
     check(&mut worlds, &cases());
