@@ -11,7 +11,7 @@ use axum::{
     extract::{ConnectInfo, Path, Query, Request, State},
     http::{HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use futures::future::BoxFuture;
@@ -151,22 +151,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
 }
 
 fn debug_routes() -> Router<Context> {
-    Router::new()
-        .route("/debug", get(index))
-        .route("/debug/", get(index))
-        .route("/debug/{name}", get(debug))
-        .fallback(tidied)
-}
-
-/// Leads paths with doubled slashes to what is meant: istioctl asks for `//version`.
-async fn tidied(uri: Uri) -> Response {
-    let words: Vec<&str> = uri.path().split('/').filter(|word| !word.is_empty()).collect();
-    let tidy = format!("/{}", words.join("/"));
-    if !uri.path().contains("//") {
-        return StatusCode::NOT_FOUND.into_response();
-    }
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Redirect::permanent(&format!("{tidy}{query}")).into_response()
+    Router::new().route("/debug", get(index)).route("/debug/", get(index)).route("/debug/{name}", get(debug))
 }
 
 async fn ready(State(context): State<Context>) -> Response {
@@ -367,18 +352,6 @@ mod tests {
         assert_eq!(ask_locally("/debug/ndsz").await, (400, NO_PROXY_ID.to_owned()));
         assert_eq!(ask_locally("/debug/ndsz?proxyID=x").await, (404, NOT_CONNECTED.to_owned()));
         assert_eq!(ask_locally("/debug/ndsz?proxyID=known").await, (200, "{\"table\":{}}\n".to_owned()));
-    }
-
-    #[tokio::test]
-    async fn doubled_slashes_lead_to_what_is_meant() {
-        for (asked, meant) in [("//version", "/version"), ("/debug//syncz?a=b", "/debug/syncz?a=b")] {
-            let request = Request::get(asked).body(Body::empty()).unwrap();
-            let router = combined_router(context(Readiness::default()));
-            let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
-            let response = router.layer(MockConnectInfo(peer)).oneshot(request).await.unwrap();
-            assert_eq!((response.status().as_u16(), &response.headers()[header::LOCATION]), (308, meant), "{asked}");
-        }
-        assert_eq!(ask_locally("/nothing").await.0, 404);
     }
 
     #[tokio::test]
