@@ -139,6 +139,6 @@ async fn an_interrupted_installation_is_completed_by_another_one() -> Result<()>
     world.install(&[])?;
     let said = world.install(&[])?;
     ensure!(said.contains("0 created, 0 changed"), "{said}");
-    ensure!(world.list(&["get", "crd"])?.len() == crate::DEFINITIONS);
+    ensure!(world.list(&["get", "crd"])?.len() == crate::definitions());
     Ok(())
 }
