@@ -79,6 +79,8 @@ struct Leader {
     reports: BTreeMap<String, Reported>,
     /// What a relist has told so far.
     listed: BTreeSet<String>,
+    /// Whether all reports were told once: sums of some of them would be wrong.
+    all_told: bool,
     workloads: BTreeMap<Workload, ProxyStatus>,
     workloads_listed: BTreeSet<Workload>,
     /// The status of each object, as far as it has one, with its uid.
@@ -105,6 +107,7 @@ impl Leader {
             replica,
             reports: BTreeMap::new(),
             listed: BTreeSet::new(),
+            all_told: false,
             workloads: BTreeMap::new(),
             workloads_listed: BTreeSet::new(),
             written: BTreeMap::new(),
@@ -162,6 +165,7 @@ impl Leader {
                 let gone: Vec<String> =
                     self.reports.keys().filter(|name| !self.listed.contains(*name)).cloned().collect();
                 gone.iter().for_each(|name| self.forget(name));
+                self.all_told = true;
             }
             Ok(watcher::Event::Apply(report)) => self.report(report),
             Ok(watcher::Event::Delete(report)) => self.forget(&report.name_any()),
@@ -249,7 +253,7 @@ impl Leader {
 
     /// Writes what differs, what matters most first.
     async fn write(&mut self) {
-        if self.troubles.pause(Instant::now()) || self.objects.is_empty() && self.sums.is_empty() {
+        if !self.all_told || self.troubles.pause(Instant::now()) || self.objects.is_empty() && self.sums.is_empty() {
             return;
         }
         let sums: Vec<Workload> = std::mem::take(&mut self.sums).into_iter().collect();

@@ -171,6 +171,9 @@ async fn replicas_are_summed_and_one_that_died_does_not_count() -> Result<()> {
         }
     })
     .await?;
+    // It was said because the dead one was forgotten, not before all were heard.
+    let left = world.server.kubectl(&["get", "replicareports", "--all-namespaces", "-o", "name"])?;
+    assert!(!left.contains(&format!("istiod-{}.", leader + 1)), "{left}");
     let proxies = world.proxies("gw", &json!({"proxies": 1, "synced": 1, "stale": 0, "rejected": 0})).await?;
     let replicas = proxies["replicas"].as_object().context("replicas")?;
     assert_eq!(replicas.keys().collect::<Vec<_>>(), [&format!("istiod-{}", other + 1)]);
