@@ -3,10 +3,9 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Client, KeyPairPem, Mizzen, PATIENCE, Request, eventually};
+use mizzen_e2e::{Client, KeyPairPem, Mizzen, OperatorCa, PATIENCE, PluggedIn, Request, eventually};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
 use crate::{
@@ -14,68 +13,38 @@ use crate::{
     world::{World, ask, connect, openssl},
 };
 
-/// An authority that an operator has: a root, and one below it.
-struct Operator {
-    root: (CertificateParams, KeyPair, String),
-}
-
-impl Operator {
-    fn new(name: &str) -> Result<Self> {
-        let key = KeyPair::generate()?;
-        let params = authority_params(name);
-        let pem = params.self_signed(&key)?.pem();
-        Ok(Self { root: (params, key, pem) })
+/// Writes an authority below an operator's root, with these roots.
+fn plug_in(operator: &OperatorCa, dir: &Path, roots: &str) -> Result<Issuer<'static, KeyPair>> {
+    let PluggedIn { files, issuer } = operator.plug_in(roots)?;
+    for (name, text) in files {
+        fs::write(dir.join(name), text)?;
     }
-
-    /// Writes an authority below it, with these roots.
-    fn plug_in(&self, dir: &Path, roots: &str) -> Result<Issuer<'static, KeyPair>> {
-        let (params, key, _) = &self.root;
-        let (own, below) = (KeyPair::generate()?, authority_params("below"));
-        let pem = below.signed_by(&own, &Issuer::from_params(params, key))?.pem();
-        for (name, text) in [
-            ("ca-cert.pem", pem.as_str()),
-            ("cert-chain.pem", &pem),
-            ("root-cert.pem", roots),
-            ("ca-key.pem", &own.serialize_pem()),
-        ] {
-            fs::write(dir.join(name), text)?;
-        }
-        Ok(Issuer::new(below, own))
-    }
-}
-
-fn authority_params(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.use_authority_key_identifier_extension = true;
-    params
+    Ok(issuer)
 }
 
 #[tokio::test]
 async fn a_plugged_in_authority_is_replaced_step_by_step_without_a_restart() -> Result<()> {
     let world = World::start().await?;
-    let (dir, old, new) = (tempfile::tempdir()?, Operator::new("old")?, Operator::new("new")?);
-    let (old_root, new_root) = (old.root.2.clone(), new.root.2.clone());
+    let (dir, old, new) = (tempfile::tempdir()?, OperatorCa::new("old")?, OperatorCa::new("new")?);
+    let (old_root, new_root) = (old.root(), new.root());
     let both = format!("{old_root}{new_root}");
-    old.plug_in(dir.path(), &old_root)?;
+    plug_in(&old, dir.path(), old_root)?;
     let options = world.options("one").env("ROOT_CA_DIR", &dir.path().display().to_string());
     let mizzen = Mizzen::start(options).await?;
     let token = world.token("web", "istio-ca")?;
-    let first = ask(&connect(mizzen.secure_grpc(), &old_root, None).await?, Some(&token)).await?;
+    let first = ask(&connect(mizzen.secure_grpc(), old_root, None).await?, Some(&token)).await?;
     assert_eq!(first.chain.len(), 3, "a leaf, the authority, the root");
-    first.verify(&old_root)?;
+    first.verify(old_root)?;
     world.until_roots("shop", &first.chain[2]).await?;
 
     // Another root at once would part the mesh.
-    new.plug_in(dir.path(), &new_root)?;
+    plug_in(&new, dir.path(), new_root)?;
     eventually("the refusal", PATIENCE, || async {
         ensure!(mizzen.log().contains("neither contain the old ones nor are among them"), "{}", mizzen.log());
         anyhow::Ok(())
     })
     .await?;
-    ask(&connect(mizzen.secure_grpc(), &old_root, None).await?, Some(&token)).await?.verify(&old_root)?;
+    ask(&connect(mizzen.secure_grpc(), old_root, None).await?, Some(&token)).await?.verify(old_root)?;
 
     let until = async |roots: &str, by: &str| {
         eventually("the new authority", PATIENCE, || async {
@@ -86,17 +55,17 @@ async fn a_plugged_in_authority_is_replaced_step_by_step_without_a_restart() -> 
         })
         .await
     };
-    old.plug_in(dir.path(), &both)?;
-    until(&both, &old_root).await?;
-    new.plug_in(dir.path(), &both)?;
-    let moved = until(&both, &new_root).await?;
+    plug_in(&old, dir.path(), &both)?;
+    until(&both, old_root).await?;
+    plug_in(&new, dir.path(), &both)?;
+    let moved = until(&both, new_root).await?;
     // Certificates of before are good still: of the server's clients too.
-    let renewing = connect(mizzen.secure_grpc(), &new_root, Some(&first.pair)).await?;
+    let renewing = connect(mizzen.secure_grpc(), new_root, Some(&first.pair)).await?;
     is_of_web(&ask(&renewing, None).await?)?;
-    new.plug_in(dir.path(), &new_root)?;
-    let last = until(&new_root, &new_root).await?;
+    plug_in(&new, dir.path(), new_root)?;
+    let last = until(new_root, new_root).await?;
     world.until_roots("shop", &last.chain[2]).await?;
-    is_of_web(&ask(&connect(mizzen.secure_grpc(), &new_root, Some(&moved.pair)).await?, None).await?)
+    is_of_web(&ask(&connect(mizzen.secure_grpc(), new_root, Some(&moved.pair)).await?, None).await?)
 }
 
 fn same_certificates(one: &str, other: &str) -> bool {
@@ -107,8 +76,8 @@ fn same_certificates(one: &str, other: &str) -> bool {
 #[tokio::test]
 async fn an_authority_in_parts_is_an_error_at_the_start() -> Result<()> {
     let world = World::start().await?;
-    let (dir, operator) = (tempfile::tempdir()?, Operator::new("root")?);
-    operator.plug_in(dir.path(), &operator.root.2)?;
+    let (dir, operator) = (tempfile::tempdir()?, OperatorCa::new("root")?);
+    plug_in(&operator, dir.path(), operator.root())?;
     fs::remove_file(dir.path().join("ca-key.pem"))?;
     let options = world.options("one").env("ROOT_CA_DIR", &dir.path().display().to_string());
     let mut mizzen = Mizzen::launch(options)?;
@@ -122,9 +91,9 @@ async fn an_authority_in_parts_is_an_error_at_the_start() -> Result<()> {
 #[tokio::test]
 async fn a_revoked_certificate_is_refused_and_all_are_told() -> Result<()> {
     let world = World::start().await?;
-    let (dir, operator) = (tempfile::tempdir()?, Operator::new("root")?);
-    let root = operator.root.2.clone();
-    let issuer = operator.plug_in(dir.path(), &root)?;
+    let (dir, operator) = (tempfile::tempdir()?, OperatorCa::new("root")?);
+    let root = operator.root().to_owned();
+    let issuer = plug_in(&operator, dir.path(), &root)?;
     let options = world.options("one").env("ROOT_CA_DIR", &dir.path().display().to_string());
     let mizzen = Mizzen::start(options).await?;
     let token = world.token("web", "istio-ca")?;

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Load, PATIENCE, Request, eventually};
+use mizzen_e2e::{Load, PATIENCE, eventually};
 
 use super::{
     traffic::Traffic,
-    world::{CLIENT, World, report},
+    world::{World, client, echo, exposed, report},
 };
 
 /// How long nobody is there.
@@ -15,50 +15,11 @@ const ABSENCE: Duration = Duration::from_secs(60);
 /// Between two requests to the gateway.
 const PAUSE: Duration = Duration::from_millis(50);
 
-const WEB: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - name: echo
-        image: echo:local
-        imagePullPolicy: IfNotPresent
-        readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
-        lifecycle: {preStop: {exec: {command: [sleep, '3']}}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: web}
-spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: web}
-spec: {hosts: [web.example.dev], gateways: [web], http: [{route: [{destination: {host: web, port: {number: 80}}}]}]}
-";
-
 #[tokio::test]
 async fn requests_go_on_without_the_control_plane_and_pods_are_injected_when_it_is_back() -> Result<()> {
     let world = World::enter("absence").await?;
-    world.run(&format!("{CLIENT}{WEB}"))?;
-    let (client, request) = (world.client()?, Request::get("/").host("web.example.dev"));
-    eventually("the gateway to serve it", PATIENCE, || async {
-        let reply = client.send(&request).await?;
-        ensure!(reply.status == 200, "{}", reply.status);
-        anyhow::Ok(())
-    })
-    .await?;
+    world.run(&[client(), echo("web", 2), exposed("web", "")].concat())?;
+    let (client, request) = world.served("web").await?;
     let mut sidecar = Traffic::start(&world, "absence", "http://web/")?;
     let gateway = Load::paced(&client, &request, 1, PAUSE);
     sidecar.more(20).await?;

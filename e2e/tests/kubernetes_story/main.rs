@@ -4,8 +4,10 @@
 
 mod absence;
 mod mtls;
+mod new_root;
 mod rollout;
 mod rotation;
+mod status;
 mod traffic;
 mod walk;
 mod world;

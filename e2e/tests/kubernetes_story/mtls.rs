@@ -8,29 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{Client, Echo, PATIENCE, Process, Request, eventually};
 
-use super::world::{CLIENT, World};
-
-const ECHO: &str = "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: echo}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: echo}
-spec:
-  selector: {matchLabels: {app: echo}}
-  template:
-    metadata: {labels: {app: echo}}
-    spec:
-      serviceAccountName: echo
-      containers: [{name: echo, image: 'echo:local', imagePullPolicy: IfNotPresent}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: echo}
-spec: {selector: {app: echo}, ports: [{name: http, port: 80, targetPort: 8080}]}
-";
+use super::world::{World, client, echo, openssl};
 
 /// Prints what is seen on the node of connections to an address and port: for each segment `to` or `from`, the other
 /// port, and the bytes.
@@ -61,7 +39,7 @@ const PORT: u16 = 8080;
 #[tokio::test]
 async fn connections_are_tls_with_identities_and_plaintext_is_as_wanted() -> Result<()> {
     let world = World::enter("mutual").await?;
-    world.run(&format!("{CLIENT}{ECHO}"))?;
+    world.run(&[client(), echo("echo", 1)].concat())?;
     let address = world.pod_address("app=echo")?;
     what_is_on_the_wire_is_tls(&world, &address).await?;
     openssl_verifies_the_chain(&world, &address)?;
@@ -115,8 +93,7 @@ async fn what_is_on_the_wire_is_tls(world: &World, address: &str) -> Result<()> 
 fn openssl_verifies_the_chain(world: &World, address: &str) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let file = |name: &str| dir.path().join(name).display().to_string();
-    let roots = ["get", "configmap/istio-ca-root-cert", "-o=jsonpath={.data.root-cert\\.pem}"];
-    fs::write(file("roots"), world.cluster.kubectl(&roots)?)?;
+    fs::write(file("roots"), world.roots()?)?;
     let target = format!("{address}:{PORT}");
     let session = Command::new("openssl")
         .args([
@@ -139,13 +116,6 @@ fn openssl_verifies_the_chain(world: &World, address: &str) -> Result<()> {
     let names = openssl(&["x509", "-noout", "-ext", "subjectAltName", "-in", &file("leaf")])?;
     assert!(names.contains("URI:spiffe://cluster.local/ns/mutual/sa/echo"), "{names}");
     openssl(&["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", &file("roots"), &file("leaf")]).map(drop)
-}
-
-fn openssl(args: &[&str]) -> Result<String> {
-    let output = Command::new("openssl").args(args).output().context("run openssl")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "openssl {args:?}: {} {said}", String::from_utf8_lossy(&output.stdout));
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The node is not of the mesh.

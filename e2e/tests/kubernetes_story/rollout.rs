@@ -3,54 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mizzen_e2e::{HttpVersion, Load, Request};
+use mizzen_e2e::{HttpVersion, Load};
 
 use super::{
     traffic::Traffic,
-    world::{CLIENT, World, report},
+    world::{World, client, echo, exposed, report},
 };
 
 const REPLICAS: usize = 20;
 /// Between two requests of a connection to the gateway.
 const PAUSE: Duration = Duration::from_millis(40);
-
-const WEB: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 20
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - name: echo
-        image: echo:local
-        imagePullPolicy: IfNotPresent
-        readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
-        lifecycle: {preStop: {exec: {command: [sleep, '3']}}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  selector: {app: web}
-  ports: [{name: http, port: 80, targetPort: 8080}, {name: http2, port: 81, targetPort: 8081}]
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: web}
-spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: web}
-spec:
-  hosts: [web.example.dev]
-  gateways: [web]
-  http: [{route: [{destination: {host: web, port: {number: 80}}}] RETRIES}]
-";
 
 /// For requests of the mesh.
 const WITHOUT_RETRIES: &str = "
@@ -67,11 +29,11 @@ spec:
 #[tokio::test]
 async fn no_request_fails_while_a_deployment_is_rolled_out_and_scaled() -> Result<()> {
     let world = World::enter("rollout").await?;
-    world.run(&format!("{CLIENT}{}", WEB.replace("RETRIES", "")))?;
+    world.run(&[client(), echo("web", REPLICAS), exposed("web", "")].concat())?;
     let failures = turn_over(&world, "retried").await?;
     ensure!(failures == 0, "{failures} requests failed, although they are tried again");
     // The second run is only told of.
-    world.cluster.apply(&WEB.replace("RETRIES", ", retries: {attempts: 0}"))?;
+    world.cluster.apply(&exposed("web", ", retries: {attempts: 0}"))?;
     world.cluster.apply(WITHOUT_RETRIES)?;
     turn_over(&world, "not-retried").await?;
     Ok(())
@@ -81,9 +43,8 @@ async fn no_request_fails_while_a_deployment_is_rolled_out_and_scaled() -> Resul
 async fn turn_over(world: &World, name: &str) -> Result<u64> {
     let mut sidecar = Traffic::start(world, &format!("{name}-1"), "http://web/")?;
     let mut sidecar_http2 = Traffic::start_http2(world, &format!("{name}-2"), "http://web:81/")?;
-    let (client, request) = (world.client()?, Request::get("/").host("web.example.dev"));
+    let (client, request) = world.served("web").await?;
     let whole = |version| Load::paced(&client.clone().version(version), &request, 1, PAUSE);
-    until_served(&client, &request).await?;
     let (gateway, gateway_http2) = (whole(HttpVersion::Http1), whole(HttpVersion::Http2));
     sidecar.more(20).await?;
     sidecar_http2.more(20).await?;
@@ -101,13 +62,4 @@ async fn turn_over(world: &World, name: &str) -> Result<u64> {
     let ways = [gateway.replies(), gateway_http2.replies(), sidecar.requests(), sidecar_http2.requests()];
     ensure!(ways.iter().all(|requests| *requests > 100), "too few requests: {ways:?}");
     Ok(sidecar.failures() + sidecar_http2.failures() + gateway.failures() + gateway_http2.failures())
-}
-
-async fn until_served(client: &mizzen_e2e::Client, request: &Request) -> Result<()> {
-    mizzen_e2e::eventually("the gateway to serve it", mizzen_e2e::PATIENCE, || async {
-        let reply = client.send(request).await?;
-        ensure!(reply.status == 200, "{}", reply.status);
-        anyhow::Ok(())
-    })
-    .await
 }

@@ -7,35 +7,8 @@ use mizzen_e2e::{PATIENCE, eventually};
 
 use super::{
     traffic::Traffic,
-    world::{CLIENT, World, report},
+    world::{SHORT_LIVES, World, client_with, echo_with, many_handshakes, report},
 };
-
-/// Lives for a minute, and is renewed when a tenth of that is over.
-const SHORT: &str = "{proxyMetadata: {SECRET_TTL: 60s, SECRET_GRACE_PERIOD_RATIO: '0.9'}}";
-
-/// A connection between the sidecars has a few requests: many handshakes.
-const ECHO: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: echo}
-spec:
-  selector: {matchLabels: {app: echo}}
-  template:
-    metadata: {labels: {app: echo}, annotations: {proxy.istio.io/config: CONFIG}}
-    spec:
-      containers:
-      - {name: echo, image: 'echo:local', imagePullPolicy: IfNotPresent, readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: echo}
-spec: {selector: {app: echo}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: echo}
-spec: {host: echo, trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 3}}}}
-";
 
 /// How many certificates the agents of both workloads have had.
 fn certificates(world: &World) -> Result<[u64; 2]> {
@@ -48,17 +21,10 @@ fn certificates(world: &World) -> Result<[u64; 2]> {
     Ok([count("client")?, count("echo")?])
 }
 
-fn root(world: &World) -> Result<String> {
-    world.cluster.kubectl(&["get", "configmap/istio-ca-root-cert", "-o=jsonpath={.data.root-cert\\.pem}"])
-}
-
 #[tokio::test]
 async fn certificates_and_roots_are_replaced_and_no_request_fails() -> Result<()> {
     let world = World::enter("rotation").await?;
-    let config = format!("\"{SHORT}\"");
-    let client = CLIENT
-        .replace("labels: {app: client}}", "labels: {app: client}, annotations: {proxy.istio.io/config: CONFIG}}");
-    world.run(&format!("{client}{ECHO}").replace("CONFIG", &config))?;
+    world.run(&[client_with(SHORT_LIVES), echo_with("echo", 1, SHORT_LIVES), many_handshakes("echo")].concat())?;
     let mut traffic = Traffic::start(&world, "rotation", "http://echo/")?;
     traffic.more(20).await?;
     let before = certificates(&world)?;
@@ -68,14 +34,14 @@ async fn certificates_and_roots_are_replaced_and_no_request_fails() -> Result<()
         anyhow::Ok(())
     })
     .await?;
-    let first = root(&world)?;
+    let first = world.roots()?;
     // Each look at the root finds that it is to be renewed.
     rotate_roots(&world, true)?;
     let mut roots = vec![first];
     while roots.len() < 4 {
         let last = roots[roots.len() - 1].clone();
         let next = eventually("another root", PATIENCE * 2, || async {
-            let now = root(&world)?;
+            let now = world.roots()?;
             ensure!(now != last, "the same");
             anyhow::Ok(now)
         })

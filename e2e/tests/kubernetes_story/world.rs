@@ -1,9 +1,13 @@
 //! The mesh in the cluster of `e2e/cluster`, and a namespace of a test in it. Tests take turns: there is one mesh.
 
-use std::{io::Write as _, net::SocketAddr};
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Client, Cluster, Installed, NODE_ADDRESS, PATIENCE, eventually};
+use mizzen_e2e::{Client, Cluster, Installed, NODE_ADDRESS, PATIENCE, Request, eventually};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -61,6 +65,11 @@ impl World {
         Ok(pods[0]["status"]["podIP"].as_str().context("a pod without an address")?.to_owned())
     }
 
+    /// The roots that workloads of the namespace verify others with.
+    pub(crate) fn roots(&self) -> Result<String> {
+        self.cluster.kubectl(&["get", "configmap/istio-ca-root-cert", "-o=jsonpath={.data.root-cert\\.pem}"])
+    }
+
     /// Where a port of the gateway's Service is on the node.
     pub(crate) fn gateway(&self, port: &str) -> Result<SocketAddr> {
         self.system(&["patch", "service/istio-ingressgateway", "-p", r#"{"spec": {"type": "NodePort"}}"#])?;
@@ -72,6 +81,18 @@ impl World {
     /// A client of the gateway's HTTP port.
     pub(crate) fn client(&self) -> Result<Client> {
         Ok(Client::http(self.gateway("http2")?))
+    }
+
+    /// A client of the gateway's HTTP port, and a request that it leads to a Service, once it does.
+    pub(crate) async fn served(&self, name: &str) -> Result<(Client, Request)> {
+        let (client, request) = (self.client()?, Request::get("/").host(&format!("{name}.example.dev")));
+        eventually("the gateway to serve it", PATIENCE, || async {
+            let reply = client.send(&request).await?;
+            ensure!(reply.status == 200, "{}", reply.status);
+            anyhow::Ok(())
+        })
+        .await?;
+        Ok((client, request))
     }
 
     /// Applies objects and waits until all Pods of the namespace are ready.
@@ -91,22 +112,114 @@ pub(crate) fn report(text: &str) -> Result<()> {
     Ok(writeln!(std::io::stderr(), "{text}")?)
 }
 
-/// A client within the mesh. Its image has curl.
-pub(crate) const CLIENT: &str = "
+/// Runs openssl.
+pub(crate) fn openssl(args: &[&str]) -> Result<String> {
+    let output = Command::new("openssl").args(args).stdin(Stdio::null()).output().context("run openssl")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "openssl {args:?}: {} {said}", String::from_utf8_lossy(&output.stdout));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Annotations of Pods whose certificates live for a minute, and are renewed when a tenth of that is over.
+pub(crate) const SHORT_LIVES: &str =
+    "{proxy.istio.io/config: \"{proxyMetadata: {SECRET_TTL: 60s, SECRET_GRACE_PERIOD_RATIO: '0.9'}}\"}";
+
+/// Connections between proxies have a few requests each.
+pub(crate) fn many_handshakes(name: &str) -> String {
+    format!(
+        "{{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {{name: {name}}}, spec: {{host: {name}, \
+         trafficPolicy: {{connectionPool: {{http: {{maxRequestsPerConnection: 3}}}}}}}}}}\n---\n"
+    )
+}
+
+/// A client within the mesh; its image has curl.
+pub(crate) fn client() -> String {
+    client_with("{}")
+}
+
+/// The same, with annotations of its Pod.
+pub(crate) fn client_with(annotations: &str) -> String {
+    format!(
+        "
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: client}
+metadata: {{name: client}}
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: client}
+metadata: {{name: client}}
 spec:
-  selector: {matchLabels: {app: client}}
+  selector: {{matchLabels: {{app: client}}}}
   template:
-    metadata: {labels: {app: client}}
+    metadata: {{labels: {{app: client}}, annotations: {annotations}}}
     spec:
       serviceAccountName: client
       terminationGracePeriodSeconds: 1
-      containers: [{name: curl, image: 'curl:local', imagePullPolicy: IfNotPresent}]
+      containers: [{{name: curl, image: 'curl:local', imagePullPolicy: IfNotPresent}}]
 ---
-";
+"
+    )
+}
+
+/// Pods that answer with what they saw of a request, and a Service of the same name: HTTP on port 80, HTTP/2 on 81. They
+/// have a service account of that name, and a preStop of three seconds.
+pub(crate) fn echo(name: &str, replicas: usize) -> String {
+    echo_with(name, replicas, "{}")
+}
+
+/// The same, with annotations of the Pods.
+pub(crate) fn echo_with(name: &str, replicas: usize, annotations: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: {name}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}, annotations: {annotations}}}
+    spec:
+      serviceAccountName: {name}
+      containers:
+      - name: echo
+        image: echo:local
+        imagePullPolicy: IfNotPresent
+        readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}
+        lifecycle: {{preStop: {{exec: {{command: [sleep, '3']}}}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{app: {name}}}
+  ports: [{{name: http, port: 80, targetPort: 8080}}, {{name: http2, port: 81, targetPort: 8081}}]
+---
+"
+    )
+}
+
+/// Leads requests for `<name>.example.dev` that come to the gateway to port 80 of a Service; `more` is said of the route.
+pub(crate) fn exposed(name: &str, more: &str) -> String {
+    format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: {name}}}
+spec: {{selector: {{istio: ingressgateway}}, servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ['*']}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}}}
+spec:
+  hosts: [{name}.example.dev]
+  gateways: [{name}]
+  http: [{{route: [{{destination: {{host: {name}, port: {{number: 80}}}}}}]{more}}}]
+---
+"
+    )
+}

@@ -3,72 +3,39 @@
 use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Cluster, Installed, Mizzen, PATIENCE, SYSTEM, eventually, istioctl};
+use mizzen_e2e::{Mizzen, PATIENCE, SYSTEM, eventually, istioctl};
 use serde_json::Value;
 
-/// A workload with a sidecar, which the gateway leads to.
-const OBJECTS: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: nginx, image: 'nginx:local', ports: [{containerPort: 80}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
----
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: status}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['status.test']}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: web}
-spec:
-  hosts: [status.test]
-  gateways: [status]
-  http: [{route: [{destination: {host: web}}]}]
-";
+use super::world::{World, echo, exposed};
 
-/// Who runs commands against the installed mesh.
+/// Who runs commands against the mesh.
 struct Mesh {
-    installed: Installed,
-    cluster: Cluster,
+    world: World,
 }
 
 impl Mesh {
-    fn new() -> Result<Self> {
-        let installed = Installed::get()?;
-        let cluster = Cluster::namespace("status")?;
-        cluster.kubectl(&["label", "namespace", "status", "istio-injection=enabled"])?;
-        cluster.apply(OBJECTS)?;
-        cluster.wait_ready()?;
-        Ok(Self { installed, cluster })
+    /// With a workload that has a sidecar, which the gateway leads to.
+    async fn new() -> Result<Self> {
+        let world = World::enter("status").await?;
+        world.run(&[echo("web", 1), exposed("web", "")].concat())?;
+        Ok(Self { world })
     }
 
     /// Runs a command of mizzen: its exit code and what it prints.
     fn mizzen(&self, args: &[&str]) -> Result<(i32, String)> {
-        let kubeconfig = self.cluster.kubeconfig().display().to_string();
+        let kubeconfig = self.world.cluster.kubeconfig().display().to_string();
         let Output { status, stdout, stderr } = Mizzen::run(&[args, &["--kubeconfig", &kubeconfig]].concat())?;
         let said = [stdout, stderr].concat();
         Ok((status.code().context("a signal")?, String::from_utf8_lossy(&said).into_owned()))
     }
 
     fn istioctl(&self, args: &[&str]) -> Result<String> {
-        istioctl(self.cluster.kubeconfig(), args)
+        istioctl(self.world.cluster.kubeconfig(), args)
     }
 
     fn pod(&self, labels: &str, system: bool) -> Result<String> {
         let args = ["get", "pods", "-l", labels, "-o", "jsonpath={.items[0].metadata.name}"];
-        if system { self.installed.kubectl(&args) } else { self.cluster.kubectl(&args) }
+        if system { self.world.system(&args) } else { self.world.cluster.kubectl(&args) }
     }
 
     /// Waits until both proxies have everything; the table.
@@ -84,7 +51,7 @@ impl Mesh {
 
 #[tokio::test]
 async fn the_state_of_the_mesh_is_told_by_every_tool() -> Result<()> {
-    let mesh = Mesh::new()?;
+    let mesh = Mesh::new().await?;
     let sidecar = format!("{}.status", mesh.pod("app=web", false)?);
     let gateway = format!("{}.{SYSTEM}", mesh.pod("app=istio-ingressgateway", true)?);
     let istiod = mesh.pod("app=istiod", true)?;
@@ -134,10 +101,10 @@ async fn as_istioctl_sees_it(mesh: &Mesh, sidecar: &str, gateway: &str, istiod: 
 }
 
 async fn as_objects_say(mesh: &Mesh) -> Result<()> {
-    for object in ["gateway/status", "virtualservice/web"] {
-        mesh.cluster.kubectl(&["wait", "--for=condition=Programmed", object, "--timeout=30s"])?;
+    for object in ["gateway/web", "virtualservice/web"] {
+        mesh.world.cluster.kubectl(&["wait", "--for=condition=Programmed", object, "--timeout=30s"])?;
         let status: Value =
-            serde_json::from_str(&mesh.cluster.kubectl(&["get", object, "-o", "jsonpath={.status}"])?)?;
+            serde_json::from_str(&mesh.world.cluster.kubectl(&["get", object, "-o", "jsonpath={.status}"])?)?;
         let conditions = status["conditions"].as_array().context("conditions")?;
         let programmed = conditions.iter().find(|c| c["type"] == "Programmed").context("Programmed")?;
         ensure!(programmed["message"] == "1/1 proxies", "{object}: {status}");
@@ -146,8 +113,8 @@ async fn as_objects_say(mesh: &Mesh) -> Result<()> {
         kubectl(&["get", "proxystatus", name, "-o", "jsonpath={.status.proxies}/{.status.synced}"])
     };
     eventually("the workloads' ProxyStatus", PATIENCE, || async {
-        let web = proxies(&|args| mesh.cluster.kubectl(args), "web")?;
-        let gateway = proxies(&|args| mesh.installed.kubectl(args), "istio-ingressgateway")?;
+        let web = proxies(&|args| mesh.world.cluster.kubectl(args), "web")?;
+        let gateway = proxies(&|args| mesh.world.system(args), "istio-ingressgateway")?;
         ensure!(web == "1/1" && gateway == "1/1", "{web} {gateway}");
         anyhow::Ok(())
     })
