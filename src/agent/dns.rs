@@ -3,7 +3,6 @@
 //! back, as they are (contract §6.4).
 
 mod answer;
-mod table;
 
 use std::{
     io,
@@ -24,8 +23,6 @@ use tokio::{
 
 use self::answer::{Transport, Verdict};
 use super::{metrics::Metrics, names::Lookup, node::Surroundings};
-
-pub use self::table::Table;
 
 /// The port of servers of names.
 const PORT: u16 = 53;

@@ -1,11 +1,17 @@
 //! The table of names that the control plane tells (NDS; contract §6.3): taken from streams of configuration, read by the
 //! server of names.
 
+mod place;
+mod table;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::dns::Table;
+pub use self::{
+    place::Place,
+    table::{Addresses, Found, Table},
+};
 use crate::pb::nds::NameTable;
 
 /// A table as it came.
@@ -30,27 +36,6 @@ pub struct Learner {
 
 /// Gives the newest table; none before the first one has come.
 pub type Lookup = watch::Receiver<Option<Arc<Known>>>;
-
-/// Where the workload is: it calls what is near by short names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Its namespace.
-    pub namespace: String,
-    /// What names of Services end with after their namespace: `svc.cluster.local`.
-    pub domain: String,
-    /// The first domain that its resolver tries names in; empty where there is none.
-    pub search: String,
-}
-
-impl Place {
-    /// Of a proxy's DNS domain, whose first part may be the namespace.
-    #[must_use]
-    pub fn new(namespace: &str, domain: &str, search: &str) -> Self {
-        let domain = domain.strip_prefix(namespace).and_then(|rest| rest.strip_prefix('.')).unwrap_or(domain);
-        let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
-        Self { namespace: namespace.to_owned(), domain: plain(domain), search: plain(search) }
-    }
-}
 
 impl Learner {
     /// One that knows nothing yet, and where what it learns can be read.

@@ -13,7 +13,7 @@ use domain::{
     rdata::{A, Aaaa, Cname},
 };
 
-use super::table::{Found, Table};
+use crate::agent::names::{Found, Table};
 
 /// How long an answer may be kept, in seconds: addresses change.
 const TTL: u32 = 30;

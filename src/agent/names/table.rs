@@ -6,10 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    agent::names::Place,
-    pb::nds::{NameTable, name_table::NameInfo},
-};
+use super::place::Place;
+use crate::pb::nds::{NameTable, name_table::NameInfo};
 
 /// The registry whose services have short names.
 const KUBERNETES: &str = "Kubernetes";
