@@ -67,10 +67,10 @@ pub fn of_http(mesh: &MeshConfig, reporter: Reporter) -> Vec<AccessLog> {
     file_log(mesh).into_iter().chain(metrics::http_logger(reporter, mesh)).collect()
 }
 
-/// The same of a TCP proxy.
+/// The same of a TCP proxy, which nobody may report.
 #[must_use]
-pub fn of_tcp(mesh: &MeshConfig, reporter: Reporter) -> Vec<AccessLog> {
-    file_log(mesh).into_iter().chain(metrics::tcp_logger(reporter, mesh)).collect()
+pub fn of_tcp(mesh: &MeshConfig, reporter: Option<Reporter>) -> Vec<AccessLog> {
+    file_log(mesh).into_iter().chain(reporter.and_then(|reporter| metrics::tcp_logger(reporter, mesh))).collect()
 }
 
 /// The access log of a listener: only connections that no filter chain takes, which no filter can log.
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn off_without_a_file() {
         let silent = MeshConfig { metrics: false, ..MeshConfig::default() };
-        assert!(of_http(&silent, Reporter::Source).is_empty() && of_tcp(&silent, Reporter::Source).is_empty());
+        assert!(of_http(&silent, Reporter::Source).is_empty() && of_tcp(&silent, Some(Reporter::Source)).is_empty());
         assert!(of_listener(&MeshConfig::default()).is_empty());
         let log = of_listener(&mesh(AccessLogEncoding::Text, "")).remove(0);
         assert!(log.filter.is_some());

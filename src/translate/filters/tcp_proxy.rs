@@ -62,9 +62,9 @@ impl TcpTarget {
     }
 }
 
-/// The filter, `None` when no cluster has weight: such a chain would be refused.
+/// The filter, `None` when no cluster has weight: such a chain would be refused. Without a reporter there are no metrics.
 #[must_use]
-pub fn filter(target: &TcpTarget, reporter: Reporter, mesh: &MeshConfig) -> Option<Filter> {
+pub fn filter(target: &TcpTarget, reporter: Option<Reporter>, mesh: &MeshConfig) -> Option<Filter> {
     let clusters = target.effective();
     let (stat_prefix, specifier) = match clusters.as_slice() {
         [] => return None,
@@ -114,7 +114,7 @@ mod tests {
 
     fn proxy(target: &TcpTarget) -> TcpProxy {
         let Some(ConfigType::TypedConfig(any)) =
-            filter(target, Reporter::Source, &MeshConfig::default()).expect("a filter").config_type
+            filter(target, Some(Reporter::Source), &MeshConfig::default()).expect("a filter").config_type
         else {
             panic!("no config")
         };
@@ -136,7 +136,8 @@ mod tests {
     fn no_weight_is_no_chain_except_for_a_single_destination() {
         let clusters = vec![("a".into(), 0), ("b".into(), 0)];
         assert!(
-            filter(&TcpTarget { clusters, ..TcpTarget::default() }, Reporter::Source, &MeshConfig::default()).is_none()
+            filter(&TcpTarget { clusters, ..TcpTarget::default() }, Some(Reporter::Source), &MeshConfig::default())
+                .is_none()
         );
         let alone = TcpTarget { clusters: vec![("a".into(), 0)], ..TcpTarget::default() };
         assert_eq!(proxy(&alone).stat_prefix, "a");

@@ -160,7 +160,7 @@ fn tcp_chains(listener: &GatewayListener, server: &MergedServer, input: &Gateway
     let id = names::tcp_chain(server.server(), &server.gateway, listener.port);
     let passthrough = server.server().tls.as_ref().is_some_and(|tls| tls.mode.is_passthrough());
     for route in (input.tcp_routes)(server) {
-        let Some((proxy, refs)) = route.proxy(Reporter::Source, input.mesh) else {
+        let Some((proxy, refs)) = route.proxy(Some(Reporter::Source), input.mesh) else {
             made.problems.extend(route.origin.map(|(object, field)| Problem {
                 object,
                 field,

@@ -150,7 +150,8 @@ fn default_chain(key: &ListenerKey, chains: &mut Vec<Chain>, input: &SidecarInpu
 }
 
 fn passthrough_chain(input: &SidecarInput<'_>) -> Option<Chain> {
-    let (proxy, refs) = TcpRoute::to_cluster(fallback_cluster(input.policy)).proxy(Reporter::Source, input.mesh)?;
+    let (proxy, refs) =
+        TcpRoute::to_cluster(fallback_cluster(input.policy)).proxy(Some(Reporter::Source), input.mesh)?;
     let name = "PassthroughFilterChain".to_owned();
     Some(Chain::new(ChainParts { name, filters: vec![proxy], ..ChainParts::default() }.build(), refs, None))
 }
@@ -192,7 +193,7 @@ fn header(
 }
 
 fn tcp_chain(contribution: &Contribution, route: &TcpRoute, input: &SidecarInput<'_>) -> Option<Chain> {
-    let (proxy, refs) = route.proxy(Reporter::Source, input.mesh)?;
+    let (proxy, refs) = route.proxy(Some(Reporter::Source), input.mesh)?;
     let name = match &*route.name {
         "" => route.target.clusters.first().map(|(c, _)| c.to_string()).unwrap_or_default(),
         name => name.to_owned(),

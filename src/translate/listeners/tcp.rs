@@ -52,8 +52,9 @@ impl TcpRoute {
         }
     }
 
-    /// The TCP proxy and the clusters that it names; `None` when no cluster has weight.
-    pub(super) fn proxy(&self, reporter: Reporter, mesh: &MeshConfig) -> Option<(Filter, RefSet)> {
+    /// The TCP proxy and the clusters that it names; `None` when no cluster has weight. Connections are counted by a
+    /// reporter, or not at all.
+    pub(super) fn proxy(&self, reporter: Option<Reporter>, mesh: &MeshConfig) -> Option<(Filter, RefSet)> {
         let filter = tcp_proxy::filter(&self.target, reporter, mesh)?;
         let clusters = self.target.effective().into_iter().map(|(name, _)| name).collect();
         Some((filter, RefSet { clusters, ..RefSet::default() }))

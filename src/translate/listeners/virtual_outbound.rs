@@ -46,16 +46,17 @@ pub fn virtual_outbound(input: &SidecarInput<'_>, interception: InterceptionMode
     Some(ListenerOutput { name, header, chains, ..ListenerOutput::default() })
 }
 
-/// Connections to the virtual listener's own port would come back for ever.
+/// Connections to the virtual listener's own port would come back for ever. No traffic of a workload is among them: it is
+/// not counted, which saves each proxy twice 1.6 KB.
 pub(super) fn blackhole_chain(name: &str, port: u16, mesh: &MeshConfig) -> Option<Chain> {
     let matching = FilterChainMatch { destination_port: wire::uint32(port.into()), ..FilterChainMatch::default() };
-    let (proxy, refs) = TcpRoute::to_cluster("BlackHoleCluster").proxy(Reporter::Source, mesh)?;
+    let (proxy, refs) = TcpRoute::to_cluster("BlackHoleCluster").proxy(None, mesh)?;
     let parts = ChainParts { name: name.to_owned(), matching, filters: vec![proxy], ..ChainParts::default() };
     Some(Chain::new(parts.build(), refs, None))
 }
 
 fn tcp_chain(name: &str, cluster: &str, mesh: &MeshConfig) -> Option<Chain> {
-    let (proxy, refs) = TcpRoute::to_cluster(cluster).proxy(Reporter::Source, mesh)?;
+    let (proxy, refs) = TcpRoute::to_cluster(cluster).proxy(Some(Reporter::Source), mesh)?;
     let parts = ChainParts { name: name.to_owned(), filters: vec![proxy], ..ChainParts::default() };
     Some(Chain::new(parts.build(), refs, None))
 }

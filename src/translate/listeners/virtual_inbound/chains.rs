@@ -107,7 +107,7 @@ fn chain(target: &Target<'_>, port: Option<u16>, kind: Kind, input: &InboundInpu
     let (filters, refs) = if kind.http {
         (vec![http_filter(target, &cluster, input)], cluster_ref(&cluster))
     } else {
-        let (proxy, refs) = TcpRoute::to_cluster(&cluster).proxy(Reporter::Destination, input.mesh)?;
+        let (proxy, refs) = TcpRoute::to_cluster(&cluster).proxy(Some(Reporter::Destination), input.mesh)?;
         let denied = input.deny_all.then(rbac::network_deny_all);
         (denied.into_iter().chain([proxy]).collect::<Vec<Filter>>(), refs)
     };
