@@ -6,6 +6,7 @@
 //!                                                                             ─► order, labels, status ─► Pod
 //! ```
 
+mod actions;
 mod annotations;
 mod decide;
 mod gateway;
@@ -68,6 +69,15 @@ pub enum InjectError {
         name: String,
         /// Why.
         reason: String,
+    },
+    /// A template with actions makes no Pod of this one.
+    #[error("the template {name:?}")]
+    Actions {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// What was put together is no Pod.
     #[error("the template {template} makes no Pod")]
@@ -152,7 +162,7 @@ pub fn inject(settings: &Settings, target: &Target<'_>) -> Result<Option<Pod>, I
         Some(Template::Gateway) => made.merge_from(parsed(gateway::fragment(&context, &variables)?, "gateway")?),
         None => {}
     }
-    plan.lay_over(&context, &mut made);
+    plan.lay_over(&context, &mut made)?;
     own.put_over(&mut made);
     order::apply(&context, &mut made);
     status::note(&context, plan.base, &pod, &own, &mut made);

@@ -105,6 +105,57 @@ async fn settings_are_taken_while_it_runs_and_broken_ones_leave_the_last_good_on
 }
 
 #[tokio::test]
+async fn templates_with_actions_are_carried_out_for_each_pod() -> Result<()> {
+    let world = World::start().await?;
+    let team = r#"
+{{- define "team" }}{{ annotation .ObjectMeta "team" (index .Values.teams .ObjectMeta.Namespace | default "nobody") }}{{ end }}
+metadata:
+  labels:
+    team: {{ template "team" . }}
+spec:
+  containers:
+  - name: istio-proxy
+    env:
+    {{- range $name, $value := .ProxyConfig.ProxyMetadata }}
+    - {name: {{ $name | lower | quote }}, value: {{ $value | quote }}}
+    {{- end }}
+  {{- if contains "debug" (join "," (keys .ObjectMeta.Annotations)) }}
+  - name: debug
+    image: {{ .Values.global.hub }}/debug:{{ .Values.global.tag }}
+    resources:
+      {{- toYaml .Values.resources | nindent 6 }}
+  {{- end }}
+"#;
+    let wrong = "spec:\n  nodeName: {{ required `each Pod needs a zone` .ObjectMeta.Labels.zone }}\n";
+    let config = json!({"defaultTemplates": ["sidecar", "team"], "templates": {"team": team, "wrong": wrong}});
+    let values = json!({
+        "global": {"hub": "h.example", "tag": "t"}, "teams": {"default": "blue"}, "resources": {"limits": {"cpu": "2"}},
+    });
+    world.config_map("istio-sidecar-injector", &json!({"config": config.to_string(), "values": values.to_string()}))?;
+    let mesh = "defaultConfig: {proxyMetadata: {GREETING: 'hello: you'}}\n";
+    world.config_map("istio", &json!({"mesh": mesh}))?;
+    let has = |pod: &Value, name: &str| proxy(pod).is_some_and(|proxy| proxy["env"].to_string().contains(name));
+    world.until_pods("the variable", |pod| has(pod, r#"{"name":"greeting","value":"hello: you"}"#)).await?;
+    let inject = json!({"sidecar.istio.io/inject": "true"});
+    let made = world.create("default", &pod(&inject, &json!({})))?;
+    assert_eq!(made["metadata"]["labels"]["team"], "blue");
+    let debug = |pod: &Value| {
+        let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
+        containers.into_iter().find(|container| container["name"] == "debug")
+    };
+    assert_eq!(debug(&made), None);
+    let made = world.create("default", &pod(&inject, &json!({"team": "red", "debug": "yes"})))?;
+    assert_eq!(made["metadata"]["labels"]["team"], "red");
+    let debug = debug(&made).context("the container")?;
+    assert_eq!((&debug["image"], &debug["resources"]["limits"]["cpu"]), (&json!("h.example/debug:t"), &json!("2")));
+    let wrong = pod(&inject, &json!({"inject.istio.io/templates": "sidecar,wrong"}));
+    let told = format!("{:#}", world.create("default", &wrong).expect_err("refused"));
+    let expected = "the template \"wrong\": fails in line 2: function required: each Pod needs a zone";
+    assert!(told.contains(expected), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn sidecars_are_native_while_all_nodes_can() -> Result<()> {
     let world = World::start().await?;
     let is_native = |pod: &Value| pod["spec"]["initContainers"][1]["name"] == "istio-proxy";

@@ -27,6 +27,15 @@ impl Role {
     }
 }
 
+/// The proxy's image.
+pub(super) fn image(context: &Context<'_>) -> String {
+    let values = &context.settings.values.global;
+    match annotations::text(context.target.pod, "sidecar.istio.io/proxyImage") {
+        "" => values.image(&values.proxy.image),
+        own => own.to_owned(),
+    }
+}
+
 /// The proxy's container; `variables` are more of its environment.
 pub(super) fn container(
     context: &Context<'_>,
@@ -34,14 +43,9 @@ pub(super) fn container(
     variables: &[(String, String)],
 ) -> Result<Value, InjectError> {
     let values = &context.settings.values.global;
-    let pod = context.target.pod;
-    let image = match annotations::text(pod, "sidecar.istio.io/proxyImage") {
-        "" => values.image(&values.proxy.image),
-        own => own.to_owned(),
-    };
     let mut made = json!({
         "name": PROXY,
-        "image": image,
+        "image": image(context),
         "args": arguments(context, role),
         "env": environment(context, variables),
         "ports": [{"name": "http-envoy-prom", "containerPort": 15090, "protocol": "TCP"}],

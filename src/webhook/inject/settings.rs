@@ -30,6 +30,10 @@ pub struct Settings {
     pub aliases: BTreeMap<String, Vec<String>>,
     /// Values of the installation.
     pub values: Values,
+    /// All of them, for templates.
+    pub all_values: serde_json::Value,
+    /// The mesh configuration, for templates.
+    pub mesh_config: serde_json::Value,
     /// `meshConfig.defaultConfig`, as it is written.
     pub default_config: String,
     /// `meshConfig.trustDomain`.
@@ -53,6 +57,8 @@ impl Default for Settings {
             default_templates: Vec::new(),
             aliases: BTreeMap::new(),
             values: Values::default(),
+            all_values: serde_json::Value::Null,
+            mesh_config: serde_json::Value::Null,
             default_config: String::new(),
             trust_domain: "cluster.local".to_owned(),
             merges_metrics: true,
@@ -141,6 +147,7 @@ impl Settings {
     /// One of them is not what it should be.
     pub fn read(config: &str, values: &str, mesh: &str) -> Result<Self, SettingsError> {
         let config: Config = read(Part::Config, config)?;
+        let (all_values, mesh_config) = (read(Part::Values, values)?, read(Part::Mesh, mesh)?);
         let mesh: Mesh = read(Part::Mesh, mesh)?;
         let usual = Self::default();
         Ok(Self {
@@ -156,6 +163,8 @@ impl Settings {
             default_templates: config.default_templates,
             aliases: config.aliases,
             values: read(Part::Values, values)?,
+            all_values,
+            mesh_config,
             default_config: serde_json::Value::Object(mesh.default_config).to_string(),
             trust_domain: mesh.trust_domain.unwrap_or(usual.trust_domain),
             merges_metrics: mesh.enable_prometheus_merge.unwrap_or(usual.merges_metrics),

@@ -1,14 +1,11 @@
-//! Which templates a Pod is made with: `sidecar` or `gateway`, and those of one's own, which are laid over it (contract
-//! §5.1, §5.2).
-//!
-//! Istio's are texts of Go's template language. Those of one's own are Pods in YAML here, without actions (`{{ … }}`): a
-//! Pod that names one with actions is refused.
+//! Which templates a Pod is made with: `sidecar` or `gateway`, which are ours, and those of one's own, which are laid over it
+//! (contract §5.1, §5.2): Pods in YAML, or texts of Go's template language that make one.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{DeepMerge as _, api::core::v1::Pod};
 
-use super::{Context, InjectError, PROXY, Settings, Template, annotations};
+use super::{Context, InjectError, PROXY, Settings, Template, actions::Actions, annotations};
 
 /// Names templates, separated by commas.
 const ANNOTATION: &str = "inject.istio.io/templates";
@@ -18,6 +15,8 @@ const ANNOTATION: &str = "inject.istio.io/templates";
 pub enum Custom {
     /// What is laid over a Pod.
     Overlay(Box<Pod>),
+    /// What makes that.
+    Actions(Actions),
     /// Why it cannot be used.
     Unusable(String),
 }
@@ -27,8 +26,8 @@ pub enum Custom {
 pub(super) struct Plan<'a> {
     /// What brings the proxy, if anything does.
     pub(super) base: Option<Template>,
-    /// What is laid over it, in order.
-    overlays: Vec<&'a Pod>,
+    /// What is laid over it, in order, with its name.
+    overlays: Vec<(&'a str, &'a Custom)>,
 }
 
 /// Reads those of one's own; `sidecar` and `gateway` are ours, whatever the ConfigMap says.
@@ -39,7 +38,7 @@ pub(super) fn read(texts: &BTreeMap<String, String>) -> BTreeMap<String, Custom>
 
 fn read_one(text: &str) -> Custom {
     if text.contains("{{") {
-        return Custom::Unusable("has actions ({{ … }}): it must be a Pod in YAML".to_owned());
+        return Actions::read(text).map_or_else(|error| Custom::Unusable(error.to_string()), Custom::Actions);
     }
     match serde_yaml_ng::from_str(text) {
         Ok(pod) => Custom::Overlay(Box::new(pod)),
@@ -73,12 +72,12 @@ impl<'a> Plan<'a> {
         let base = match name {
             "sidecar" => Template::Sidecar,
             "gateway" => Template::Gateway,
-            _ => match settings.templates.get(name) {
-                Some(Custom::Overlay(pod)) => {
-                    self.overlays.push(pod);
+            _ => match settings.templates.get_key_value(name) {
+                Some((_, Custom::Unusable(reason))) => return failed(reason),
+                Some((name, custom)) => {
+                    self.overlays.push((name, custom));
                     return Ok(());
                 }
-                Some(Custom::Unusable(reason)) => return failed(reason),
                 None => {
                     return failed("is not there: there are sidecar, gateway, and those of the injector's ConfigMap");
                 }
@@ -92,9 +91,9 @@ impl<'a> Plan<'a> {
     }
 
     /// Lays them over the Pod. What they say of the proxy is for it, wherever it is.
-    pub(super) fn lay_over(&self, context: &Context<'_>, pod: &mut Pod) {
-        for overlay in &self.overlays {
-            let mut overlay = (*overlay).clone();
+    pub(super) fn lay_over(&self, context: &Context<'_>, pod: &mut Pod) -> Result<(), InjectError> {
+        for (name, custom) in &self.overlays {
+            let mut overlay = made(name, custom, context)?;
             if let Some(spec) = overlay.spec.as_mut().filter(|_| context.native) {
                 let (proxy, others) = std::mem::take(&mut spec.containers).into_iter().partition(|c| c.name == PROXY);
                 spec.containers = others;
@@ -102,5 +101,17 @@ impl<'a> Plan<'a> {
             }
             pod.merge_from(overlay);
         }
+        Ok(())
+    }
+}
+
+/// What a template lays over the Pod.
+fn made(name: &str, custom: &Custom, context: &Context<'_>) -> Result<Pod, InjectError> {
+    match custom {
+        Custom::Overlay(pod) => Ok((**pod).clone()),
+        Custom::Actions(actions) => actions
+            .carry_out(context, context.target.pod)
+            .map_err(|source| InjectError::Actions { name: name.to_owned(), source: Box::new(source) }),
+        Custom::Unusable(reason) => Err(InjectError::Template { name: name.to_owned(), reason: reason.clone() }),
     }
 }

@@ -260,7 +260,7 @@ templates:
       containers:
       - {name: istio-proxy, env: [{name: GREETING, value: hello}]}
       - {name: greeter, image: g}
-  actions: 'spec: {{ .Values }}'
+  actions: 'spec: {{ .Values | unheard }}'
   broken: 'spec: 3'
 ";
     for native_sidecars in [true, false] {
@@ -277,7 +277,7 @@ templates:
         };
         let error = |templates: &str| told(templates).expect_err("refused").to_string();
         let actions = error("sidecar,actions");
-        assert_eq!(actions, "the template \"actions\" has actions ({{ … }}): it must be a Pod in YAML");
+        assert_eq!(actions, "the template \"actions\" cannot be used: line 1: there is no function \"unheard\"");
         assert!(error("broken").starts_with("the template \"broken\" is no Pod in YAML: "));
         assert!(error("sidecar, gateway").contains("excludes the other one"));
         let alone = told("greeting").expect("a Pod");

@@ -20,6 +20,10 @@ pub(super) struct Workload {
     pub(super) name: String,
     /// `kubernetes://apis/<version>/namespaces/<namespace>/<kind>s/<name>`.
     pub(super) owner: String,
+    /// The kind of what made it.
+    pub(super) kind: String,
+    /// The version of that kind.
+    pub(super) api_version: String,
     /// The canonical name of its service.
     pub(super) canonical_name: String,
     /// The canonical revision.
@@ -45,6 +49,8 @@ impl Workload {
             canonical_name: first(&NAMES).unwrap_or_else(|| shortened(&name)),
             canonical_revision: first(&REVISIONS).unwrap_or_else(|| "latest".to_owned()),
             name,
+            kind,
+            api_version: version,
         }
     }
 }
