@@ -24,11 +24,28 @@ mod tests;
 mod tree;
 mod values;
 
+use serde_json::Value;
+
+use self::images::Images;
 pub use self::{
     manifest::{Input, Manifest},
     object::{ComponentName, Object, ObjectId},
 };
-use crate::webhook::inject::{InjectError, SettingsError};
+use crate::{
+    api::istio_operator::Text,
+    webhook::inject::{InjectError, SettingsError},
+};
+
+/// What runs `mizzen operator` in a cluster, as YAML; without a hub or a tag the published image is meant.
+#[must_use]
+pub fn operator_manifest(hub: Option<&str>, tag: Option<&str>) -> (String, Vec<String>) {
+    let text = |text: &str| Text(text.to_owned());
+    let mut warnings = Vec::new();
+    let images = Images::of(hub.map(text).as_ref(), tag.map(text).as_ref(), &mut warnings);
+    let document = |object: &Value| serde_yaml_ng::to_string(object).expect("an object is plain data");
+    let objects = objects::operator::objects(&images);
+    (objects.iter().map(|object| format!("---\n{}", document(object))).collect(), warnings)
+}
 
 /// Why there is nothing to install.
 #[derive(Debug, thiserror::Error)]

@@ -183,6 +183,14 @@ impl ApiServer {
         self.write_kubeconfig("user", self.address, "user-token")
     }
 
+    /// Writes the kubeconfig of whom a token names.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn kubeconfig_of(&self, name: &str, token: &str) -> Result<PathBuf> {
+        self.write_kubeconfig(name, self.address, token)
+    }
+
     fn write_kubeconfig(&self, name: &str, address: SocketAddr, token: &str) -> Result<PathBuf> {
         let config = json!({
             "apiVersion": "v1",

@@ -41,6 +41,14 @@ impl Installed {
     /// # Errors
     /// When it fails, with what it says.
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
-        kubectl(&self.kubeconfig, &[&["--namespace", SYSTEM], args].concat())
+        self.kubectl_in(SYSTEM, args)
+    }
+
+    /// The same in another namespace.
+    ///
+    /// # Errors
+    /// When it fails, with what it says.
+    pub fn kubectl_in(&self, namespace: &str, args: &[&str]) -> Result<String> {
+        kubectl(&self.kubeconfig, &[&["--namespace", namespace], args].concat())
     }
 }

@@ -1,7 +1,9 @@
 //! An installation in a whole Kubernetes: what people look at after `mizzen install` is there, and runs.
 
+use std::fs;
+
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Installed, PATIENCE, eventually};
+use mizzen_e2e::{Installed, Mizzen, PATIENCE, eventually};
 use serde_json::{Value, json};
 
 /// Istio's kinds, and that of the installation itself.
@@ -121,4 +123,47 @@ async fn a_second_installation_changes_nothing() -> Result<()> {
     let again = Installed::get()?;
     ensure!(again.said.contains("0 created, 0 changed") && again.said.contains("0 removed"), "{}", again.said);
     Ok(())
+}
+
+/// A second mesh that takes nothing from the first one: another namespace and revision, and another ConfigMap of roots.
+const CANARY: &str = "
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: {name: canary, namespace: istio-operator}
+spec:
+  profile: minimal
+  revision: canary
+  hub: ''
+  tag: local
+  values: {global: {istioNamespace: canary-system}}
+  components:
+    base: {enabled: false}
+    pilot: {k8s: {env: [{name: PILOT_CA_CERT_CONFIGMAP, value: canary-root-cert}]}}
+";
+
+#[tokio::test]
+async fn the_operator_runs_as_a_deployment_and_installs() -> Result<()> {
+    let installed = Installed::get()?;
+    let dir = tempfile::tempdir()?;
+    let file = |name: &str, text: &[u8]| -> Result<String> {
+        let path = dir.path().join(name);
+        fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    let made = Mizzen::run(&["manifest", "operator", "--hub=", "--tag=local"])?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (operator, canary) = (file("operator.yaml", &made.stdout)?, file("canary.yaml", CANARY.as_bytes())?);
+    let run = |args: &[&str]| installed.kubectl_in("istio-operator", args);
+    run(&["apply", "-f", &operator])?;
+    run(&["rollout", "status", "deployment/mizzen-operator", "--timeout=120s"])?;
+    run(&["apply", "-f", &canary])?;
+    run(&["wait", "--for=jsonpath={.status.status}=HEALTHY", "istiooperator/canary", "--timeout=180s"])
+        .with_context(|| run(&["logs", "deployment/mizzen-operator"]).unwrap_or_default())?;
+    let line = installed.kubectl_in("canary-system", &["get", "deployment", "istiod-canary", "--no-headers"])?;
+    assert_eq!(line.split_whitespace().take(2).collect::<Vec<_>>(), ["istiod-canary", "1/1"]);
+    run(&["delete", "istiooperator/canary", "--timeout=120s"])?;
+    let left = installed.kubectl_in("canary-system", &["get", "deployments,services,roles", "-o=name"])?;
+    assert_eq!(left, "", "it is not removed");
+    run(&["delete", "namespace", "canary-system", "--wait=false"])?;
+    run(&["delete", "-f", &operator, "--wait=false"]).map(drop)
 }

@@ -13,6 +13,7 @@ use crate::{
     install::{
         apply::{self, Event},
         cluster::Change,
+        operator_manifest,
     },
     webhook::patch,
 };
@@ -21,7 +22,8 @@ use crate::{
 pub(super) const EXAMPLES: &str = "Examples:
   mizzen manifest generate -f istio-operator.yaml | kubectl apply --server-side -f -
   mizzen manifest generate --set profile=demo
-  mizzen manifest diff -f istio-operator.yaml      (exit code 1 when something differs)";
+  mizzen manifest diff -f istio-operator.yaml      (exit code 1 when something differs)
+  mizzen manifest operator | kubectl apply -f -    (then: kubectl apply -f istio-operator.yaml)";
 
 /// What to print.
 #[derive(Subcommand, Clone, Debug)]
@@ -30,6 +32,8 @@ pub(super) enum ManifestCommand {
     Generate(GenerateArgs),
     /// Print how a cluster differs from the objects; the exit code is 1 when it does
     Diff(DiffArgs),
+    /// Print what runs `mizzen operator` in a cluster, which looks after the IstioOperators there
+    Operator(RunnerArgs),
 }
 
 /// What `generate` is asked for with.
@@ -37,6 +41,17 @@ pub(super) enum ManifestCommand {
 pub(super) struct GenerateArgs {
     #[command(flatten)]
     operator: OperatorArgs,
+}
+
+/// What `operator` is asked for with.
+#[derive(Args, Clone, Debug)]
+pub(super) struct RunnerArgs {
+    /// Where the image is
+    #[arg(long)]
+    hub: Option<String>,
+    /// Which one it is
+    #[arg(long)]
+    tag: Option<String>,
 }
 
 /// What `diff` is asked for with.
@@ -60,6 +75,15 @@ impl ManifestCommand {
                 Ok(ExitCode::SUCCESS)
             }
             Self::Diff(args) => args.run().await,
+            Self::Operator(RunnerArgs { hub, tag }) => {
+                let (yaml, warnings) = operator_manifest(hub.as_deref(), tag.as_deref());
+                let terminal = Terminal::standard_error();
+                for warning in warnings {
+                    writeln!(io::stderr(), "{} {warning}", terminal.yellow("warning:"))?;
+                }
+                io::stdout().write_all(yaml.as_bytes())?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ mod common;
 mod gateway;
 mod injector;
 mod mesh;
+pub(super) mod operator;
 mod pilot;
 
 use super::{ComponentName, InstallError, Object, context::Context};

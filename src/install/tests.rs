@@ -82,6 +82,17 @@ fn the_files_in_manifests_are_what_is_generated() {
 }
 
 #[test]
+fn the_file_that_runs_the_operator_is_what_is_generated() {
+    let written = include_str!("../../manifests/install/operator.yaml");
+    let (made, warnings) = operator_manifest(None, None);
+    let body = written.split_once("---\n").map(|(_, body)| format!("---\n{body}"));
+    assert_eq!((body, warnings), (Some(made), Vec::new()), "it is out of date: run `just gen`");
+    let (local, _) = operator_manifest(Some(""), Some("local"));
+    assert!(local.contains("image: mizzen:local\n"), "{local}");
+    assert_eq!(operator_manifest(Some("docker.io/istio"), None).1.len(), 1, "Istio's images have no such program");
+}
+
+#[test]
 fn all_that_is_installed_can_be_found_again() {
     let made = manifest(&json!({"profile": "demo"}), &["revision=canary"]);
     for object in &made.objects {

@@ -1,13 +1,19 @@
 //! `mizzen operator`: IstioOperators in the cluster are looked after, and tell how they are.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{ISTIO_OPERATOR, Mizzen, PATIENCE, Process, eventually};
 use serde_json::{Value, json};
 
 use crate::world::World;
 
-fn start(world: &World, dir: &std::path::Path, name: &str) -> Result<Process> {
-    let kubeconfig = world.server.kubeconfig().display().to_string();
+fn start(world: &World, dir: &Path, name: &str) -> Result<Process> {
+    start_as(&world.server.kubeconfig(), dir, name)
+}
+
+fn start_as(kubeconfig: &Path, dir: &Path, name: &str) -> Result<Process> {
+    let kubeconfig = kubeconfig.display().to_string();
     let mut command = Mizzen::command(&["operator", "--kubeconfig", &kubeconfig, "--pod-name", name])?;
     Process::spawn("operator", &mut command, dir)
 }
@@ -103,6 +109,40 @@ async fn an_object_is_installed_repaired_and_removed_and_tells_how_it_is() -> Re
     until(&mut operator, &world, "that it is mended", |s| s["status"] != "ERROR").await?;
     world.server.kubectl(&["delete", "iop", "installed-state", "-n", "istio-system", "--timeout=60s"])?;
     assert_eq!(world.installed()?, Vec::<String>::new());
+    operator.terminate(PATIENCE).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_rights_of_the_file_that_runs_it_are_enough_and_not_all() -> Result<()> {
+    let world = World::start().await?;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/install/operator.yaml").display().to_string();
+    world.server.kubectl(&["apply", "-f", &file])?;
+    let token = world.server.kubectl(&["create", "token", "mizzen-operator", "--namespace=istio-operator"])?;
+    let kubeconfig = world.server.kubeconfig_of("mizzen-operator", token.trim())?;
+    let dir = tempfile::tempdir()?;
+    let mut operator = start_as(&kubeconfig, dir.path(), "one")?;
+    operator
+        .until("the definition", PATIENCE, || async {
+            world.server.kubectl(&["wait", "--for=condition=Established", "crd/istiooperators.install.istio.io"])
+        })
+        .await?;
+    world.server.apply(&std::fs::read_to_string(ISTIO_OPERATOR)?)?;
+    until(&mut operator, &world, "the installation", |s| s["status"] == "RECONCILING").await?;
+    make_ready(&world)?;
+    until(&mut operator, &world, "health", |s| s["status"] == "HEALTHY").await?;
+    world.server.kubectl(&["delete", "iop", "installed-state", "-n", "istio-system", "--timeout=60s"])?;
+    assert_eq!(world.installed()?, Vec::<String>::new());
+    for (verb, what) in [
+        ("delete", "namespaces"),
+        ("create", "pods"),
+        ("delete", "secrets"),
+        ("update", "virtualservices.networking.istio.io"),
+    ] {
+        let account = "--as=system:serviceaccount:istio-operator:mizzen-operator";
+        let said = world.server.kubectl(&["auth", "can-i", verb, what, "--all-namespaces", account]);
+        ensure!(said.is_err(), "it may {verb} {what}");
+    }
     operator.terminate(PATIENCE).await?;
     Ok(())
 }

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Kind, status::GROUP},
-    install::context::Context,
+    install::{
+        context::Context,
+        object::{TYPES, Type},
+    },
 };
 
 const READ: [&str; 3] = ["get", "list", "watch"];
@@ -21,21 +24,7 @@ pub(super) fn of_control_plane(context: &Context) -> Vec<Value> {
     rules.extend(roots(context));
     rules.extend(webhooks());
     rules.extend(statuses());
-    let mut all = vec![
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": cluster_wide},
-            "rules": rules,
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": cluster_wide},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": cluster_wide},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
-        }),
-    ];
+    let mut all = in_cluster(&cluster_wide, &rules, &account, namespace);
     all.extend(in_namespace(&account, namespace, &account, &own_namespace()));
     all
 }
@@ -43,6 +32,47 @@ pub(super) fn of_control_plane(context: &Context) -> Vec<Value> {
 /// A gateway reads the certificates that it shows. The control plane asks whether it may before it sends them.
 pub(super) fn of_gateway(name: &str, namespace: &str, account: &str) -> [Value; 2] {
     in_namespace(&format!("{name}-sds"), namespace, account, &[rule(&[""], &["secrets"], &READ)])
+}
+
+/// Somebody who installs: what an installation has, and every right that it gives to others, as the API server asks of
+/// whoever gives rights.
+pub(super) fn of_installer(name: &str, namespace: &str) -> Vec<Value> {
+    let mut rules: Vec<Value> = TYPES.iter().map(installs).collect();
+    rules.push(rule(&["install.istio.io"], &["istiooperators"], &["get", "list", "watch", "update", "patch"]));
+    rules.push(rule(&["install.istio.io"], &["istiooperators/status"], &["update", "patch"]));
+    rules.extend(reads());
+    rules.extend(proofs());
+    rules.extend(statuses());
+    rules.extend(own_namespace());
+    in_cluster(name, &rules, name, namespace)
+}
+
+/// The rights over a kind of object that is installed.
+fn installs(kind: &Type) -> Value {
+    let group = kind.api_version.split_once('/').map_or("", |(group, _)| group);
+    let mut verbs = vec!["get", "list", "watch", "create", "update", "patch"];
+    // Namespaces go with `mizzen uninstall --purge` only.
+    verbs.extend(kind.is_pruned.then_some("delete"));
+    rule(&[group], &[kind.plural], &verbs)
+}
+
+/// A role everywhere, and who has it.
+fn in_cluster(name: &str, rules: &[Value], account: &str, namespace: &str) -> Vec<Value> {
+    vec![
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": name},
+            "rules": rules,
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        }),
+    ]
 }
 
 /// A role within a namespace, and who has it.
