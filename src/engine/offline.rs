@@ -15,7 +15,7 @@ pub struct Offline {
 
 impl Default for Offline {
     fn default() -> Self {
-        let mut db = Db::default();
+        let mut db = Db::on_all_cores();
         register(&mut db);
         Self { db }
     }

@@ -3,11 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | [`kind`], [`storage`] | nodes and their typed tables |
+//! | [`cores`] | many nodes at once, on all cores |
 //! | [`propagate`] | evaluation, edges, marks; the end of nodes that nobody needs |
 //! | [`parts`] | layers seen with facets, as persistent maps |
 //! | [`round`] | what a round changed and cost |
 //! | [`explain`] | where a resource comes from |
 
+mod cores;
 mod explain;
 mod kind;
 mod parts;
@@ -24,6 +26,7 @@ use std::{
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+pub(super) use self::cores::Access;
 use self::kind::Kind;
 pub use self::round::{Round, Stats};
 use super::{
@@ -77,6 +80,8 @@ pub struct Db {
     next_part: PartId,
     generation: Generation,
     stats: Stats,
+    /// On how many cores it evaluates; zero is one.
+    cores: usize,
 }
 
 impl Db {
@@ -241,8 +246,12 @@ impl Db {
         let mut stage = 0;
         // Buckets of later stages come into being on the way.
         while stage < self.buckets.len() {
-            while let Some(id) = self.buckets[stage].pop() {
-                self.refresh(id);
+            loop {
+                let dirty = std::mem::take(&mut self.buckets[stage]);
+                if dirty.is_empty() {
+                    break;
+                }
+                self.refresh_all(&dirty);
             }
             stage += 1;
         }
