@@ -27,8 +27,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 pub(super) use self::cores::Access;
-use self::kind::Kind;
 pub use self::round::{Round, Stats};
+use self::{cores::Cores, kind::Kind};
 use super::{
     Emit, Input, Layer, Query, Set,
     node::{Node, NodeId},
@@ -80,8 +80,7 @@ pub struct Db {
     next_part: PartId,
     generation: Generation,
     stats: Stats,
-    /// On how many cores it evaluates; zero is one.
-    cores: usize,
+    cores: Cores,
 }
 
 impl Db {

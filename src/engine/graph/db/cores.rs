@@ -3,17 +3,37 @@
 //! work. What a query asks for that is not there yet is made by the core that asks, while it holds the graph.
 
 use std::{
+    num::NonZero,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
 use super::{super::node::NodeId, Db};
 
-/// Fewer nodes than this for each core are not worth a thread: it takes as long to start as a few evaluations.
+/// Fewer nodes than this for each core are not worth waking a thread.
 const NODES_PER_CORE: usize = 32;
+
+/// The other cores that a graph evaluates on, beside that of its caller.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cores {
+    others: Option<Arc<ThreadPool>>,
+}
+
+impl Cores {
+    fn of(cores: usize) -> Self {
+        let named = |nth: usize| format!("engine-{}", nth + 2);
+        let others = cores.checked_sub(1).filter(|others| *others > 0).and_then(|others| {
+            // Without threads the caller's does all the work.
+            ThreadPoolBuilder::new().num_threads(others).thread_name(named).build().ok()
+        });
+        Self { others: others.map(Arc::new) }
+    }
+}
 
 /// The graph as one evaluation gets at it.
 pub(in super::super) enum Access<'a> {
@@ -45,22 +65,23 @@ impl Db {
     /// A graph that evaluates on so many cores.
     #[must_use]
     pub fn on_cores(cores: usize) -> Self {
-        Self { cores, ..Self::default() }
+        Self { cores: Cores::of(cores), ..Self::default() }
     }
 
     /// A graph that evaluates on all cores that the process has.
     #[must_use]
     pub fn on_all_cores() -> Self {
-        Self::on_cores(thread::available_parallelism().map_or(1, std::num::NonZero::get))
+        Self::on_cores(thread::available_parallelism().map_or(1, NonZero::get))
     }
 
     /// Brings nodes of one stage up to date.
     pub(super) fn refresh_all(&mut self, ids: &[NodeId]) {
-        let threads = self.cores.min(ids.len() / NODES_PER_CORE);
-        if threads < 2 {
-            ids.iter().for_each(|id| self.refresh(*id));
-            return;
-        }
+        let Some(others) = self.cores.others.clone().filter(|_| ids.len() >= 2 * NODES_PER_CORE) else {
+            return ids.iter().for_each(|id| self.refresh(*id));
+        };
+        let threads = others.current_num_threads().min(ids.len() / NODES_PER_CORE - 1);
+        // While cores share the graph, what one of them does with it alone is done by this one.
+        let cores = std::mem::take(&mut self.cores);
         let (shared, next) = (Mutex::new(std::mem::take(self)), AtomicUsize::new(0));
         let work = || {
             while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -70,18 +91,16 @@ impl Db {
                 }
             }
         };
-        thread::scope(|scope| {
-            for nth in 2..=threads {
-                // Without a thread the others do its work.
-                let _ = thread::Builder::new().name(format!("engine-{nth}")).spawn_scoped(scope, work);
-            }
+        others.in_place_scope(|scope| {
+            (0..threads).for_each(|_| scope.spawn(|_| work()));
             work();
         });
         *self = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.cores = cores;
     }
 }
 
-/// A panic of one core ends the engine when its thread is joined; until then the others only finish what they are at.
+/// A panic of one core is that of the engine's thread, which waits for all of them.
 fn hold(db: &Mutex<Db>) -> MutexGuard<'_, Db> {
     db.lock().unwrap_or_else(PoisonError::into_inner)
 }
