@@ -23,6 +23,20 @@ impl std::fmt::Debug for KeyPairPem {
     }
 }
 
+/// What an operator plugs into a control plane: an authority below his own.
+pub struct PluggedIn {
+    /// The files of the Secret `cacerts`, by name (contract §4.4).
+    pub files: [(&'static str, String); 4],
+    /// What signs with it.
+    pub issuer: Issuer<'static, KeyPair>,
+}
+
+impl std::fmt::Debug for PluggedIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PluggedIn").finish_non_exhaustive()
+    }
+}
+
 /// A certificate authority made for one test.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -41,11 +55,7 @@ impl Authority {
     /// # Errors
     /// When the key cannot be made.
     pub fn new(name: &str) -> Result<Self> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate()?;
+        let (params, key) = (authority(name), KeyPair::generate()?);
         let pem = params.self_signed(&key)?.pem();
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
@@ -80,6 +90,23 @@ impl Authority {
         Ok(KeyPairPem { cert: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
     }
 
+    /// A new authority below it for a control plane, whose workloads trust `roots` (PEM).
+    ///
+    /// # Errors
+    /// When the key cannot be made.
+    pub fn plug_in(&self, roots: &str) -> Result<PluggedIn> {
+        let (mut params, key) = (authority("below"), KeyPair::generate()?);
+        params.use_authority_key_identifier_extension = true;
+        let pem = params.signed_by(&key, &self.issuer)?.pem();
+        let files = [
+            ("ca-cert.pem", pem.clone()),
+            ("cert-chain.pem", pem),
+            ("root-cert.pem", roots.to_owned()),
+            ("ca-key.pem", key.serialize_pem()),
+        ];
+        Ok(PluggedIn { files, issuer: Issuer::new(params, key) })
+    }
+
     /// A certificate for the key of a request (PEM), of this name and good for so long from now on.
     ///
     /// # Errors
@@ -97,4 +124,12 @@ impl Authority {
         request.params.not_after = (now + lifetime).into();
         Ok(request.signed_by(&self.issuer)?.pem())
     }
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }

@@ -211,6 +211,8 @@ metrics! {
         "mizzen_config_problem", "1 for each problem of configuration that exists now";
     barrier_timeouts: Counter = Counter::default(),
         "mizzen_barrier_timeouts", "Times that something was sent without waiting any longer for an acknowledgement";
+    refused_streams: Counter = Counter::default(),
+        "mizzen_xds_refused_streams", "Streams that were turned away: nobody known, not allowed, or nothing to serve yet";
     held_removals: Family<Type, Gauge> = Family::default(),
         "mizzen_held_removals", "Removals that wait until nothing refers to the resource";
     csr_count: Counter = Counter::default(),

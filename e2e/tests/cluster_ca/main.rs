@@ -9,14 +9,17 @@ mod world;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{KeyPairPem, Mizzen, PATIENCE, eventually};
+use mizzen_e2e::{
+    KeyPairPem, Mizzen, PATIENCE, eventually,
+    workload::{Issued, ask, connect, openssl, send},
+};
 use serde_json::{Value, json};
 use tonic::{
     Code,
     transport::{Channel, Endpoint},
 };
 
-use self::world::{Issued, World, ask, connect, openssl, send};
+use self::world::World;
 
 /// Replicas.
 const NAMES: [&str; 3] = ["one", "two", "three"];

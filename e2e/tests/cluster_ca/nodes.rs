@@ -1,10 +1,13 @@
 //! A node's proxy that asks for certificates of the workloads on its node.
 
 use anyhow::{Context, Result};
-use mizzen_e2e::Mizzen;
+use mizzen_e2e::{
+    Mizzen,
+    workload::{Issued, ask_for, connect},
+};
 use tonic::{Code, Status, transport::Channel};
 
-use super::world::{Issued, World, ask_for, connect};
+use super::world::World;
 
 /// A pod that nothing runs, on a node that is not there.
 fn pod(namespace: &str, name: &str, account: &str, node: &str) -> String {

@@ -3,18 +3,18 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Client, KeyPairPem, Mizzen, OperatorCa, PATIENCE, PluggedIn, Request, eventually};
+use mizzen_e2e::{
+    Authority, Client, KeyPairPem, Mizzen, PATIENCE, PluggedIn, Request, eventually,
+    workload::{ask, connect, openssl},
+};
 use rcgen::{
     CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
-use crate::{
-    is_of_web,
-    world::{World, ask, connect, openssl},
-};
+use crate::{is_of_web, world::World};
 
 /// Writes an authority below an operator's root, with these roots.
-fn plug_in(operator: &OperatorCa, dir: &Path, roots: &str) -> Result<Issuer<'static, KeyPair>> {
+fn plug_in(operator: &Authority, dir: &Path, roots: &str) -> Result<Issuer<'static, KeyPair>> {
     let PluggedIn { files, issuer } = operator.plug_in(roots)?;
     for (name, text) in files {
         fs::write(dir.join(name), text)?;
@@ -25,8 +25,8 @@ fn plug_in(operator: &OperatorCa, dir: &Path, roots: &str) -> Result<Issuer<'sta
 #[tokio::test]
 async fn a_plugged_in_authority_is_replaced_step_by_step_without_a_restart() -> Result<()> {
     let world = World::start().await?;
-    let (dir, old, new) = (tempfile::tempdir()?, OperatorCa::new("old")?, OperatorCa::new("new")?);
-    let (old_root, new_root) = (old.root(), new.root());
+    let (dir, old, new) = (tempfile::tempdir()?, Authority::new("old")?, Authority::new("new")?);
+    let (old_root, new_root) = (old.pem(), new.pem());
     let both = format!("{old_root}{new_root}");
     plug_in(&old, dir.path(), old_root)?;
     let options = world.options("one").env("ROOT_CA_DIR", &dir.path().display().to_string());
@@ -76,8 +76,8 @@ fn same_certificates(one: &str, other: &str) -> bool {
 #[tokio::test]
 async fn an_authority_in_parts_is_an_error_at_the_start() -> Result<()> {
     let world = World::start().await?;
-    let (dir, operator) = (tempfile::tempdir()?, OperatorCa::new("root")?);
-    plug_in(&operator, dir.path(), operator.root())?;
+    let (dir, operator) = (tempfile::tempdir()?, Authority::new("root")?);
+    plug_in(&operator, dir.path(), operator.pem())?;
     fs::remove_file(dir.path().join("ca-key.pem"))?;
     let options = world.options("one").env("ROOT_CA_DIR", &dir.path().display().to_string());
     let mut mizzen = Mizzen::launch(options)?;
@@ -91,8 +91,8 @@ async fn an_authority_in_parts_is_an_error_at_the_start() -> Result<()> {
 #[tokio::test]
 async fn a_revoked_certificate_is_refused_and_all_are_told() -> Result<()> {
     let world = World::start().await?;
-    let (dir, operator) = (tempfile::tempdir()?, OperatorCa::new("root")?);
-    let root = operator.root().to_owned();
+    let (dir, operator) = (tempfile::tempdir()?, Authority::new("root")?);
+    let root = operator.pem().to_owned();
     let issuer = plug_in(&operator, dir.path(), &root)?;
     let options = world.options("one").env("ROOT_CA_DIR", &dir.path().display().to_string());
     let mizzen = Mizzen::start(options).await?;

@@ -1,24 +1,8 @@
-//! An API server, control planes on it, and workloads that ask for certificates.
-
-use std::{fs, net::SocketAddr, process::Command};
+//! An API server, and control planes on it.
 
 use anyhow::{Context, Result, ensure};
-use mizzen::pb::certificate::{
-    IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
-};
-use mizzen_e2e::{ApiServer, KeyPairPem, Mizzen, MizzenOptions, PATIENCE, eventually};
-use rcgen::{CertificateParams, KeyPair, SanType};
+use mizzen_e2e::{ApiServer, Mizzen, MizzenOptions, PATIENCE, eventually};
 use serde_json::Value;
-use tonic::{
-    Request, Status,
-    metadata::MetadataValue,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
-};
-
-/// A name in the certificate of a control plane.
-pub(crate) const SERVER: &str = "istiod.istio-system.svc";
-/// What every request for a certificate wishes for, and none gets.
-pub(crate) const WISH: &str = "spiffe://cluster.local/ns/kube-system/sa/admin";
 
 pub(crate) struct World {
     pub(crate) server: ApiServer,
@@ -86,103 +70,4 @@ impl World {
         let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text)?;
         Ok(String::from_utf8(bytes)?)
     }
-}
-
-/// Connects to the secure port of a control plane whose certificate these roots vouch for.
-pub(crate) async fn connect(address: SocketAddr, roots: &str, own: Option<&KeyPairPem>) -> Result<Channel> {
-    let tls = ClientTlsConfig::new().domain_name(SERVER).ca_certificate(Certificate::from_pem(roots));
-    let tls = match own {
-        Some(own) => tls.identity(Identity::from_pem(&own.cert, &own.key)),
-        None => tls,
-    };
-    Ok(Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?.connect().await?)
-}
-
-/// What a workload was given.
-pub(crate) struct Issued {
-    /// All elements of the answer.
-    pub(crate) chain: Vec<String>,
-    /// What it shows to others, with its key.
-    pub(crate) pair: KeyPairPem,
-}
-
-impl Issued {
-    /// The names in the leaf, as openssl prints them.
-    pub(crate) fn names(&self) -> Result<String> {
-        openssl(&["x509", "-noout", "-ext", "subjectAltName"], &self.chain[0])
-    }
-
-    /// Verifies the leaf with some roots and the rest of the chain, for both purposes.
-    pub(crate) fn verify(&self, roots: &str) -> Result<()> {
-        let dir = tempfile::tempdir()?;
-        let file = |name: &str, text: &str| -> Result<String> {
-            let path = dir.path().join(name);
-            fs::write(&path, text)?;
-            Ok(path.display().to_string())
-        };
-        let between = self.chain[1..self.chain.len() - 1].concat();
-        let (roots, leaf) = (file("roots", roots)?, file("leaf", &self.chain[0])?);
-        let between = if between.is_empty() { roots.clone() } else { file("between", &between)? };
-        for purpose in ["sslserver", "sslclient"] {
-            let args =
-                ["verify", "-x509_strict", "-purpose", purpose, "-CAfile", &roots, "-untrusted", &between, &leaf];
-            openssl(&args, "")?;
-        }
-        Ok(())
-    }
-}
-
-/// Runs openssl.
-pub(crate) fn openssl(args: &[&str], input: &str) -> Result<String> {
-    let dir = tempfile::tempdir()?;
-    let stdin = dir.path().join("stdin");
-    fs::write(&stdin, input)?;
-    let output = Command::new("openssl").args(args).stdin(fs::File::open(&stdin)?).output().context("run openssl")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "openssl {args:?}: {} {said}", String::from_utf8_lossy(&output.stdout));
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-/// Asks for a certificate, with or without a token.
-pub(crate) async fn ask(channel: &Channel, token: Option<&str>) -> Result<Issued, Status> {
-    ask_for(channel, token, None).await
-}
-
-/// The same, for somebody else.
-pub(crate) async fn ask_for(
-    channel: &Channel,
-    token: Option<&str>,
-    impersonated: Option<&str>,
-) -> Result<Issued, Status> {
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::default();
-    params.subject_alt_names = vec![SanType::URI(WISH.try_into().expect("ASCII"))];
-    let csr = params.serialize_request(&key).and_then(|csr| csr.pem()).expect("a request");
-    let metadata = impersonated.map(|identity| {
-        let kind = Some(prost_types::value::Kind::StringValue(identity.to_owned()));
-        prost_types::Struct { fields: [("ImpersonatedIdentity".to_owned(), prost_types::Value { kind })].into() }
-    });
-    let request = IstioCertificateRequest { csr, validity_duration: 0, metadata };
-    let chain = send_request(channel, token, request).await?;
-    let cert = chain[..chain.len() - 1].concat();
-    Ok(Issued { pair: KeyPairPem { cert, key: key.serialize_pem() }, chain })
-}
-
-/// Sends a request for a certificate, whatever it says.
-pub(crate) async fn send(channel: &Channel, token: Option<&str>, csr: String) -> Result<Vec<String>, Status> {
-    send_request(channel, token, IstioCertificateRequest { csr, ..IstioCertificateRequest::default() }).await
-}
-
-async fn send_request(
-    channel: &Channel,
-    token: Option<&str>,
-    request: IstioCertificateRequest,
-) -> Result<Vec<String>, Status> {
-    let mut request = Request::new(request);
-    if let Some(token) = token {
-        let value: MetadataValue<_> = format!("Bearer {token}").parse().expect("a header");
-        request.metadata_mut().insert("authorization", value);
-    }
-    let mut client = IstioCertificateServiceClient::new(channel.clone());
-    Ok(client.create_certificate(request).await?.into_inner().cert_chain)
 }

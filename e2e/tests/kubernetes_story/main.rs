@@ -3,6 +3,7 @@
 //! The node has two processors for all of it: requests are few.
 
 mod absence;
+mod bad_actors;
 mod mtls;
 mod new_root;
 mod rollout;

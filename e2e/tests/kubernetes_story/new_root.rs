@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use mizzen_e2e::{KeyPairPem, Load, OperatorCa, PATIENCE, Tally, eventually};
+use mizzen_e2e::{Authority, KeyPairPem, Load, PATIENCE, Tally, eventually};
 use serde_json::{Value, json};
 
 use super::{
@@ -38,14 +38,14 @@ spec: {mtls: {mode: STRICT}}
 #[tokio::test]
 async fn the_mesh_moves_to_a_root_of_another_key_and_no_request_fails() -> Result<()> {
     let world = World::enter("new-root").await?;
-    let (old, new) = (OperatorCa::new("old")?, OperatorCa::new("new")?);
-    let both = [old.root(), new.root()].concat();
+    let (old, new) = (Authority::new("old")?, Authority::new("new")?);
+    let both = [old.pem(), new.pem()].concat();
     let plugged = Plugged::start(&world, &old).await?;
     let sidecars = [client_with(SHORT_LIVES), echo_with("echo", 1, SHORT_LIVES), many_handshakes("echo")];
     world.run(&[&sidecars.concat(), STRICT, &exposed("echo", "")].concat())?;
     let load = Requests::start(&world).await?;
     let (old_peer, new_peer) = (peer(&old)?, peer(&new)?);
-    until(&world, "the old root", old.root(), [&old, &new]).await?;
+    until(&world, "the old root", old.pem(), [&old, &new]).await?;
     ensure!(is_answered(&world, &old_peer)? && !is_answered(&world, &new_peer)?, "another root is trusted");
     let mut load = load.more().await?;
 
@@ -59,9 +59,9 @@ async fn the_mesh_moves_to_a_root_of_another_key_and_no_request_fails() -> Resul
     ensure!(is_answered(&world, &old_peer)? && is_answered(&world, &new_peer)?, "one of the roots is not trusted");
     load = load.more().await?;
 
-    plugged.replace(&new, new.root())?;
-    until(&world, "the new root alone", new.root(), [&new, &old]).await?;
-    until_the_agents_trust(&world, new.root()).await?;
+    plugged.replace(&new, new.pem())?;
+    until(&world, "the new root alone", new.pem(), [&new, &old]).await?;
+    until_the_agents_trust(&world, new.pem()).await?;
     ensure!(!is_answered(&world, &old_peer)? && is_answered(&world, &new_peer)?, "the old root is trusted still");
     load = load.more().await?;
     // A proxy that starts now knows nothing of the old one.
@@ -95,18 +95,18 @@ impl<'a> Requests<'a> {
 struct Plugged<'a>(&'a World);
 
 impl<'a> Plugged<'a> {
-    async fn start(world: &'a World, operator: &OperatorCa) -> Result<Self> {
+    async fn start(world: &'a World, operator: &Authority) -> Result<Self> {
         world.system(&["create", "secret", "generic", "cacerts"])?;
         let plugged = Self(world);
-        plugged.put(operator, operator.root())?;
+        plugged.put(operator, operator.pem())?;
         plugged.restart()?;
-        plugged.until_roots(operator.root()).await?;
+        plugged.until_roots(operator.pem()).await?;
         world.system(&[&["set", "env", &format!("deployment/{GATEWAY}")], &SHORT[..]].concat())?;
         world.rolled_out("istio-system", GATEWAY)?;
         Ok(plugged)
     }
 
-    fn put(&self, operator: &OperatorCa, roots: &str) -> Result<()> {
+    fn put(&self, operator: &Authority, roots: &str) -> Result<()> {
         let files = operator.plug_in(roots)?.files;
         let data: serde_json::Map<_, _> =
             files.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
@@ -115,7 +115,7 @@ impl<'a> Plugged<'a> {
     }
 
     /// Puts another authority there, which is taken without a restart.
-    fn replace(&self, operator: &OperatorCa, roots: &str) -> Result<()> {
+    fn replace(&self, operator: &Authority, roots: &str) -> Result<()> {
         self.put(operator, roots)?;
         hasten(self.0)
     }
@@ -162,16 +162,16 @@ fn hasten(world: &World) -> Result<()> {
 }
 
 /// Waits until all proxies trust exactly those roots, and show certificates of the first authority and not of the other.
-async fn until(world: &World, what: &str, roots: &str, [signer, other]: [&OperatorCa; 2]) -> Result<()> {
+async fn until(world: &World, what: &str, roots: &str, [signer, other]: [&Authority; 2]) -> Result<()> {
     eventually(what, MOVING, || async {
         for proxy in ["deploy/client", "deploy/echo", "gateway"] {
             let shown = Shown::by(world, proxy)?;
             ensure!(same(&shown.roots, roots), "{proxy} trusts others");
-            shown.verify(signer.root()).with_context(|| format!("{proxy} shows another one's certificate"))?;
-            ensure!(shown.verify(other.root()).is_err(), "{proxy} shows a certificate of both");
+            shown.verify(signer.pem()).with_context(|| format!("{proxy} shows another one's certificate"))?;
+            ensure!(shown.verify(other.pem()).is_err(), "{proxy} shows a certificate of both");
         }
         let wire = Shown { chain: on_the_wire(world)?, roots: String::new() };
-        wire.verify(signer.root()).context("what is on the wire")
+        wire.verify(signer.pem()).context("what is on the wire")
     })
     .await
 }
@@ -245,8 +245,8 @@ impl Shown {
 }
 
 /// The certificate of a workload that an operator has made itself.
-fn peer(operator: &OperatorCa) -> Result<KeyPairPem> {
-    operator.workload("spiffe://cluster.local/ns/new-root/sa/client")
+fn peer(operator: &Authority) -> Result<KeyPairPem> {
+    operator.issue(&["spiffe://cluster.local/ns/new-root/sa/client"])
 }
 
 /// Whether the workload answers a peer.

@@ -7,6 +7,9 @@ use crate::{
     install::{Object, context::Context, object::labels, tree::overlay, values::texts},
 };
 
+/// The user of the image of the control plane.
+pub(super) const USER: i64 = 1337;
+
 /// Adds the labels by which an object is found again. Definitions stay as they are: they are all installations'.
 pub(super) fn label(context: &Context, object: &mut Object) {
     let kind = object.r#type.kind;
@@ -133,6 +136,18 @@ pub(super) fn service(name: &str, namespace: &str, mut spec: Value, settings: &K
         metadata["annotations"] = texts(&settings.service_annotations);
     }
     json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+}
+
+/// What a container of the image of the control plane may: nothing that it does not need.
+pub(super) fn confined() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": true,
+        "runAsGroup": USER,
+        "runAsNonRoot": true,
+        "runAsUser": USER,
+    })
 }
 
 /// A variable with a text.

@@ -8,8 +8,6 @@ use crate::install::images::{CONTROL_PLANE, Images};
 /// Its namespace, apart from what it installs: it outlives that.
 const NAMESPACE: &str = "istio-operator";
 const NAME: &str = "mizzen-operator";
-/// The user of the image.
-const USER: i64 = 1337;
 
 /// All of it.
 pub(in crate::install) fn objects(images: &Images) -> Vec<Value> {
@@ -48,13 +46,6 @@ fn container(images: &Images) -> Value {
             common::variable_of_pod("POD_NAMESPACE", "metadata.namespace"),
         ],
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": true,
-            "runAsGroup": USER,
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-        },
+        "securityContext": common::confined(),
     })
 }

@@ -8,8 +8,6 @@ use crate::install::{context::Context, images, tree::overlay, values::texts};
 const CONTAINER: &str = "discovery";
 /// How long a client stays with one replica, so that new replicas get their share.
 const CONNECTION_AGE: &str = "30m";
-/// The user of the image.
-const USER: i64 = 1337;
 
 /// Its ServiceAccount, Service, Deployment and what belongs to it.
 pub(super) fn objects(context: &Context) -> Vec<Value> {
@@ -78,7 +76,7 @@ fn deployment(context: &Context, name: &str, selector: &Value) -> Value {
         },
         "spec": {
             "serviceAccountName": name,
-            "securityContext": {"fsGroup": USER},
+            "securityContext": {"fsGroup": common::USER},
             "containers": [container(context)],
             "volumes": volumes(context),
         },
@@ -133,14 +131,7 @@ fn container(context: &Context) -> Value {
         },
         "env": environment(context),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": true,
-            "runAsGroup": USER,
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-        },
+        "securityContext": common::confined(),
         "volumeMounts": mounts(),
     })
 }

@@ -41,6 +41,7 @@ fn counters(counters: &clients::Counters, metrics: &Metrics) {
     carry(&metrics.internal_errors, &counters.internal_errors);
     carry(&metrics.barrier_timeouts, &counters.barrier_timeouts);
     carry(&metrics.denied_secrets, &counters.denied_secrets);
+    carry(&metrics.refused_streams, &counters.refused_streams);
 }
 
 fn by_type(family: &Family<Type, Counter>, counted: &TypeMap<clients::Counter>) {
