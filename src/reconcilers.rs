@@ -31,7 +31,11 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub(crate) use self::{host::fqdn, problems::Problems, visibility::visibility};
+pub(crate) use self::{
+    host::fqdn,
+    problems::{Flaw, Problems},
+    visibility::visibility,
+};
 use crate::model::Age;
 
 /// What conversions need besides the object.

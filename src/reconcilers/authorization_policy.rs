@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::{self, authorization_policy::Action},
-    model::{Problem, UnenforcedPolicy},
+    model::{Code, Problem, UnenforcedPolicy},
 };
 
 /// The policy of an object; `None` when it could not refuse anything.
@@ -17,7 +17,11 @@ pub fn convert(policy: &api::AuthorizationPolicy) -> (Option<UnenforcedPolicy>, 
     let spec = &policy.spec;
     let dry_run = annotation(&policy.metadata, "istio.io/dry-run") == Some("true");
     if dry_run || spec.action == Action::Audit {
-        problems.add("", "not honoured yet: it refuses nothing, but nothing is recorded either");
+        problems.add(
+            Code::PolicyNotEnforced,
+            "",
+            "not honoured yet: it refuses nothing, but nothing is recorded either",
+        );
         return (None, problems.into_vec());
     }
     let whom = For { selector: spec.selector.as_ref(), target: spec.target_ref.as_ref(), targets: &spec.target_refs };

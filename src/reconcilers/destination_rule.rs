@@ -20,7 +20,7 @@ use crate::{
         load_balancer::LoadBalancerSettings,
         traffic_policy::{ConnectionPoolSettings, TrafficPolicy},
     },
-    model::{DestinationRule, Labels, Problem, Visibility, destination_rule::Subset},
+    model::{Code, DestinationRule, Labels, Problem, Visibility, destination_rule::Subset},
 };
 
 /// The rule of an object; `None` when nobody can tell what it is about.
@@ -30,9 +30,9 @@ pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Op
     let namespace = namespace(&rule.metadata);
     let full = fqdn(&rule.spec.host, &namespace, context.domain_suffix);
     if &*full != "*"
-        && let Err(reason) = host::parse(&full)
+        && let Err(flaw) = host::parse(&full)
     {
-        problems.add("spec.host", reason);
+        problems.flaw("spec.host", flaw);
         return (None, problems.into_vec());
     }
     let selector = rule.spec.workload_selector.as_ref().map(|s| s.match_labels.clone());
@@ -72,7 +72,7 @@ fn policies(rule: &spec::DestinationRuleSpec) -> impl Iterator<Item = (String, &
 fn check_listeners(rule: &spec::DestinationRuleSpec, problems: &mut Problems) {
     for (path, policy) in policies(rule) {
         if policy.tunnel.is_some() {
-            problems.add(format!("{path}.tunnel"), "not honoured yet beside workloadSelector");
+            problems.add(Code::FieldNotHonoured, format!("{path}.tunnel"), "not honoured yet beside workloadSelector");
         }
         check_tcp(&path, policy.connection_pool.as_ref(), policy.load_balancer.as_ref(), problems);
         for (i, port) in policy.port_level_settings.iter().enumerate() {
@@ -96,7 +96,11 @@ fn check_tcp(
         ("loadBalancer.consistentHash.useSourceIp", hash.is_some_and(|h| h.use_source_ip == Some(true))),
     ];
     for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
-        problems.add(format!("{path}.{field}"), "not honoured yet for TCP beside workloadSelector");
+        problems.add(
+            Code::FieldNotHonoured,
+            format!("{path}.{field}"),
+            "not honoured yet for TCP beside workloadSelector",
+        );
     }
 }
 
@@ -110,7 +114,7 @@ fn check_credentials(rule: &spec::DestinationRuleSpec, problems: &mut Problems) 
         for (path, _) in all.filter(|(_, tls)| tls.is_some_and(is_for_gateways_only)) {
             let reason = "only gateways read it, as the rule has no workloadSelector; requests of sidecars are \
                           answered with 503";
-            problems.add(format!("{path}.tls.credentialName"), reason);
+            problems.add(Code::CredentialForGatewaysOnly, format!("{path}.tls.credentialName"), reason);
         }
     }
 }
@@ -127,7 +131,11 @@ fn visible_to(
     }
     let own = Visibility::Namespaces(BTreeSet::from([namespace.clone()]));
     if said.is_some_and(|said| said != own) {
-        problems.add("spec.exportTo", "has no effect beside workloadSelector: the rule holds in its own namespace");
+        problems.add(
+            Code::FieldWithoutEffect,
+            "spec.exportTo",
+            "has no effect beside workloadSelector: the rule holds in its own namespace",
+        );
     }
     Some(own)
 }
@@ -139,13 +147,18 @@ fn subsets(rule: &spec::DestinationRuleSpec, problems: &mut Problems) -> Vec<Sub
         let field = format!("spec.subsets[{index}]");
         if !is_name(&subset.name) {
             problems.add(
+                Code::SubsetNameInvalid,
                 format!("{field}.name"),
                 format!("{:?} is not a name of letters, digits, '-', '.', '_'", subset.name),
             );
             continue;
         }
         if !names.insert(&subset.name) {
-            problems.add(format!("{field}.name"), format!("{:?} is there twice: the first counts", subset.name));
+            problems.add(
+                Code::SubsetDuplicate,
+                format!("{field}.name"),
+                format!("{:?} is there twice: the first counts", subset.name),
+            );
             continue;
         }
         let path = format!("{field}.trafficPolicy");

@@ -9,14 +9,14 @@ use std::{
 };
 
 use super::{
-    Problems, age,
+    Flaw, Problems, age,
     host::{self, is_label},
     name, namespace,
     selector::check_labels,
 };
 use crate::{
     api::{self, gateway as spec},
-    model::{Bind, Gateway, Problem, Protocol, ProtocolClass, Server, ServerTls, gateway::ServerHost},
+    model::{Bind, Code, Gateway, Problem, Protocol, ProtocolClass, Server, ServerTls, gateway::ServerHost},
 };
 
 /// The Gateway of an object, with the servers that can be programmed.
@@ -26,7 +26,7 @@ pub fn convert(gateway: &api::Gateway) -> (Option<Gateway>, Vec<Problem>) {
     let namespace = namespace(&gateway.metadata);
     let spec = &gateway.spec;
     if spec.servers.is_empty() {
-        problems.add("spec.servers", "a Gateway without servers opens no port");
+        problems.add(Code::ServersMissing, "spec.servers", "a Gateway without servers opens no port");
     }
     let mut servers = Vec::with_capacity(spec.servers.len());
     check_labels("spec.selector", &spec.selector, &mut problems);
@@ -56,7 +56,7 @@ fn check_names(servers: &[spec::Server], problems: &mut Problems) {
             }
             Entry::Occupied(place) => {
                 let reason = format!("{:?} is the name of servers[{}] as well", server.name, place.get());
-                problems.add(format!("spec.servers[{index}].name"), reason);
+                problems.add(Code::ServerNameDuplicate, format!("spec.servers[{index}].name"), reason);
             }
         }
     }
@@ -69,8 +69,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn add(&mut self, field: &str, reason: impl Into<String>) {
-        self.problems.add(format!("{}.{field}", self.path), reason);
+    fn add(&mut self, code: Code, field: &str, reason: impl Into<String>) {
+        self.problems.add(code, format!("{}.{field}", self.path), reason);
+    }
+
+    fn flaw(&mut self, field: &str, flaw: Flaw) {
+        self.add(flaw.code, field, flaw.reason);
     }
 
     fn not_honoured(&mut self, field: &str) {
@@ -93,10 +97,14 @@ impl Reader<'_> {
         let redirect = server.tls.as_ref().is_some_and(|t| t.https_redirect);
         let plaintext_http = protocol.class() == ProtocolClass::Http;
         if redirect && !plaintext_http {
-            self.add("tls.httpsRedirect", "only plaintext HTTP can be redirected to HTTPS; it is ignored");
+            self.add(
+                Code::RedirectNotHttp,
+                "tls.httpsRedirect",
+                "only plaintext HTTP can be redirected to HTTPS; it is ignored",
+            );
         }
         if hosts.is_empty() {
-            self.add("hosts", "no usable host is left; the server is not programmed");
+            self.add(Code::ServerHostsMissing, "hosts", "no usable host is left; the server is not programmed");
             return None;
         }
         Some(Server {
@@ -115,7 +123,11 @@ impl Reader<'_> {
     fn port(&mut self, number: u32) -> Option<u16> {
         let port = u16::try_from(number).ok().filter(|p| *p != 0);
         if port.is_none() {
-            self.add("port.number", format!("{number} is not a port, 1 to 65535; the server is not programmed"));
+            self.add(
+                Code::PortOutOfRange,
+                "port.number",
+                format!("{number} is not a port, 1 to 65535; the server is not programmed"),
+            );
         }
         port
     }
@@ -127,7 +139,7 @@ impl Reader<'_> {
                 "protocol {word:?} is not one of HTTP, HTTPS, HTTP2, GRPC, GRPC-WEB, MONGO, TCP, TLS; the server is \
                  not programmed"
             );
-            self.add("port.protocol", reason);
+            self.add(Code::ProtocolUnknown, "port.protocol", reason);
         }
         known
     }
@@ -140,7 +152,7 @@ impl Reader<'_> {
         let bind = Bind::parse(text);
         if bind.is_none() {
             let reason = format!("{text:?} is neither an IP address nor unix://<path>; the server is not programmed");
-            self.add("bind", reason);
+            self.add(Code::BindInvalid, "bind", reason);
         }
         bind.map(Some)
     }
@@ -150,7 +162,7 @@ impl Reader<'_> {
         for (i, text) in hosts.iter().enumerate() {
             match server_host(text, namespace) {
                 Ok(host) => usable.push(host),
-                Err(reason) => self.add(&format!("hosts[{i}]"), format!("{reason}; it is left out")),
+                Err(flaw) => self.flaw(&format!("hosts[{i}]"), flaw.then("it is left out")),
             }
         }
         usable.sort();
@@ -162,12 +174,20 @@ impl Reader<'_> {
     fn tls(&mut self, protocol: Protocol, tls: Option<&spec::ServerTlsSettings>) -> Option<Option<ServerTls>> {
         match (protocol.is_tls(), tls) {
             (true, None) => {
-                self.add("tls", "protocols HTTPS and TLS need it; the server is not programmed");
+                self.add(
+                    Code::ServerTlsMissing,
+                    "tls",
+                    "protocols HTTPS and TLS need it; the server is not programmed",
+                );
                 None
             }
             (true, Some(settings)) => tls::read(settings, self).map(Some),
             (false, Some(settings)) if tls::says_more_than_redirect(settings) => {
-                self.add("tls", "it needs protocol HTTPS or TLS; the server is not programmed");
+                self.add(
+                    Code::ServerTlsUnexpected,
+                    "tls",
+                    "it needs protocol HTTPS or TLS; the server is not programmed",
+                );
                 None
             }
             (false, _) => Some(None),
@@ -176,12 +196,15 @@ impl Reader<'_> {
 }
 
 /// `[namespace/]dnsName` (translation §7.4).
-fn server_host(text: &str, own: &Arc<str>) -> Result<ServerHost, String> {
+fn server_host(text: &str, own: &Arc<str>) -> Result<ServerHost, Flaw> {
     let (namespace, name) = match text.split_once('/') {
         None | Some(("*", _)) => (None, text.rsplit('/').next().unwrap_or_default()),
         Some((".", name)) => (Some(own.clone()), name),
         Some((namespace, name)) if is_label(namespace) => (Some(namespace.into()), name),
-        Some((namespace, _)) => return Err(format!("{namespace:?} of {text:?} is not a namespace, \".\" or \"*\"")),
+        Some((namespace, _)) => {
+            let reason = format!("{namespace:?} of {text:?} is not a namespace, \".\" or \"*\"");
+            return Err(Flaw::new(Code::NamespaceInvalid, reason));
+        }
     };
     let host = if name == "*" { "*".into() } else { host::parse(name)? };
     Ok(ServerHost { namespace, host })

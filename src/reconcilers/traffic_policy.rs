@@ -9,9 +9,12 @@ use std::{sync::Arc, time::Duration};
 use super::Problems;
 use crate::{
     api::{self, traffic_policy as spec},
-    model::destination_rule::{
-        ClientTls, ConnectionPool, Decimal, H2Upgrade, Http2Keepalive, OutlierDetection, PolicyBlocks, ProxyProtocol,
-        RetryBudget, TcpKeepalive, TrafficPolicy, Tunnel,
+    model::{
+        Code,
+        destination_rule::{
+            ClientTls, ConnectionPool, Decimal, H2Upgrade, Http2Keepalive, OutlierDetection, PolicyBlocks,
+            ProxyProtocol, RetryBudget, TcpKeepalive, TrafficPolicy, Tunnel,
+        },
     },
 };
 
@@ -34,12 +37,12 @@ impl Reader<'_> {
     /// Fields that are set, although nothing follows from them.
     pub(super) fn without_effect<'f>(&mut self, fields: impl IntoIterator<Item = (&'f str, bool)>, why: &str) {
         for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
-            self.wrong(field, format!("has no effect {why}"));
+            self.wrong(Code::FieldWithoutEffect, field, format!("has no effect {why}"));
         }
     }
 
-    pub(super) fn wrong(&mut self, field: &str, reason: impl Into<String>) {
-        self.problems.add(format!("{}.{field}", self.path), reason);
+    pub(super) fn wrong(&mut self, code: Code, field: &str, reason: impl Into<String>) {
+        self.problems.add(code, format!("{}.{field}", self.path), reason);
     }
 
     /// A duration of any length, zero included.
@@ -47,7 +50,7 @@ impl Reader<'_> {
         match Duration::try_from(text?) {
             Ok(duration) => Some(duration),
             Err(error) => {
-                self.wrong(field, error.to_string());
+                self.wrong(Code::DurationMalformed, field, error.to_string());
                 None
             }
         }
@@ -57,7 +60,7 @@ impl Reader<'_> {
     pub(super) fn positive(&mut self, field: &str, text: Option<&api::Duration>) -> Option<Duration> {
         let duration = self.duration(field, text)?;
         if duration < Duration::from_millis(1) {
-            self.wrong(field, format!("{duration:?} is less than 1ms"));
+            self.wrong(Code::DurationTooShort, field, format!("{duration:?} is less than 1ms"));
             return None;
         }
         Some(duration)
@@ -66,7 +69,7 @@ impl Reader<'_> {
     /// A count where zero is unset.
     fn count(&mut self, field: &str, value: i32) -> u32 {
         u32::try_from(value).unwrap_or_else(|_| {
-            self.wrong(field, format!("{value} is negative"));
+            self.wrong(Code::NumberOutOfRange, field, format!("{value} is negative"));
             0
         })
     }
@@ -75,7 +78,7 @@ impl Reader<'_> {
     fn percent(&mut self, field: &str, value: i32) -> u32 {
         let count = self.count(field, value);
         if count > 100 {
-            self.wrong(field, format!("{value} is more than 100"));
+            self.wrong(Code::PercentOutOfRange, field, format!("{value} is more than 100"));
         }
         count.min(100)
     }
@@ -86,7 +89,7 @@ impl Reader<'_> {
         if value >= 0.0 && value <= max {
             return Some(Decimal::from_f64(value));
         }
-        self.wrong(field, format!("{value} is not between 0 and {max}"));
+        self.wrong(Code::NumberOutOfRange, field, format!("{value} is not between 0 and {max}"));
         None
     }
 }
@@ -113,7 +116,7 @@ fn port_level(reader: &mut Reader<'_>, index: usize, port: &spec::PortTrafficPol
     reader.at(&format!("portLevelSettings[{index}]"), |r| {
         let number = port.port.as_ref().map_or(0, |p| p.number);
         let Some(number) = u16::try_from(number).ok().filter(|n| *n > 0) else {
-            r.wrong("port.number", format!("{number} is not a port"));
+            r.wrong(Code::PortOutOfRange, "port.number", format!("{number} is not a port"));
             return None;
         };
         let blocks = PolicyBlocks {
@@ -187,7 +190,7 @@ fn http_settings(reader: &mut Reader<'_>, http: &spec::HttpSettings, made: &mut 
 fn http2_keepalive(reader: &mut Reader<'_>, settings: &spec::Http2KeepAlive) -> Option<Http2Keepalive> {
     let timeout = reader.positive("timeout", settings.timeout.as_ref());
     if settings.timeout.is_none() {
-        reader.wrong("timeout", "is required: without it the pings are left out");
+        reader.wrong(Code::FieldMissing, "timeout", "is required: without it the pings are left out");
     }
     let interval = reader.positive("interval", settings.interval.as_ref());
     timeout.map(|timeout| Http2Keepalive { interval, timeout: Some(timeout) })
@@ -196,12 +199,16 @@ fn http2_keepalive(reader: &mut Reader<'_>, settings: &spec::Http2KeepAlive) -> 
 /// Reads `outlierDetection`.
 pub(super) fn outlier_detection(reader: &mut Reader<'_>, outlier: &spec::OutlierDetection) -> OutlierDetection {
     if outlier.consecutive_errors != 0 {
-        reader.wrong("consecutiveErrors", "is not honoured any more: use consecutive5xxErrors");
+        reader.wrong(Code::FieldDeprecated, "consecutiveErrors", "is not honoured any more: use consecutive5xxErrors");
     }
     let codes = &outlier.outlier_detection_http_error_codes;
     let (valid, invalid): (Vec<u32>, Vec<u32>) = codes.iter().partition(|c| (100..=599).contains(*c));
     if !invalid.is_empty() {
-        reader.wrong("outlierDetectionHttpErrorCodes", format!("{invalid:?} are not HTTP statuses"));
+        reader.wrong(
+            Code::OutlierStatusInvalid,
+            "outlierDetectionHttpErrorCodes",
+            format!("{invalid:?} are not HTTP statuses"),
+        );
     }
     OutlierDetection {
         consecutive_5xx: outlier.consecutive_5xx_errors,
@@ -221,16 +228,16 @@ fn tunnel(reader: &mut Reader<'_>, settings: &spec::TunnelSettings) -> Option<Tu
         "" | "CONNECT" => false,
         "POST" => true,
         _ => {
-            reader.wrong("protocol", format!("{:?} is not CONNECT or POST", settings.protocol));
+            reader.wrong(Code::TunnelInvalid, "protocol", format!("{:?} is not CONNECT or POST", settings.protocol));
             return None;
         }
     };
     let Some(target_port) = u16::try_from(settings.target_port).ok().filter(|p| *p > 0) else {
-        reader.wrong("targetPort", format!("{} is not a port", settings.target_port));
+        reader.wrong(Code::PortOutOfRange, "targetPort", format!("{} is not a port", settings.target_port));
         return None;
     };
     if settings.target_host.is_empty() {
-        reader.wrong("targetHost", "is required");
+        reader.wrong(Code::TunnelInvalid, "targetHost", "is required");
         return None;
     }
     Some(Tunnel { post, target_host: settings.target_host.as_str().into(), target_port })

@@ -17,11 +17,11 @@ mod text;
 use std::sync::Arc;
 
 use self::reader::{Reader, Site};
-use super::{ConvertContext, Problems, age, fqdn, host, namespace, visibility};
+use super::{ConvertContext, Flaw, Problems, age, fqdn, host, namespace, visibility};
 use crate::{
     api,
     model::{
-        Host, Problem, VirtualService,
+        Code, Host, Problem, VirtualService,
         virtual_service::{GatewayName, Retries, RouteSemantics},
     },
 };
@@ -43,14 +43,22 @@ fn read(object: &api::VirtualService, context: &ConvertContext<'_>, problems: &m
     let hosts = hosts(&spec.hosts, mesh, &namespace, domain_suffix, problems)?;
     let delegate = hosts.is_empty();
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
-        problems.add("spec", "there are no rules: add http, tls or tcp");
+        problems.add(Code::RulesMissing, "spec", "there are no rules: add http, tls or tcp");
     }
     if delegate && !spec.gateways.is_empty() {
-        problems.add("spec.gateways", "not used: without hosts this is a delegate, which applies where its root does");
+        problems.add(
+            Code::DelegateWithGateways,
+            "spec.gateways",
+            "not used: without hosts this is a delegate, which applies where its root does",
+        );
     }
     for (field, empty) in [("spec.tls", spec.tls.is_empty()), ("spec.tcp", spec.tcp.is_empty())] {
         if delegate && !empty {
-            problems.add(field, "not used: without hosts this is a delegate, which only has http rules");
+            problems.add(
+                Code::DelegateWithConnections,
+                field,
+                "not used: without hosts this is a delegate, which only has http rules",
+            );
         }
     }
     // Sidecars do not verify tokens of clients; what a delegate's root is bound to is not known here.
@@ -111,11 +119,11 @@ fn gateways(named: &[String], namespace: &str, problems: &mut Problems) -> Optio
         match names::gateway(text, namespace) {
             Ok(gateway) if gateways.contains(&gateway) => {}
             Ok(gateway) => gateways.push(gateway),
-            Err(reason) => problems.add(format!("spec.gateways[{index}]"), format!("{reason}; it is left out")),
+            Err(flaw) => problems.flaw(format!("spec.gateways[{index}]"), flaw.then("it is left out")),
         }
     }
     if gateways.is_empty() {
-        problems.add("spec.gateways", "no gateway is left; the object is not used");
+        problems.add(Code::GatewayNameInvalid, "spec.gateways", "no gateway is left; the object is not used");
     }
     (!gateways.is_empty()).then_some(gateways)
 }
@@ -130,8 +138,7 @@ fn hosts(
 ) -> Option<Vec<Host>> {
     let mut hosts: Vec<Host> = Vec::with_capacity(named.len());
     for (index, text) in named.iter().enumerate() {
-        let mut wrong =
-            |reason: String| problems.add(format!("spec.hosts[{index}]"), format!("{reason}; it is left out"));
+        let mut wrong = |flaw: Flaw| problems.flaw(format!("spec.hosts[{index}]"), flaw.then("it is left out"));
         let checked = names::address(text).map_or_else(
             || {
                 let full = fqdn(text, namespace, domain_suffix);
@@ -140,16 +147,19 @@ fn hosts(
             Ok,
         );
         match checked {
-            Err(reason) => wrong(reason),
+            Err(flaw) => wrong(flaw),
             Ok(full) if &*full == "*" && mesh => {
-                wrong("\"*\" cannot be routed in the mesh: name gateways without mesh, or hosts".to_owned());
+                let reason = "\"*\" cannot be routed in the mesh: name gateways without mesh, or hosts";
+                wrong(Flaw::new(Code::WildcardInMesh, reason));
             }
-            Ok(full) if hosts.contains(&full) => wrong(format!("{text:?} is there twice")),
+            Ok(full) if hosts.contains(&full) => {
+                wrong(Flaw::new(Code::HostDuplicate, format!("{text:?} is there twice")));
+            }
             Ok(full) => hosts.push(full),
         }
     }
     if hosts.is_empty() && !named.is_empty() {
-        problems.add("spec.hosts", "no host is left; the object is not used");
+        problems.add(Code::HostMalformed, "spec.hosts", "no host is left; the object is not used");
         return None;
     }
     Some(hosts)

@@ -142,6 +142,7 @@ pub fn cut(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Code;
 
     fn facts(changed: Generation, newest: Generation) -> Facts {
         Facts {
@@ -193,8 +194,12 @@ mod tests {
     #[test]
     fn problems_are_told_with_their_fields() {
         let object = ObjectRef::new("VirtualService", "ns", "v");
-        let problem =
-            |field: &str| Problem { object: object.clone(), field: field.to_owned(), reason: "é".repeat(400) };
+        let problem = |field: &str| Problem {
+            object: object.clone(),
+            field: field.to_owned(),
+            reason: "é".repeat(400),
+            code: Code::EntryEmpty,
+        };
         let report = Fleet::default().judge(&Facts { problems: vec![problem(""), problem("spec.x")], ..facts(1, 1) });
         assert!(report.problem.starts_with("éé") && report.problem.contains("; spec.x: é"), "{}", report.problem);
         assert!(report.problem.len() <= LONGEST_TEXT);

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::code::without_code;
 use crate::model::destination_rule::{ClientTlsMode, HashKey, HashRing, LbAlgorithm, ProxyProtocol};
 
 fn converted(spec: &str) -> (Option<DestinationRule>, Vec<String>) {
@@ -9,7 +10,7 @@ fn converted(spec: &str) -> (Option<DestinationRule>, Vec<String>) {
     );
     let object = serde_yaml_ng::from_str(&yaml).expect("a DestinationRule");
     let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local" });
-    (made, problems.iter().map(|p| p.to_string().replace("DestinationRule shop/dr: ", "")).collect())
+    (made, problems.iter().map(|p| without_code(p).replace("DestinationRule shop/dr: ", "")).collect())
 }
 
 fn clean(spec: &str) -> DestinationRule {

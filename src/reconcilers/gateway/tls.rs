@@ -8,7 +8,7 @@ use super::Reader;
 use crate::{
     api::gateway as spec,
     model::{
-        ServerTls, ServerTlsMode,
+        Code, ServerTls, ServerTlsMode,
         gateway::{CertificateFiles, Certificates, ClientCa, TlsVersion},
     },
     reconcilers::tls_names::{CIPHERS, known},
@@ -40,7 +40,7 @@ pub(super) fn read(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> Op
         && min > max
     {
         let reason = "it is below minProtocolVersion, so no version is left; the server is not programmed";
-        reader.add("tls.maxProtocolVersion", reason);
+        reader.add(Code::TlsVersionsCrossed, "tls.maxProtocolVersion", reason);
         return None;
     }
     Some(ServerTls {
@@ -54,7 +54,7 @@ pub(super) fn read(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> Op
         min_version,
         max_version,
         cipher_suites: known(&tls.cipher_suites, &CIPHERS, |i, reason| {
-            reader.add(&format!("tls.cipherSuites[{i}]"), reason);
+            reader.add(Code::CipherUnknown, &format!("tls.cipherSuites[{i}]"), reason);
         }),
     })
 }
@@ -67,7 +67,11 @@ fn mode(mode: spec::ServerTlsMode, reader: &mut Reader<'_>) -> Option<ServerTlsM
         spec::ServerTlsMode::IstioMutual => ServerTlsMode::IstioMutual,
         spec::ServerTlsMode::OptionalMutual => ServerTlsMode::OptionalMutual,
         spec::ServerTlsMode::AutoPassthrough => {
-            reader.add("tls.mode", "AUTO_PASSTHROUGH is not honoured yet; the server is not programmed");
+            reader.add(
+                Code::TlsModeUnsupported,
+                "tls.mode",
+                "AUTO_PASSTHROUGH is not honoured yet; the server is not programmed",
+            );
             return None;
         }
     })
@@ -98,7 +102,7 @@ fn certificates(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut
         (false, _) => {
             for (field, _) in sources {
                 let reason = format!("mode {} uses no certificate of its own; it is ignored", mode.as_str());
-                reader.add(&format!("tls.{field}"), reason);
+                reader.add(Code::CertificateUnused, &format!("tls.{field}"), reason);
             }
             Some(Certificates::None)
         }
@@ -108,7 +112,7 @@ fn certificates(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut
             if count > MAX_CERTIFICATES {
                 let reason =
                     format!("there are {count}, of which {MAX_CERTIFICATES} can be used; the server is not programmed");
-                reader.add(&format!("tls.{field}"), reason);
+                reader.add(Code::CertificatesTooMany, &format!("tls.{field}"), reason);
                 return None;
             }
             Some(certificates)
@@ -119,12 +123,16 @@ fn certificates(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut
                  privateKey; the server is not programmed",
                 mode.as_str()
             );
-            reader.add("tls", reason);
+            reader.add(Code::CertificateMissing, "tls", reason);
             None
         }
         (true, _) => {
             let names: Vec<_> = sources.iter().map(|(name, _)| *name).collect();
-            reader.add("tls", format!("only one of {} can be used; the server is not programmed", names.join(", ")));
+            reader.add(
+                Code::CertificateAmbiguous,
+                "tls",
+                format!("only one of {} can be used; the server is not programmed", names.join(", ")),
+            );
             None
         }
     }
@@ -168,11 +176,11 @@ fn client_ca(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut Re
             "mode {} needs it (or caCertCredentialName) to check clients; the server is not programmed",
             mode.as_str()
         );
-        reader.add("tls.caCertificates", reason);
+        reader.add(Code::ClientAuthorityMissing, "tls.caCertificates", reason);
         return None;
     };
     for (field, _) in files {
-        reader.add(&format!("tls.{field}"), format!("has no effect beside {first}"));
+        reader.add(Code::FieldWithoutEffect, &format!("tls.{field}"), format!("has no effect beside {first}"));
     }
     Some(authority)
 }
@@ -190,12 +198,16 @@ fn hashes_are_right(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> b
     let first_bad = |list: &[String], good: &dyn Fn(&String) -> bool| list.iter().position(|text| !good(text));
     if let Some(i) = first_bad(&tls.verify_certificate_hash, &hexadecimal) {
         let field = format!("tls.verifyCertificateHash[{i}]");
-        reader.add(&field, "not a SHA-256 in 64 hexadecimal digits; the server is not programmed");
+        reader.add(
+            Code::CertificateHashInvalid,
+            &field,
+            "not a SHA-256 in 64 hexadecimal digits; the server is not programmed",
+        );
         return false;
     }
     if let Some(i) = first_bad(&tls.verify_certificate_spki, &base64) {
         let field = format!("tls.verifyCertificateSpki[{i}]");
-        reader.add(&field, "not a SHA-256 in base64; the server is not programmed");
+        reader.add(Code::CertificateHashInvalid, &field, "not a SHA-256 in base64; the server is not programmed");
         return false;
     }
     true

@@ -6,6 +6,7 @@ use super::Reader;
 use crate::{
     api::load_balancer as spec,
     model::{
+        Code,
         destination_rule::{HashKey, HashRing, LbAlgorithm, LoadBalancer, Warmup},
         locality_lb::{Distribute, LocalityLb},
     },
@@ -26,7 +27,7 @@ pub(super) fn read_at(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSett
 
 fn load_balancer(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings) -> LoadBalancer {
     if settings.zone_aware_lb_setting.is_some() {
-        reader.wrong("zoneAwareLbSetting", "not honoured yet");
+        reader.wrong(Code::FieldNotHonoured, "zoneAwareLbSetting", "not honoured yet");
     }
     let algorithm = match &settings.consistent_hash {
         Some(hash) => reader.at("consistentHash", |r| consistent_hash(r, hash)),
@@ -86,6 +87,7 @@ fn consistent_hash(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> Lb
     let key = hash_key(reader, hash);
     if key.is_none() {
         reader.wrong(
+            Code::HashKeyMissing,
             "httpHeaderName",
             "one of httpHeaderName, httpCookie, useSourceIp, httpQueryParameterName is required: nothing is hashed",
         );
@@ -95,7 +97,7 @@ fn consistent_hash(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> Lb
 
 fn ring_of(reader: &mut Reader<'_>, size: u64) -> HashRing {
     if size > MAX_RING_SIZE {
-        reader.wrong("minimumRingSize", format!("{size} is more than {MAX_RING_SIZE}"));
+        reader.wrong(Code::NumberOutOfRange, "minimumRingSize", format!("{size} is more than {MAX_RING_SIZE}"));
     }
     HashRing::Ring { minimum_size: if size == 0 { RING_SIZE } else { size.min(MAX_RING_SIZE) } }
 }
@@ -106,7 +108,11 @@ fn table_size(reader: &mut Reader<'_>, maglev: &spec::Maglev) -> Option<u64> {
         return None;
     }
     if size > MAX_TABLE_SIZE || !is_prime(size) {
-        reader.wrong("tableSize", format!("{size} is not a prime of at most {MAX_TABLE_SIZE}: 65537 is used"));
+        reader.wrong(
+            Code::HashTableInvalid,
+            "tableSize",
+            format!("{size} is not a prime of at most {MAX_TABLE_SIZE}: 65537 is used"),
+        );
         return None;
     }
     Some(size)
@@ -168,7 +174,7 @@ pub(in crate::reconcilers) fn locality(reader: &mut Reader<'_>, setting: &spec::
     };
     let fails_over = !made.failover.is_empty() || !made.failover_priority.is_empty();
     if fails_over && !made.distribute.is_empty() {
-        reader.wrong("failover", "has no effect beside distribute");
+        reader.wrong(Code::LocalityAmbiguous, "failover", "has no effect beside distribute");
         made.failover.clear();
         made.failover_priority.clear();
     }
@@ -178,7 +184,7 @@ pub(in crate::reconcilers) fn locality(reader: &mut Reader<'_>, setting: &spec::
 fn shares(reader: &mut Reader<'_>, distribute: &spec::LocalityDistribute) -> Distribute {
     let sum: u64 = distribute.to.values().map(|w| u64::from(*w)).sum();
     if sum != 100 {
-        reader.wrong("to", format!("the shares add up to {sum}, not 100"));
+        reader.wrong(Code::LocalityShares, "to", format!("the shares add up to {sum}, not 100"));
     }
     // Patterns with more said go first, so that `*` takes what is left.
     let mut to: Vec<(Arc<str>, u32)> = distribute.to.iter().map(|(p, w)| (p.as_str().into(), *w)).collect();

@@ -4,6 +4,7 @@ use super::Reader;
 use crate::{
     api::traffic_policy as spec,
     model::{
+        Code,
         destination_rule::{ClientTls, ClientTlsMode},
         secret::CONFIG_MAP,
     },
@@ -18,12 +19,16 @@ pub(super) fn read(reader: &mut Reader<'_>, settings: &spec::ClientTlsSettings) 
     let files = [("clientCertificate", &settings.client_certificate), ("privateKey", &settings.private_key)];
     if mode == ClientTlsMode::Mutual && settings.credential_name.is_empty() {
         for (field, _) in files.iter().filter(|(_, file)| file.is_empty()) {
-            reader.wrong(field, "mode MUTUAL needs it, or credentialName: no certificate is presented");
+            reader.wrong(
+                Code::ClientCertificateMissing,
+                field,
+                "mode MUTUAL needs it, or credentialName: no certificate is presented",
+            );
         }
     }
     let mut sni = settings.sni.as_str();
     if sni.len() > MAX_SNI {
-        reader.wrong("sni", format!("is longer than {MAX_SNI} bytes"));
+        reader.wrong(Code::ServerNameTooLong, "sni", format!("is longer than {MAX_SNI} bytes"));
         sni = "";
     }
     ClientTls {

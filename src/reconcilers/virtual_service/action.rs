@@ -3,8 +3,11 @@
 use super::{reader::Reader, text};
 use crate::{
     api::http_route as spec,
-    model::virtual_service::{
-        Body, DirectResponse, PathRewrite, Redirect, RedirectCode, RedirectPath, RedirectPort, Rewrite,
+    model::{
+        Code,
+        virtual_service::{
+            Body, DirectResponse, PathRewrite, Redirect, RedirectCode, RedirectPath, RedirectPort, Rewrite,
+        },
     },
 };
 
@@ -14,10 +17,10 @@ const MAX_BODY: usize = 1024 * 1024;
 impl Reader<'_> {
     pub(super) fn redirect(&mut self, given: &spec::HttpRedirect) -> Option<Redirect> {
         if !given.uri.is_empty() && !given.prefix_rewrite.is_empty() {
-            self.error("redirect", "only one of uri and prefixRewrite can be set");
+            self.error(Code::FieldsExclusive, "redirect", "only one of uri and prefixRewrite can be set");
         }
         if given.port.is_some() && given.derive_port.is_some() {
-            self.error("redirect", "only one of port and derivePort can be set");
+            self.error(Code::FieldsExclusive, "redirect", "only one of port and derivePort can be set");
         }
         let full = self.plain("redirect.uri", &given.uri).map(RedirectPath::Full);
         let prefix = self.plain("redirect.prefixRewrite", &given.prefix_rewrite).map(RedirectPath::Prefix);
@@ -34,14 +37,18 @@ impl Reader<'_> {
         };
         let Redirect { path, authority, scheme, port, .. } = &redirect;
         if path.is_none() && authority.is_none() && scheme.is_none() && port.is_none() {
-            self.error("redirect", "it leads back: set uri, prefixRewrite, authority, scheme, port or derivePort");
+            self.error(
+                Code::RedirectEmpty,
+                "redirect",
+                "it leads back: set uri, prefixRewrite, authority, scheme, port or derivePort",
+            );
         }
         Some(redirect)
     }
 
     fn scheme(&mut self, scheme: &str) -> Option<std::sync::Arc<str>> {
         if !matches!(scheme, "" | "http" | "https") {
-            self.error("redirect.scheme", format!("{scheme:?} is not a scheme: use http or https"));
+            self.error(Code::ValueUnknown, "redirect.scheme", format!("{scheme:?} is not a scheme: use http or https"));
         }
         (!scheme.is_empty()).then(|| scheme.into())
     }
@@ -54,7 +61,11 @@ impl Reader<'_> {
             307 => RedirectCode::TemporaryRedirect,
             308 => RedirectCode::PermanentRedirect,
             _ => {
-                self.error("redirect.redirectCode", format!("{code} is not 301, 302, 303, 307 or 308"));
+                self.error(
+                    Code::RedirectCodeInvalid,
+                    "redirect.redirectCode",
+                    format!("{code} is not 301, 302, 303, 307 or 308"),
+                );
                 return None;
             }
         })
@@ -66,7 +77,7 @@ impl Reader<'_> {
             (None, Some(bytes)) => Some(Body::Bytes(bytes.0.as_slice().into())),
             (None, None) => None,
             (Some(_), Some(_)) => {
-                self.error("directResponse.body", "only one of string and bytes can be set");
+                self.error(Code::FieldsExclusive, "directResponse.body", "only one of string and bytes can be set");
                 None
             }
         });
@@ -76,7 +87,11 @@ impl Reader<'_> {
             None => 0,
         };
         if size > MAX_BODY {
-            self.error("directResponse.body", format!("it has {size} bytes: use at most {MAX_BODY}"));
+            self.error(
+                Code::ResponseTooLarge,
+                "directResponse.body",
+                format!("it has {size} bytes: use at most {MAX_BODY}"),
+            );
         }
         let status = self.http_status("directResponse.status", given.status.into())?;
         Some(DirectResponse { status, body })
@@ -85,7 +100,7 @@ impl Reader<'_> {
     /// A status that Envoy answers with.
     pub(super) fn http_status(&mut self, field: &str, status: i64) -> Option<u16> {
         if !(200..600).contains(&status) {
-            self.error(field, format!("{status} is not a status: use 200 to 599"));
+            self.error(Code::StatusOutOfRange, field, format!("{status} is not a status: use 200 to 599"));
         }
         u16::try_from(status).ok()
     }
@@ -93,12 +108,12 @@ impl Reader<'_> {
     pub(super) fn rewrite(&mut self, given: &spec::HttpRewrite) -> Option<Rewrite> {
         let regex = given.uri_regex_rewrite.as_ref().and_then(|r| self.regex_rewrite(r));
         if !given.uri.is_empty() && given.uri_regex_rewrite.is_some() {
-            self.error("rewrite", "only one of uri and uriRegexRewrite can be set");
+            self.error(Code::FieldsExclusive, "rewrite", "only one of uri and uriRegexRewrite can be set");
         }
         let prefix = self.plain("rewrite.uri", &given.uri).map(PathRewrite::Prefix);
         let rewrite = Rewrite { path: regex.or(prefix), authority: self.plain("rewrite.authority", &given.authority) };
         if rewrite == Rewrite::default() && !self.failed() {
-            self.error("rewrite", "it changes nothing: set uri, uriRegexRewrite or authority");
+            self.error(Code::RewriteEmpty, "rewrite", "it changes nothing: set uri, uriRegexRewrite or authority");
         }
         Some(rewrite)
     }
@@ -107,7 +122,7 @@ impl Reader<'_> {
         let groups = self.check("rewrite.uriRegexRewrite.match", text::regex(&given.r#match))?;
         self.check("rewrite.uriRegexRewrite.rewrite", text::substitution(&given.rewrite, groups))?;
         if given.rewrite.is_empty() {
-            self.error("rewrite.uriRegexRewrite.rewrite", "it is empty");
+            self.error(Code::RewriteEmpty, "rewrite.uriRegexRewrite.rewrite", "it is empty");
         }
         let (pattern, substitution) = (given.r#match.as_str().into(), given.rewrite.as_str().into());
         Some(PathRewrite::Regex { pattern, substitution })

@@ -5,14 +5,17 @@ use std::{sync::Arc, time::Duration};
 use super::{reader::Reader, text};
 use crate::{
     api::http_route as spec,
-    model::virtual_service::{Cors, StringMatch},
+    model::{
+        Code,
+        virtual_service::{Cors, StringMatch},
+    },
 };
 
 impl Reader<'_> {
     pub(super) fn cors(&mut self, given: &spec::CorsPolicy) -> Cors {
         let max_age = self.duration("corsPolicy.maxAge", given.max_age.as_ref());
         if max_age.is_some_and(|age| age.subsec_nanos() > 0) {
-            self.note("corsPolicy.maxAge", "only whole seconds count; the rest is dropped");
+            self.note(Code::FieldWithoutEffect, "corsPolicy.maxAge", "only whole seconds count; the rest is dropped");
         }
         Cors {
             allow_origins: self.origins(given),
@@ -31,14 +34,14 @@ impl Reader<'_> {
             return given.allow_origin.iter().map(|o| StringMatch::Exact(o.as_str().into())).collect();
         }
         if !given.allow_origin.is_empty() {
-            self.note("corsPolicy.allowOrigin", "not used beside allowOrigins");
+            self.note(Code::FieldWithoutEffect, "corsPolicy.allowOrigin", "not used beside allowOrigins");
         }
         let mut origins = Vec::with_capacity(given.allow_origins.len());
         for (index, origin) in given.allow_origins.iter().enumerate() {
             let field = format!("corsPolicy.allowOrigins[{index}]");
             let empty = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
             if empty(&origin.exact) && empty(&origin.prefix) && empty(&origin.regex) {
-                self.error(&field, "set exact, prefix or regex to something");
+                self.error(Code::StringMatchEmpty, &field, "set exact, prefix or regex to something");
             }
             origins.extend(self.condition(&field, origin));
         }

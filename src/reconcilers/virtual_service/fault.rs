@@ -3,7 +3,10 @@
 use super::reader::Reader;
 use crate::{
     api::http_route as spec,
-    model::virtual_service::{Abort, AbortStatus, Delay, Fault},
+    model::{
+        Code,
+        virtual_service::{Abort, AbortStatus, Delay, Fault},
+    },
 };
 
 /// Names of gRPC statuses; the position is the code.
@@ -30,7 +33,7 @@ const GRPC_STATUSES: [&str; 17] = [
 impl Reader<'_> {
     pub(super) fn fault(&mut self, given: &spec::HttpFaultInjection) -> Fault {
         if given.delay.is_none() && given.abort.is_none() {
-            self.note("fault", "it injects nothing: set delay or abort");
+            self.note(Code::FaultEmpty, "fault", "it injects nothing: set delay or abort");
         }
         Fault {
             delay: given.delay.as_ref().and_then(|d| self.delay(d)),
@@ -42,7 +45,7 @@ impl Reader<'_> {
         if given.exponential_delay.is_some() {
             self.not_honoured("fault.delay.exponentialDelay");
         } else if given.fixed_delay.is_none() {
-            self.note("fault.delay", "it delays nothing: set fixedDelay");
+            self.note(Code::FaultEmpty, "fault.delay", "it delays nothing: set fixedDelay");
         }
         let older = self.whole_percent("fault.delay.percent", given.percent.into());
         let percent = self.percent("fault.delay.percentage", given.percentage.as_ref()).unwrap_or(older);
@@ -53,21 +56,21 @@ impl Reader<'_> {
     fn abort(&mut self, given: &spec::FaultAbort) -> Option<Abort> {
         let percent = self.percent("fault.abort.percentage", given.percentage.as_ref());
         if percent.is_none() {
-            self.note("fault.abort", "without percentage no request is aborted");
+            self.note(Code::FaultEmpty, "fault.abort", "without percentage no request is aborted");
         }
         if given.http2_error.is_some() {
             self.not_honoured("fault.abort.http2Error");
         }
         let status = match (given.http_status, given.grpc_status.as_deref()) {
             (Some(_), Some(_)) => {
-                self.error("fault.abort", "only one of httpStatus and grpcStatus can be set");
+                self.error(Code::FieldsExclusive, "fault.abort", "only one of httpStatus and grpcStatus can be set");
                 return None;
             }
             (Some(status), None) => self.http_status("fault.abort.httpStatus", status.into()).map(AbortStatus::Http),
             (None, Some(name)) => self.grpc_status(name).map(AbortStatus::Grpc),
             (None, None) if given.http2_error.is_some() => None,
             (None, None) => {
-                self.note("fault.abort", "it aborts nothing: set httpStatus or grpcStatus");
+                self.note(Code::FaultEmpty, "fault.abort", "it aborts nothing: set httpStatus or grpcStatus");
                 None
             }
         };
@@ -78,7 +81,11 @@ impl Reader<'_> {
         let code = GRPC_STATUSES.iter().position(|status| *status == name).and_then(|at| u32::try_from(at).ok());
         if code.is_none() {
             let known = GRPC_STATUSES.join(", ");
-            self.error("fault.abort.grpcStatus", format!("{name:?} is not a gRPC status: use one of {known}"));
+            self.error(
+                Code::ValueUnknown,
+                "fault.abort.grpcStatus",
+                format!("{name:?} is not a gRPC status: use one of {known}"),
+            );
         }
         code
     }

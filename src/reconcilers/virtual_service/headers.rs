@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{reader::Reader, text};
 use crate::{
     api::http_route as spec,
-    model::virtual_service::{HeaderOps, Headers},
+    model::{
+        Code,
+        virtual_service::{HeaderOps, Headers},
+    },
 };
 
 impl Reader<'_> {
@@ -47,7 +50,11 @@ impl Reader<'_> {
             return;
         }
         if is_authority || name.starts_with(':') {
-            self.note(&at, "Envoy does not let this header be changed here; it is left as it is");
+            self.note(
+                Code::HeaderProtected,
+                &at,
+                "Envoy does not let this header be changed here; it is left as it is",
+            );
         } else {
             self.check(&at, text::header_name(name));
         }

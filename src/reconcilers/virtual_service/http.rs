@@ -3,7 +3,10 @@
 use super::{names, reader::Reader};
 use crate::{
     api::http_route as spec,
-    model::virtual_service::{HttpAction, HttpDestination, HttpRoute, Mirror},
+    model::{
+        Code,
+        virtual_service::{HttpAction, HttpDestination, HttpRoute, Mirror},
+    },
 };
 
 pub(super) fn route(reader: &mut Reader<'_>, index: usize, given: &spec::HttpRoute) -> Option<HttpRoute> {
@@ -43,7 +46,7 @@ fn check_effect(reader: &mut Reader<'_>, given: &spec::HttpRoute, answered_by: &
         ("mirrors", !given.mirrors.is_empty()),
     ];
     for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
-        reader.note(field, format!("has no effect beside {answered_by}"));
+        reader.note(Code::FieldWithoutEffect, field, format!("has no effect beside {answered_by}"));
     }
 }
 
@@ -53,10 +56,10 @@ fn check_mirrors(reader: &mut Reader<'_>, given: &spec::HttpRoute) {
     if given.mirror.is_none() {
         // A delegate's own entries may say which service gets the copies.
         for (field, _) in shares.into_iter().filter(|(_, set)| *set && given.delegate.is_none()) {
-            reader.note(field, "has no effect without mirror");
+            reader.note(Code::MirrorShareUnused, field, "has no effect without mirror");
         }
     } else if shares.iter().all(|(_, set)| *set) {
-        reader.note("mirrorPercent", "has no effect beside mirrorPercentage");
+        reader.note(Code::FieldWithoutEffect, "mirrorPercent", "has no effect beside mirrorPercentage");
     }
 }
 
@@ -83,7 +86,11 @@ fn action(reader: &mut Reader<'_>, given: &spec::HttpRoute) -> Option<HttpAction
     let set: Vec<&str> = set.into_iter().filter_map(|(name, set)| set.then_some(name)).collect();
     if set.len() != 1 {
         let found = if set.is_empty() { "none is set".to_owned() } else { format!("{} are set", set.join(" and ")) };
-        reader.error("", format!("exactly one of route, redirect, directResponse and delegate is needed, {found}"));
+        reader.error(
+            Code::ActionAmbiguous,
+            "",
+            format!("exactly one of route, redirect, directResponse and delegate is needed, {found}"),
+        );
         return None;
     }
     if given.redirect.is_some() || given.direct_response.is_some() {
@@ -101,7 +108,7 @@ fn action(reader: &mut Reader<'_>, given: &spec::HttpRoute) -> Option<HttpAction
 
 fn destinations(reader: &mut Reader<'_>, given: &[spec::HttpRouteDestination]) -> Option<Vec<HttpDestination>> {
     let weights: Vec<i32> = given.iter().map(|d| d.weight).collect();
-    let weights = names::weights(&weights).map_err(|(at, reason)| reader.error(&format!("route[{at}].weight"), reason));
+    let weights = names::weights(&weights).map_err(|(at, flaw)| reader.flaw(&format!("route[{at}].weight"), flaw));
     let mut made = Vec::with_capacity(given.len());
     for (at, (to, weight)) in given.iter().zip(weights.ok()?).enumerate() {
         let headers = to.headers.as_ref().map(|h| reader.headers(&format!("route[{at}].headers"), h));
@@ -118,10 +125,10 @@ fn destinations(reader: &mut Reader<'_>, given: &[spec::HttpRouteDestination]) -
 impl Reader<'_> {
     fn delegate(&mut self, given: &spec::Delegate) -> Option<HttpAction> {
         if self.site.delegate {
-            self.error("delegate", "a VirtualService without hosts cannot delegate further");
+            self.error(Code::DelegateChained, "delegate", "a VirtualService without hosts cannot delegate further");
         }
         if given.name.is_empty() {
-            self.error("delegate.name", "the name of a VirtualService is needed");
+            self.error(Code::FieldMissing, "delegate.name", "the name of a VirtualService is needed");
         }
         let namespace = match given.namespace.as_str() {
             "" => self.site.namespace.clone(),

@@ -8,15 +8,16 @@ use super::{names, reader::Reader};
 use crate::{
     api::virtual_service as spec,
     model::{
+        Code,
         host::is_subset,
         virtual_service::{L4Destination, TcpMatch, TcpRoute, TlsMatch, TlsRoute},
     },
-    reconcilers::host,
+    reconcilers::{Flaw, host},
 };
 
 pub(super) fn tls_route(reader: &mut Reader<'_>, index: usize, given: &spec::TlsRoute) -> Option<TlsRoute> {
     if given.r#match.is_empty() {
-        reader.error("match", "a condition with sniHosts is needed");
+        reader.error(Code::SniHostsMissing, "match", "a condition with sniHosts is needed");
     }
     let matches = given.r#match.iter().enumerate().map(|(i, m)| reader.tls_match(&format!("match[{i}]"), m)).collect();
     Some(TlsRoute { index, matches, destinations: reader.l4_destinations(&given.route)? })
@@ -30,7 +31,7 @@ pub(super) fn tcp_route(reader: &mut Reader<'_>, index: usize, given: &spec::Tcp
 impl Reader<'_> {
     fn tls_match(&mut self, field: &str, given: &spec::TlsMatch) -> TlsMatch {
         if given.sni_hosts.is_empty() {
-            self.error(&format!("{field}.sniHosts"), "at least one server name is needed");
+            self.error(Code::SniHostsMissing, &format!("{field}.sniHosts"), "at least one server name is needed");
         }
         let mut sni_hosts = Vec::with_capacity(given.sni_hosts.len());
         for (index, name) in given.sni_hosts.iter().enumerate() {
@@ -38,7 +39,11 @@ impl Reader<'_> {
             let field = format!("{field}.sniHosts[{index}]");
             let Some(sni) = self.check(&field, checked) else { continue };
             if !self.site.hosts.iter().any(|host| is_subset(&sni, host) || is_subset(host, &sni)) {
-                self.note(&field, format!("{name:?} has no effect: it is outside of spec.hosts"));
+                self.note(
+                    Code::SniOutsideHosts,
+                    &field,
+                    format!("{name:?} has no effect: it is outside of spec.hosts"),
+                );
             }
             sni_hosts.push(sni);
         }
@@ -66,7 +71,10 @@ impl Reader<'_> {
         let mut subnets = Vec::with_capacity(given.len());
         for (index, text) in given.iter().enumerate() {
             let read = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            let read = read.map_err(|_| format!("{text:?} is not an address or a network such as 10.0.0.0/8"));
+            let read = read.map_err(|_| {
+                let reason = format!("{text:?} is not an address or a network such as 10.0.0.0/8");
+                Flaw::new(Code::AddressInvalid, reason)
+            });
             subnets.extend(self.check(&format!("{field}[{index}]"), read));
         }
         subnets
@@ -74,11 +82,10 @@ impl Reader<'_> {
 
     fn l4_destinations(&mut self, given: &[spec::RouteDestination]) -> Option<Vec<L4Destination>> {
         if given.is_empty() {
-            self.error("route", "a destination is needed");
+            self.error(Code::DestinationMissing, "route", "a destination is needed");
         }
         let weights: Vec<i32> = given.iter().map(|d| d.weight).collect();
-        let weights =
-            names::weights(&weights).map_err(|(at, reason)| self.error(&format!("route[{at}].weight"), reason));
+        let weights = names::weights(&weights).map_err(|(at, flaw)| self.flaw(&format!("route[{at}].weight"), flaw));
         let mut made = Vec::with_capacity(given.len());
         for (at, (to, weight)) in given.iter().zip(weights.ok()?).enumerate() {
             let destination = self.destination(&format!("route[{at}].destination"), &to.destination);

@@ -6,7 +6,7 @@ use super::{reader::Reader, text};
 use crate::{
     api::{common, http_route as spec},
     model::{
-        Labels,
+        Code, Labels,
         virtual_service::{HttpMatch, SourceMatch, StringMatch, is_claim},
     },
 };
@@ -54,7 +54,11 @@ impl Reader<'_> {
                 // Pseudo headers may be matched, as Envoy does.
                 self.check(&at, text::header_name(name.strip_prefix(':').unwrap_or(name)));
             } else if !self.site.claims {
-                self.error(&at, "claims can only be matched on gateways: remove mesh from the gateways");
+                self.error(
+                    Code::ClaimInMesh,
+                    &at,
+                    "claims can only be matched on gateways: remove mesh from the gateways",
+                );
             }
         }
         self.conditions(field, given)
@@ -66,7 +70,7 @@ impl Reader<'_> {
         given: &BTreeMap<String, common::StringMatch>,
     ) -> BTreeMap<Arc<str>, StringMatch> {
         if given.contains_key("") {
-            self.error(field, "the name of a parameter is empty");
+            self.error(Code::FieldMissing, field, "the name of a parameter is empty");
         }
         self.conditions(field, given)
     }

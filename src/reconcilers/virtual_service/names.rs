@@ -6,14 +6,14 @@ use super::reader::Reader;
 use crate::{
     api::common,
     model::{
-        Host,
+        Code, Host,
         virtual_service::{Destination, GatewayName},
     },
-    reconcilers::{fqdn, host},
+    reconcilers::{Flaw, fqdn, host},
 };
 
 /// `mesh`, `namespace/name`, `./name`, `name`, or the old form `name.namespace.svc…`.
-pub(super) fn gateway(text: &str, namespace: &str) -> Result<GatewayName, String> {
+pub(super) fn gateway(text: &str, namespace: &str) -> Result<GatewayName, Flaw> {
     if text == "mesh" {
         return Ok(GatewayName::Mesh);
     }
@@ -24,7 +24,8 @@ pub(super) fn gateway(text: &str, namespace: &str) -> Result<GatewayName, String
         (None, None) => (namespace, text),
     };
     if !is_name(ns) || !is_name(name) {
-        return Err(format!("{text:?} is not the name of a Gateway: use \"namespace/name\", \"name\" or \"mesh\""));
+        let reason = format!("{text:?} is not the name of a Gateway: use \"namespace/name\", \"name\" or \"mesh\"");
+        return Err(Flaw::new(Code::GatewayNameInvalid, reason));
     }
     Ok(GatewayName::Named(format!("{ns}/{name}").into()))
 }
@@ -44,19 +45,23 @@ impl Reader<'_> {
     pub(super) fn destination(&mut self, field: &str, given: &common::Destination) -> Option<Destination> {
         let text = given.host.as_str();
         let checked = if text.is_empty() || text == "*" {
-            Err(format!("{text:?} is not a destination: name a service"))
+            Err(Flaw::new(Code::HostMalformed, format!("{text:?} is not a destination: name a service")))
         } else {
             let named = || host::parse(&fqdn(text, self.site.namespace, self.site.domain_suffix));
             address(text).map_or_else(named, Ok)
         };
         let host = self.check(&format!("{field}.host"), checked);
         if !given.subset.is_empty() && !is_name(&given.subset) {
-            self.error(&format!("{field}.subset"), format!("{:?} is not the name of a subset", given.subset));
+            self.error(
+                Code::SubsetNameInvalid,
+                &format!("{field}.subset"),
+                format!("{:?} is not the name of a subset", given.subset),
+            );
         }
         let field = format!("{field}.port.number");
         let port = given.port.as_ref().and_then(|p| {
             if p.number == 0 {
-                self.error(&field, "0 is not a port: use 1 to 65535, or leave port out");
+                self.error(Code::PortOutOfRange, &field, "0 is not a port: use 1 to 65535, or leave port out");
             }
             self.port(&field, p.number)
         });
@@ -73,17 +78,20 @@ impl Reader<'_> {
 }
 
 /// What is wrong with the weights of several destinations, if something is.
-pub(super) fn weights(weights: &[i32]) -> Result<Vec<u32>, (usize, String)> {
+pub(super) fn weights(weights: &[i32]) -> Result<Vec<u32>, (usize, Flaw)> {
     let mut read = Vec::with_capacity(weights.len());
     for (at, weight) in weights.iter().enumerate() {
-        read.push(u32::try_from(*weight).map_err(|_| (at, format!("{weight} is not a weight: use 0 or more")))?);
+        let negative = || Flaw::new(Code::WeightNegative, format!("{weight} is not a weight: use 0 or more"));
+        read.push(u32::try_from(*weight).map_err(|_| (at, negative()))?);
     }
     let sum: u64 = read.iter().copied().map(u64::from).sum();
     if read.len() > 1 && sum == 0 {
-        return Err((0, "all destinations have weight 0: give at least one of them a weight".to_owned()));
+        let reason = "all destinations have weight 0: give at least one of them a weight";
+        return Err((0, Flaw::new(Code::WeightsZero, reason)));
     }
     if sum > u64::from(u32::MAX) {
-        return Err((0, format!("the weights add up to {sum}: use at most {}", u32::MAX)));
+        let reason = format!("the weights add up to {sum}: use at most {}", u32::MAX);
+        return Err((0, Flaw::new(Code::WeightsTooLarge, reason)));
     }
     Ok(read)
 }

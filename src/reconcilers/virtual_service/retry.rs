@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::reader::Reader;
-use crate::{api::http_route as spec, model::virtual_service::Retries};
+use crate::{
+    api::http_route as spec,
+    model::{Code, virtual_service::Retries},
+};
 
 /// What Envoy retries on, of HTTP and of gRPC.
 const CONDITIONS: [&str; 16] = [
@@ -30,7 +33,11 @@ impl Reader<'_> {
     pub(super) fn retries(&mut self, within: &str, given: &spec::HttpRetry) -> Retries {
         let field = |name: &str| format!("{within}{name}");
         let attempts = u32::try_from(given.attempts).unwrap_or_else(|_| {
-            self.error(&field("attempts"), format!("{} is below zero: use 0 to turn retries off", given.attempts));
+            self.error(
+                Code::NumberOutOfRange,
+                &field("attempts"),
+                format!("{} is below zero: use 0 to turn retries off", given.attempts),
+            );
             0
         });
         let (conditions, status_codes) = self.retry_on(&field("retryOn"), &given.retry_on);
@@ -55,7 +62,7 @@ impl Reader<'_> {
                 _ => {
                     let known = CONDITIONS.join(", ");
                     let reason = format!("{word:?} is ignored: use status codes or {known}");
-                    self.note(field, reason);
+                    self.note(Code::RetryConditionUnknown, field, reason);
                 }
             }
         }

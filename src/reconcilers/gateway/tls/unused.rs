@@ -1,7 +1,10 @@
 //! What is said of a server's TLS although its mode, or another field, leaves no use for it.
 
 use super::Reader;
-use crate::{api::gateway as spec, model::ServerTlsMode};
+use crate::{
+    api::gateway as spec,
+    model::{Code, ServerTlsMode},
+};
 
 pub(super) fn check(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut Reader<'_>) {
     let word = mode.as_str();
@@ -54,7 +57,7 @@ fn named(fields: &[(&str, bool)]) -> Vec<String> {
 
 fn report(fields: impl IntoIterator<Item = String>, why: &str, reader: &mut Reader<'_>) {
     for field in fields {
-        reader.add(&format!("tls.{field}"), format!("has no effect {why}"));
+        reader.add(Code::FieldWithoutEffect, &format!("tls.{field}"), format!("has no effect {why}"));
     }
 }
 
@@ -65,5 +68,9 @@ fn half_pair(within: &str, certificate: &str, key: &str, reader: &mut Reader<'_>
         (true, false) => ("serverCertificate", "privateKey"),
         (true, true) | (false, false) => return,
     };
-    reader.add(&format!("{within}.{lacks}"), format!("is missing: {has} has no effect without it"));
+    reader.add(
+        Code::CertificateIncomplete,
+        &format!("{within}.{lacks}"),
+        format!("is missing: {has} has no effect without it"),
+    );
 }
