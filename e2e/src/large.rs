@@ -11,7 +11,7 @@ pub const LARGE: usize = 1024 * 1024;
 pub fn large_objects() -> Vec<(&'static str, Value)> {
     let host = |n: usize| format!("h{n}.example.com");
     let route = json!([{"destination": {"host": "a"}}]);
-    let service = |spec: Value| object("VirtualService", spec);
+    let service = |spec: Value| object("VirtualService", &spec);
     let rule = |matches: Value| service(json!({"hosts": ["a"], "http": [{"match": matches, "route": route}]}));
     vec![
         ("hosts", service(json!({"hosts": many(host), "http": [{"route": route}]}))),
@@ -79,7 +79,7 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             "servers",
             object(
                 "Gateway",
-                json!({"servers": many(|n| json!({
+                &json!({"servers": many(|n| json!({
                     "name": format!("s{n}"), "port": {"number": 80, "name": format!("p{n}"), "protocol": "HTTP"}, "hosts": [host(n)],
                 }))}),
             ),
@@ -88,7 +88,7 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             "hosts of a server",
             object(
                 "Gateway",
-                json!({"servers": [
+                &json!({"servers": [
                     {"port": {"number": 80, "name": "p", "protocol": "HTTP"}, "hosts": many(host)},
                 ]}),
             ),
@@ -97,7 +97,7 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             "ciphers",
             object(
                 "Gateway",
-                json!({"servers": [{"port": {"number": 443, "name": "p", "protocol": "HTTPS"},
+                &json!({"servers": [{"port": {"number": 443, "name": "p", "protocol": "HTTPS"},
                     "hosts": ["*"], "tls": {"mode": "SIMPLE", "credentialName": "a", "cipherSuites": many(|_| "AES128-SHA")}},
                 ]}),
             ),
@@ -106,7 +106,7 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             "subsets",
             object(
                 "DestinationRule",
-                json!({"host": "a", "subsets": many(|n| json!({
+                &json!({"host": "a", "subsets": many(|n| json!({
                     "name": format!("s{n}"), "labels": {"v": format!("{n}")}, "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}},
                 }))}),
             ),
@@ -115,7 +115,7 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             "ports",
             object(
                 "DestinationRule",
-                json!({"host": "a", "trafficPolicy": {"portLevelSettings": many(|n| json!({
+                &json!({"host": "a", "trafficPolicy": {"portLevelSettings": many(|n| json!({
                     "port": {"number": n % 65_535 + 1}, "tls": {"mode": "DISABLE"},
                 }))}}),
             ),
@@ -124,7 +124,7 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             "localities",
             object(
                 "DestinationRule",
-                json!({"host": "a", "trafficPolicy": {"loadBalancer": {
+                &json!({"host": "a", "trafficPolicy": {"loadBalancer": {
                     "localityLbSetting": {"distribute": many(|n| json!({"from": format!("a/b{n}/*"), "to": {"a": 100}}))},
                 }}}),
             ),
@@ -133,7 +133,7 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             "selected labels",
             object(
                 "DestinationRule",
-                json!({"host": "a", "workloadSelector": {
+                &json!({"host": "a", "workloadSelector": {
                     "matchLabels": map(|n| (format!("l{n}"), json!("a"))),
                 }}),
             ),
@@ -142,7 +142,7 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             "hosts of a ServiceEntry",
             object(
                 "ServiceEntry",
-                json!({"hosts": many(host), "resolution": "DNS",
+                &json!({"hosts": many(host), "resolution": "DNS",
             "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]}),
             ),
         ),
@@ -150,17 +150,17 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             "endpoints",
             object(
                 "ServiceEntry",
-                json!({"hosts": ["a.com"], "resolution": "STATIC",
+                &json!({"hosts": ["a.com"], "resolution": "STATIC",
             "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
             "endpoints": many(|n| json!({"address": format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255)}))}),
             ),
         ),
-        ("hosts of a Sidecar", object("Sidecar", json!({"egress": [{"hosts": many(|n| format!("ns{n}/*"))}]}))),
+        ("hosts of a Sidecar", object("Sidecar", &json!({"egress": [{"hosts": many(|n| format!("ns{n}/*"))}]}))),
         (
             "patches",
             object(
                 "EnvoyFilter",
-                json!({"configPatches": many(|n| json!({
+                &json!({"configPatches": many(|n| json!({
                     "applyTo": "CLUSTER", "patch": {"operation": "MERGE", "value": {"name": format!("c{n}")}},
                 }))}),
             ),
@@ -170,12 +170,12 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
 }
 
 fn labelled() -> Value {
-    let mut object = object("VirtualService", json!({"hosts": ["a"]}));
+    let mut object = object("VirtualService", &json!({"hosts": ["a"]}));
     object["metadata"]["annotations"] = map(|n| (format!("a{n}"), json!("x")));
     object
 }
 
-fn object(kind: &str, spec: Value) -> Value {
+fn object(kind: &str, spec: &Value) -> Value {
     let metadata = json!({"name": "large", "namespace": "ns"});
     json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec})
 }
