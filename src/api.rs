@@ -38,7 +38,7 @@ pub use duration::{Duration, DurationError};
 pub use envoy_filter::EnvoyFilter;
 pub use gateway::Gateway;
 pub use kind::Kind;
-pub use object::{DecodeError, Object, decode, read};
+pub use object::{DecodeError, Object, decode, decode_as, read};
 pub use peer_authentication::PeerAuthentication;
 pub use proxy_config::ProxyConfig;
 pub use request_authentication::RequestAuthentication;

@@ -26,5 +26,6 @@ pub mod sources;
 pub mod status;
 pub mod telemetry;
 pub mod translate;
+pub mod validate;
 pub mod webhook;
 pub mod xds;

@@ -1,5 +1,6 @@
 //! Plain domain types. Nothing here knows Kubernetes' API objects, Envoy's messages or any I/O.
 
+pub mod code;
 pub mod destination_rule;
 pub mod envoy_filter;
 pub mod gateway;
@@ -21,6 +22,7 @@ pub mod virtual_service;
 pub mod visibility;
 pub mod workload;
 
+pub use code::{Code, Severity};
 pub use destination_rule::{DestinationRule, EffectivePolicy, MergedRule};
 pub use envoy_filter::EnvoyFilter;
 pub use gateway::{Bind, Gateway, Server, ServerTls, ServerTlsMode};

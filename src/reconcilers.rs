@@ -14,7 +14,9 @@ pub mod node;
 pub mod peer_authentication;
 pub mod pod;
 mod problems;
+mod regex;
 pub mod request_authentication;
+mod rules;
 pub mod secret;
 mod selector;
 pub mod service;
@@ -31,7 +33,11 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub(crate) use self::{host::fqdn, problems::Problems, visibility::visibility};
+pub(crate) use self::{
+    host::fqdn,
+    problems::{Flaw, Problems},
+    visibility::visibility,
+};
 use crate::model::Age;
 
 /// What conversions need besides the object.

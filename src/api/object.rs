@@ -8,7 +8,7 @@ use super::{
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::DeserializeOwned;
+use serde::{Deserializer, de::DeserializeOwned};
 use serde_ignored::Path;
 use serde_json::{Value, json};
 use std::fmt;
@@ -81,6 +81,15 @@ macro_rules! objects {
                 match self { $(Self::$kind(object) => &mut object.metadata,)* }
             }
 
+            fn look(kind: Kind, value: &Value) -> Result<(Self, Vec<String>), (String, String)> {
+                match kind {
+                    $(Kind::$kind => {
+                        let (object, unknown) = read_ref(value)?;
+                        Ok((Self::$kind(Box::new(object)), unknown))
+                    })*
+                }
+            }
+
             fn read(kind: Kind, value: Value) -> Result<(Self, Vec<String>), (String, String)> {
                 match kind {
                     $(Kind::$kind => {
@@ -135,6 +144,26 @@ pub fn decode(mut value: Value) -> Result<(Object, Vec<String>), DecodeError> {
     Object::read(kind, value).map_err(|(path, reason)| DecodeError::Field { kind, object, path, reason })
 }
 
+/// Reads an object as one of a kind, whatever it says of its version and name.
+///
+/// # Errors
+/// The path of what is missing or of another type than it should be (empty for the object itself), and a reason.
+pub fn decode_as(kind: Kind, value: &Value) -> Result<(Object, Vec<String>), (String, String)> {
+    // A list would be read as the fields in their order.
+    for key in ["metadata", "spec"] {
+        if value.get(key).is_some_and(Value::is_array) {
+            return Err((key.to_owned(), "invalid type: sequence, expected a map of fields".to_owned()));
+        }
+    }
+    let lacks_spec = kind.is_custom() && !kind.needs_spec() && value.get("spec").is_none_or(Value::is_null);
+    if !lacks_spec {
+        return Object::look(kind, value);
+    }
+    let mut value = value.clone();
+    value["spec"] = json!({});
+    Object::read(kind, value)
+}
+
 /// The kind that a value says it is of, if that and the version exist.
 fn kind_of(value: &Value) -> Result<Kind, DecodeError> {
     let text = |key| value.get(key).and_then(Value::as_str).ok_or(DecodeError::NoType(key));
@@ -163,6 +192,20 @@ fn name_of(value: &Value) -> String {
 /// # Errors
 /// The path of what is of another type than it should be, and a reason.
 pub fn read<T: DeserializeOwned>(value: Value) -> Result<(T, Vec<String>), (String, String)> {
+    read_from(value)
+}
+
+/// The same of a value that is only looked at.
+///
+/// # Errors
+/// As of [`read`].
+fn read_ref<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<String>), (String, String)> {
+    read_from(value)
+}
+
+fn read_from<'de, T: DeserializeOwned>(
+    value: impl Deserializer<'de, Error = serde_json::Error>,
+) -> Result<(T, Vec<String>), (String, String)> {
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);

@@ -17,7 +17,7 @@ use super::{
     stage,
 };
 use crate::model::{
-    Labels, Namespace, ObjectRef, Problem, VirtualService, Visibility,
+    Code, Labels, Namespace, ObjectRef, Problem, VirtualService, Visibility,
     virtual_service::{Destination, GatewayName, HttpAction, HttpRoute, L4Destination, SourceMatch},
 };
 
@@ -57,7 +57,12 @@ fn check_gateways(cx: &mut Check<'_>, vs: &VirtualService) {
         let Some((namespace, short)) = name.split_once('/') else { continue };
         if cx.input(&Gateways(NamespacedName::new(namespace, short))).is_none() {
             let reason = format!("Gateway {name} does not exist: naming it has no effect");
-            cx.problem(Problem { object: vs.object.clone(), field: "spec.gateways".to_owned(), reason });
+            cx.problem(Problem {
+                object: vs.object.clone(),
+                field: "spec.gateways".to_owned(),
+                reason,
+                code: Code::GatewayUnknown,
+            });
         }
     }
 }
@@ -165,7 +170,7 @@ fn report_missing(
         }
     };
     if let Some(reason) = reason {
-        cx.problem(Problem { object: object.clone(), field, reason });
+        cx.problem(Problem { object: object.clone(), field, reason, code: Code::DestinationUnknown });
     }
 }
 
@@ -194,7 +199,7 @@ fn check_followed(cx: &mut Check<'_>, vs: &VirtualService, client: &Namespace) {
 /// Says that requests for a host follow an older VirtualService; it would be left out silently.
 pub(super) fn followed_instead(vs: &VirtualService, host: &str, used: &VirtualService) -> Problem {
     let reason = format!("in the mesh, requests for {host:?} follow the older {} instead", used.object);
-    Problem { object: vs.object.clone(), field: "spec.hosts".to_owned(), reason }
+    Problem { object: vs.object.clone(), field: "spec.hosts".to_owned(), reason, code: Code::HostTaken }
 }
 
 /// Whether every sidecar has a rule of a VirtualService on every port.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{
-        EffectivePolicy, Host, MeshConfig, Namespace, Problem, Protocol, SecretState, ServicePort,
+        Code, EffectivePolicy, Host, MeshConfig, Namespace, Problem, Protocol, SecretState, ServicePort,
         destination_rule::{Subset, effective_policy},
     },
     snapshot::{Name, Slot},
@@ -322,7 +322,7 @@ impl ClusterItem {
         of.seen.rule.iter().flat_map(|r| &r.objects).find_map(|object| {
             let rule = cx.input(&DestinationRules(NamespacedName::of(object)))?;
             let field = format!("{}.credentialName", rule.path_of_tls(tls)?);
-            Some(Problem { object: object.clone(), field, reason: reason.to_owned() })
+            Some(Problem { object: object.clone(), field, reason: reason.to_owned(), code: Code::CredentialUnknown })
         })
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{
-        Age, EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService,
+        Age, Code, EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService,
         host::intersection,
         virtual_service::{Destination, GatewayName, HttpRoute, resolve_delegates},
     },
@@ -256,7 +256,12 @@ pub(super) fn tcp_routes<Q: Query>(cx: &mut Cx<'_, Q>, class: &RouterClass, serv
             let found = destinations::resolve(cx, destination, &class.namespace, port);
             if let Some(reason) = &found.missing {
                 let object = vs.object.clone();
-                cx.problem(Problem { object, field: field.to_owned(), reason: reason.clone() });
+                cx.problem(Problem {
+                    object,
+                    field: field.to_owned(),
+                    reason: reason.clone(),
+                    code: Code::DestinationUnknown,
+                });
             }
             L4Cluster { name: found.cluster, policy: found.policy }
         });

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     model::{
-        Endpoint, Namespace, ObjectRef, Problem, Service,
+        Code, Endpoint, Namespace, ObjectRef, Problem, Service,
         service::{Registry, Resolution},
         workload::selects,
     },
@@ -51,7 +51,7 @@ impl Query for OfSlice {
         for pod in &made.unknown_pods {
             let reason = format!("Pod {}/{pod} is not known; its endpoints wait for it", slice.namespace);
             let field = "endpoints[].targetRef".to_owned();
-            cx.problem(Problem { object: slice.object.clone(), field, reason });
+            cx.problem(Problem { object: slice.object.clone(), field, reason, code: Code::PodUnknown });
         }
         Arc::new(made)
     }
@@ -74,7 +74,12 @@ impl Emit for CheckSlice {
             let [first, other] = if slice.ipv6 { ["IPv4", "IPv6"] } else { ["IPv6", "IPv4"] };
             let reason =
                 format!("{other} addresses are not used: the first of the ipFamilies of {} is {first}", service.object);
-            cx.problem(Problem { object: slice.object.clone(), field: "addressType".to_owned(), reason });
+            cx.problem(Problem {
+                object: slice.object.clone(),
+                field: "addressType".to_owned(),
+                reason,
+                code: Code::AddressFamilyUnused,
+            });
         }
         Vec::new()
     }

@@ -26,7 +26,9 @@ use super::{
     stage,
 };
 use crate::{
-    model::{EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService, destination_rule::effective_policy},
+    model::{
+        Code, EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService, destination_rule::effective_policy,
+    },
     snapshot::{Encoder, Name, Refs, Slot},
     translate::{
         clusters::{cluster_name, offers_http},
@@ -351,7 +353,7 @@ impl VirtualHostItem {
                 let object = seen.service.object.clone();
                 let field = if object.kind == "Service" { "metadata.name" } else { "spec.hosts" };
                 let reason = format!("requests for {domain:?} are those of {winner}, which has the same domain");
-                cx.problem(Problem { object, field: field.to_owned(), reason });
+                cx.problem(Problem { object, field: field.to_owned(), reason, code: Code::HostTaken });
             }
             rivals.insert(other);
             false
@@ -373,7 +375,7 @@ impl VirtualHostItem {
             "requests for {ip} on port {} are those of the older {}, which has the same address",
             self.port, owner.object
         );
-        cx.problem(Problem { object, field: field.to_owned(), reason });
+        cx.problem(Problem { object, field: field.to_owned(), reason, code: Code::AddressTaken });
         false
     }
 

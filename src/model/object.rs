@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use super::Code;
+
 /// Names one object: kind, namespace (empty when cluster-scoped) and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectRef {
@@ -48,13 +50,15 @@ pub struct Problem {
     pub field: String,
     /// What is wrong, with the value, and what would be right.
     pub reason: String,
+    /// Which rule it breaks.
+    pub code: Code,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.field.as_str() {
-            "" => write!(f, "{}: {}", self.object, self.reason),
-            field => write!(f, "{}: {field}: {}", self.object, self.reason),
+            "" => write!(f, "{}: {} [{}]", self.object, self.reason, self.code),
+            field => write!(f, "{}: {field}: {} [{}]", self.object, self.reason, self.code),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::ObjectRef;
+use super::{Code, ObjectRef};
 
 /// Where a problem was found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +26,8 @@ pub struct ProblemKey {
     pub field: String,
     /// What is wrong.
     pub reason: String,
+    /// Which rule it breaks.
+    pub code: Code,
 }
 
 /// Something that a source cannot read.
@@ -51,6 +53,6 @@ impl fmt::Display for SourceProblem {
         if !self.key.field.is_empty() {
             write!(f, "{}: ", self.key.field)?;
         }
-        f.write_str(&self.key.reason)
+        write!(f, "{} [{}]", self.key.reason, self.key.code)
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::{self, authorization_policy::Action},
-    model::{Problem, UnenforcedPolicy},
+    model::{Code, Problem, UnenforcedPolicy},
 };
 
 /// The policy of an object; `None` when it could not refuse anything.
@@ -17,7 +17,11 @@ pub fn convert(policy: &api::AuthorizationPolicy) -> (Option<UnenforcedPolicy>, 
     let spec = &policy.spec;
     let dry_run = annotation(&policy.metadata, "istio.io/dry-run") == Some("true");
     if dry_run || spec.action == Action::Audit {
-        problems.add("", "not honoured yet: it refuses nothing, but nothing is recorded either");
+        problems.add(
+            Code::PolicyNotEnforced,
+            "",
+            "not honoured yet: it refuses nothing, but nothing is recorded either",
+        );
         return (None, problems.into_vec());
     }
     let whom = For { selector: spec.selector.as_ref(), target: spec.target_ref.as_ref(), targets: &spec.target_refs };
@@ -32,8 +36,8 @@ mod tests {
     #[test]
     fn whom_a_policy_is_for_is_said_once() {
         let yaml = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: ns}\n\
-                    spec: {selector: {matchLabels: {app: 'a*'}}, targetRef: {kind: Gateway, name: a}, \
-                    targetRefs: [{kind: Gateway, name: b}]}";
+                    spec: {selector: {matchLabels: {app: 'a*'}}, targetRef: {group: gateway.networking.k8s.io, kind: Gateway, name: a}, \
+                    targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: b}]}";
         let policy = serde_yaml_ng::from_str(yaml).expect("an AuthorizationPolicy");
         let (made, problems) = convert(&policy);
         assert_eq!(made.expect("a policy").targets.len(), 2);

@@ -9,7 +9,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use super::{Problems, namespace};
 use crate::model::{
-    Problem,
+    Code, Problem,
     workload::{SliceEndpoints, SliceEntry, SlicePort},
 };
 
@@ -32,11 +32,19 @@ fn members(slice: &EndpointSlice, problems: &mut Problems) -> Option<SliceEndpoi
         return None;
     }
     let Some(service) = label(SERVICE) else {
-        problems.add("metadata.labels", format!("label {SERVICE} is missing: the slice belongs to no Service"));
+        problems.add(
+            Code::ServiceUnusable,
+            "metadata.labels",
+            format!("label {SERVICE} is missing: the slice belongs to no Service"),
+        );
         return None;
     };
     if slice.address_type == "FQDN" {
-        problems.add("addressType", "\"FQDN\" is not supported: use a ServiceEntry with resolution DNS");
+        problems.add(
+            Code::ServiceUnusable,
+            "addressType",
+            "\"FQDN\" is not supported: use a ServiceEntry with resolution DNS",
+        );
         return None;
     }
     let ipv6 = slice.address_type == "IPv6";
@@ -60,7 +68,7 @@ fn ports(slice: &EndpointSlice, problems: &mut Problems) -> Vec<SlicePort> {
             Ok(number) if number > 0 => {
                 made.push(SlicePort { name: port.name.as_deref().unwrap_or_default().into(), number });
             }
-            _ => problems.add(format!("ports[{index}].port"), format!("{number} is not a port")),
+            _ => problems.add(Code::PortOutOfRange, format!("ports[{index}].port"), format!("{number} is not a port")),
         }
     }
     made
@@ -73,7 +81,11 @@ fn entry(index: usize, endpoint: &Endpoint, ipv6: bool, problems: &mut Problems)
         .enumerate()
         .filter_map(|(i, text)| {
             let checked = address(text, ipv6);
-            checked.map_err(|reason| problems.add(format!("endpoints[{index}].addresses[{i}]"), reason)).ok()
+            checked
+                .map_err(|reason| {
+                    problems.add(Code::AddressInvalid, format!("endpoints[{index}].addresses[{i}]"), reason);
+                })
+                .ok()
         })
         .collect();
     if addresses.is_empty() {

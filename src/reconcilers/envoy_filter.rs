@@ -7,7 +7,7 @@ use super::{ConvertContext, Problems, age, selector::check_labels};
 use crate::{
     api::{self, envoy_filter as spec},
     model::{
-        Problem,
+        Code, Problem,
         envoy_filter::{
             ApplyTo, ChainMatch, ClusterMatch, EnvoyFilter, FilterMatch, ListenerMatch, Operation, Patch, PatchContext,
             ProxyMatch, VersionPattern,
@@ -21,7 +21,7 @@ pub fn convert(filter: &api::EnvoyFilter, _: &ConvertContext<'_>) -> (Option<Env
     let mut problems = Problems::of("EnvoyFilter", &filter.metadata);
     let spec = &filter.spec;
     if !spec.target_refs.is_empty() {
-        problems.add("spec.targetRefs", "not honoured yet, so the filter is for no proxy");
+        problems.add(Code::FieldNotHonoured, "spec.targetRefs", "not honoured yet, so the filter is for no proxy");
         return (None, problems.into_vec());
     }
     if let Some(selector) = &spec.workload_selector {
@@ -51,13 +51,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn add(&mut self, field: &str, reason: impl Into<String>) {
-        self.problems.add(format!("{}.{field}", self.field), reason);
+    fn add(&mut self, code: Code, field: &str, reason: impl Into<String>) {
+        self.problems.add(code, format!("{}.{field}", self.field), reason);
     }
 
     /// Notes why the patch is left out.
-    fn refuse<T>(&mut self, field: &str, reason: &str) -> Option<T> {
-        self.add(field, format!("{reason}; the patch is left out"));
+    fn refuse<T>(&mut self, code: Code, field: &str, reason: &str) -> Option<T> {
+        self.add(code, field, format!("{reason}; the patch is left out"));
         None
     }
 
@@ -69,7 +69,7 @@ impl Reader<'_> {
         let context = self.context(matches.context)?;
         let proxy = self.proxy(matches.proxy.as_ref())?;
         let Some(change) = &patch.patch else {
-            return self.refuse("patch", "is missing");
+            return self.refuse(Code::PatchIncomplete, "patch", "is missing");
         };
         let operation = self.operation(change.operation)?;
         Some(Patch {
@@ -86,7 +86,7 @@ impl Reader<'_> {
 
     fn apply_to(&mut self, apply_to: spec::ApplyTo) -> Option<ApplyTo> {
         Some(match apply_to {
-            spec::ApplyTo::Invalid => return self.refuse("applyTo", "is missing"),
+            spec::ApplyTo::Invalid => return self.refuse(Code::PatchIncomplete, "applyTo", "is missing"),
             spec::ApplyTo::Listener => ApplyTo::Listener,
             spec::ApplyTo::FilterChain => ApplyTo::FilterChain,
             spec::ApplyTo::NetworkFilter => ApplyTo::NetworkFilter,
@@ -114,7 +114,7 @@ impl Reader<'_> {
             None => Some(()),
             Some((name, _)) => {
                 let reason = format!("does not go with applyTo {}", apply_to.as_str());
-                self.refuse(&format!("match.{name}"), &reason)
+                self.refuse(Code::MatchUnfit, &format!("match.{name}"), &reason)
             }
         }
     }
@@ -125,7 +125,9 @@ impl Reader<'_> {
             spec::PatchContext::SidecarInbound => PatchContext::SidecarInbound,
             spec::PatchContext::SidecarOutbound => PatchContext::SidecarOutbound,
             spec::PatchContext::Gateway => PatchContext::Gateway,
-            spec::PatchContext::Waypoint => return self.refuse("match.context", "WAYPOINT is not honoured yet"),
+            spec::PatchContext::Waypoint => {
+                return self.refuse(Code::PatchNotHonoured, "match.context", "WAYPOINT is not honoured yet");
+            }
         })
     }
 
@@ -137,7 +139,7 @@ impl Reader<'_> {
                 Ok(pattern) => Some(pattern),
                 Err(error) => {
                     let reason = format!("{pattern:?} is not a regular expression: {}", one_line(&error));
-                    return self.refuse("match.proxy.proxyVersion", &reason);
+                    return self.refuse(Code::RegexInvalid, "match.proxy.proxyVersion", &reason);
                 }
             },
         };
@@ -146,10 +148,14 @@ impl Reader<'_> {
 
     fn listener(&mut self, apply_to: ApplyTo, matches: &spec::ListenerMatch) -> ListenerMatch {
         if !matches.port_name.is_empty() {
-            self.add("match.listener.portName", "is reserved and has no effect");
+            self.add(Code::FieldWithoutEffect, "match.listener.portName", "is reserved and has no effect");
         }
         if !matches.listener_filter.is_empty() && apply_to != ApplyTo::ListenerFilter {
-            self.add("match.listener.listenerFilter", format!("has no effect on {}", apply_to.as_str()));
+            self.add(
+                Code::FieldWithoutEffect,
+                "match.listener.listenerFilter",
+                format!("has no effect on {}", apply_to.as_str()),
+            );
         }
         ListenerMatch {
             name: matches.name.clone(),
@@ -160,7 +166,7 @@ impl Reader<'_> {
 
     fn operation(&mut self, operation: spec::Operation) -> Option<Operation> {
         Some(match operation {
-            spec::Operation::Invalid => return self.refuse("patch.operation", "is missing"),
+            spec::Operation::Invalid => return self.refuse(Code::PatchIncomplete, "patch.operation", "is missing"),
             spec::Operation::Merge => Operation::Merge,
             spec::Operation::Add => Operation::Add,
             spec::Operation::Remove => Operation::Remove,
@@ -174,16 +180,18 @@ impl Reader<'_> {
 
     fn value(&mut self, operation: Operation, change: &spec::Patch) -> Option<Value> {
         if change.filter_class != spec::FilterClass::Unspecified {
-            self.add("patch.filterClass", "not honoured yet; the operation says the place");
+            self.add(Code::FieldNotHonoured, "patch.filterClass", "not honoured yet; the operation says the place");
         }
         match (operation, change.value.is_empty()) {
             (Operation::Remove, false) => {
-                self.add("patch.value", "has no effect with REMOVE");
+                self.add(Code::FieldWithoutEffect, "patch.value", "has no effect with REMOVE");
                 Some(Value::Null)
             }
             (Operation::Remove, true) => Some(Value::Null),
             (_, false) => Some(Value::Object(change.value.clone())),
-            (_, true) => self.refuse("patch.value", &format!("is missing for {}", operation.as_str())),
+            (_, true) => {
+                self.refuse(Code::PatchIncomplete, "patch.value", &format!("is missing for {}", operation.as_str()))
+            }
         }
     }
 }

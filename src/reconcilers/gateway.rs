@@ -5,19 +5,23 @@ mod tls;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
     sync::Arc,
 };
 
 use super::{
-    Problems, age,
+    Flaw, Problems, age,
     host::{self, is_label},
     name, namespace,
+    rules::{is_dns_label, wildcard_domain},
     selector::check_labels,
 };
 use crate::{
     api::{self, gateway as spec},
-    model::{Bind, Gateway, Problem, Protocol, ProtocolClass, Server, ServerTls, gateway::ServerHost},
+    model::{Bind, Code, Gateway, Problem, Protocol, ProtocolClass, Server, ServerTls, gateway::ServerHost},
 };
+
+const SOCKET: &str = "unix://";
 
 /// The Gateway of an object, with the servers that can be programmed.
 #[must_use]
@@ -26,11 +30,15 @@ pub fn convert(gateway: &api::Gateway) -> (Option<Gateway>, Vec<Problem>) {
     let namespace = namespace(&gateway.metadata);
     let spec = &gateway.spec;
     if spec.servers.is_empty() {
-        problems.add("spec.servers", "a Gateway without servers opens no port");
+        problems.add(Code::ServersMissing, "spec.servers", "a Gateway without servers opens no port");
     }
     let mut servers = Vec::with_capacity(spec.servers.len());
     check_labels("spec.selector", &spec.selector, &mut problems);
     check_names(&spec.servers, &mut problems);
+    check_ports(&spec.servers, &mut problems);
+    if !is_dns_label(gateway.metadata.name.as_deref().unwrap_or_default()) {
+        problems.add(Code::NameInvalid, "metadata.name", "the name of a Gateway is a label of a DNS name");
+    }
     for (index, server) in spec.servers.iter().enumerate() {
         let mut reader = Reader { problems: &mut problems, path: format!("spec.servers[{index}]") };
         servers.extend(reader.server(index, server, &namespace));
@@ -56,7 +64,26 @@ fn check_names(servers: &[spec::Server], problems: &mut Problems) {
             }
             Entry::Occupied(place) => {
                 let reason = format!("{:?} is the name of servers[{}] as well", server.name, place.get());
-                problems.add(format!("spec.servers[{index}].name"), reason);
+                problems.add(Code::ServerNameDuplicate, format!("spec.servers[{index}].name"), reason);
+            }
+        }
+    }
+}
+
+/// Ports have names, each its own.
+fn check_ports(servers: &[spec::Server], problems: &mut Problems) {
+    let mut first = HashMap::new();
+    for (index, server) in servers.iter().enumerate() {
+        let field = format!("spec.servers[{index}].port.name");
+        match first.entry(server.port.name.as_str()) {
+            _ if server.port.name.is_empty() => problems.add(Code::FieldMissing, field, "is empty: a port has a name"),
+            Entry::Vacant(place) => {
+                place.insert(index);
+            }
+            Entry::Occupied(place) => {
+                let reason =
+                    format!("{:?} is the name of the port of servers[{}] as well", server.port.name, place.get());
+                problems.add(Code::ServerPortNameDuplicate, field, reason);
             }
         }
     }
@@ -69,8 +96,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn add(&mut self, field: &str, reason: impl Into<String>) {
-        self.problems.add(format!("{}.{field}", self.path), reason);
+    fn add(&mut self, code: Code, field: &str, reason: impl Into<String>) {
+        self.problems.add(code, format!("{}.{field}", self.path), reason);
+    }
+
+    fn flaw(&mut self, field: &str, flaw: Flaw) {
+        self.add(flaw.code, field, flaw.reason);
     }
 
     fn not_honoured(&mut self, field: &str) {
@@ -82,23 +113,27 @@ impl Reader<'_> {
             self.not_honoured("defaultEndpoint");
         }
         if server.port.target_port != 0 {
-            self.not_honoured("port.targetPort");
+            self.add(Code::ServerTargetPort, "port.targetPort", "has no effect on a Gateway");
         }
-        let port = self.port(server.port.number);
+        let port = self.port(server);
         let protocol = self.protocol(&server.port.protocol);
         let bind = self.bind(&server.bind);
         let hosts = self.hosts(&server.hosts, namespace);
-        let (port, protocol, bind) = (port?, protocol?, bind?);
-        let tls = self.tls(protocol, server.tls.as_ref())?;
+        let tls = protocol.and_then(|protocol| self.tls(protocol, server.tls.as_ref()));
         let redirect = server.tls.as_ref().is_some_and(|t| t.https_redirect);
-        let plaintext_http = protocol.class() == ProtocolClass::Http;
-        if redirect && !plaintext_http {
-            self.add("tls.httpsRedirect", "only plaintext HTTP can be redirected to HTTPS; it is ignored");
+        let plaintext_http = protocol.is_some_and(|p| p.class() == ProtocolClass::Http);
+        if redirect && protocol.is_some() && !plaintext_http {
+            self.add(
+                Code::RedirectNotHttp,
+                "tls.httpsRedirect",
+                "only plaintext HTTP can be redirected to HTTPS; it is ignored",
+            );
         }
         if hosts.is_empty() {
-            self.add("hosts", "no usable host is left; the server is not programmed");
+            self.add(Code::ServerHostsMissing, "hosts", "no usable host is left; the server is not programmed");
             return None;
         }
+        let (port, protocol, bind, tls) = (port?, protocol?, bind?, tls?);
         Some(Server {
             index,
             name: server.name.as_str().into(),
@@ -112,10 +147,23 @@ impl Reader<'_> {
         })
     }
 
-    fn port(&mut self, number: u32) -> Option<u16> {
+    /// A socket has no port.
+    fn port(&mut self, server: &spec::Server) -> Option<u16> {
+        let number = server.port.number;
+        if server.bind.starts_with(SOCKET) {
+            if number != 0 {
+                let reason = format!("{number}: the number is 0 with a Unix socket");
+                self.add(Code::PortOutOfRange, "port.number", reason);
+            }
+            return Some(u16::try_from(number).unwrap_or_default());
+        }
         let port = u16::try_from(number).ok().filter(|p| *p != 0);
         if port.is_none() {
-            self.add("port.number", format!("{number} is not a port, 1 to 65535; the server is not programmed"));
+            self.add(
+                Code::PortOutOfRange,
+                "port.number",
+                format!("{number} is not a port, 1 to 65535; the server is not programmed"),
+            );
         }
         port
     }
@@ -127,7 +175,7 @@ impl Reader<'_> {
                 "protocol {word:?} is not one of HTTP, HTTPS, HTTP2, GRPC, GRPC-WEB, MONGO, TCP, TLS; the server is \
                  not programmed"
             );
-            self.add("port.protocol", reason);
+            self.add(Code::ProtocolUnknown, "port.protocol", reason);
         }
         known
     }
@@ -137,10 +185,12 @@ impl Reader<'_> {
         if text.is_empty() {
             return Some(None);
         }
-        let bind = Bind::parse(text);
+        let bind = Bind::parse(text).filter(|bind| !matches!(bind, Bind::Pipe(path) if !is_socket_path(path)));
         if bind.is_none() {
-            let reason = format!("{text:?} is neither an IP address nor unix://<path>; the server is not programmed");
-            self.add("bind", reason);
+            let reason = format!(
+                "{text:?} is neither an IP address nor unix:// with an absolute path; the server is not programmed"
+            );
+            self.add(Code::BindInvalid, "bind", reason);
         }
         bind.map(Some)
     }
@@ -148,9 +198,12 @@ impl Reader<'_> {
     fn hosts(&mut self, hosts: &[String], namespace: &Arc<str>) -> Vec<ServerHost> {
         let mut usable = Vec::with_capacity(hosts.len());
         for (i, text) in hosts.iter().enumerate() {
+            if let Some(flaw) = host_style(text) {
+                self.flaw(&format!("hosts[{i}]"), flaw);
+            }
             match server_host(text, namespace) {
                 Ok(host) => usable.push(host),
-                Err(reason) => self.add(&format!("hosts[{i}]"), format!("{reason}; it is left out")),
+                Err(flaw) => self.flaw(&format!("hosts[{i}]"), flaw.then("it is left out")),
             }
         }
         usable.sort();
@@ -162,12 +215,28 @@ impl Reader<'_> {
     fn tls(&mut self, protocol: Protocol, tls: Option<&spec::ServerTlsSettings>) -> Option<Option<ServerTls>> {
         match (protocol.is_tls(), tls) {
             (true, None) => {
-                self.add("tls", "protocols HTTPS and TLS need it; the server is not programmed");
+                self.add(
+                    Code::ServerTlsMissing,
+                    "tls",
+                    "protocols HTTPS and TLS need it; the server is not programmed",
+                );
                 None
             }
             (true, Some(settings)) => tls::read(settings, self).map(Some),
+            (false, Some(_)) if protocol.class() != ProtocolClass::Http => {
+                self.add(
+                    Code::ServerTlsUnexpected,
+                    "tls",
+                    "it needs protocol HTTPS or TLS; the server is not programmed",
+                );
+                None
+            }
             (false, Some(settings)) if tls::says_more_than_redirect(settings) => {
-                self.add("tls", "it needs protocol HTTPS or TLS; the server is not programmed");
+                self.add(
+                    Code::ServerTlsUnexpected,
+                    "tls",
+                    "it needs protocol HTTPS or TLS; the server is not programmed",
+                );
                 None
             }
             (false, _) => Some(None),
@@ -175,13 +244,34 @@ impl Reader<'_> {
     }
 }
 
+/// What is wrong with how a host is written, if something is; it may be understood all the same.
+fn host_style(text: &str) -> Option<Flaw> {
+    let name = text.split_once('/').map_or(text, |(_, name)| name);
+    if name == "*" || name.parse::<IpAddr>().is_ok() || host::parse(name).is_err() {
+        return None;
+    }
+    if !name.contains('.') {
+        let reason = format!("{text:?} is a short name, which has no namespace here: write it in full");
+        return Some(Flaw::new(Code::ServerHostShort, reason));
+    }
+    wildcard_domain(name).err()
+}
+
+/// An absolute path of a file, or an abstract socket.
+fn is_socket_path(path: &str) -> bool {
+    path.starts_with('@') || (path.starts_with('/') && !path.ends_with('/'))
+}
+
 /// `[namespace/]dnsName` (translation §7.4).
-fn server_host(text: &str, own: &Arc<str>) -> Result<ServerHost, String> {
+fn server_host(text: &str, own: &Arc<str>) -> Result<ServerHost, Flaw> {
     let (namespace, name) = match text.split_once('/') {
         None | Some(("*", _)) => (None, text.rsplit('/').next().unwrap_or_default()),
         Some((".", name)) => (Some(own.clone()), name),
         Some((namespace, name)) if is_label(namespace) => (Some(namespace.into()), name),
-        Some((namespace, _)) => return Err(format!("{namespace:?} of {text:?} is not a namespace, \".\" or \"*\"")),
+        Some((namespace, _)) => {
+            let reason = format!("{namespace:?} of {text:?} is not a namespace, \".\" or \"*\"");
+            return Err(Flaw::new(Code::NamespaceInvalid, reason));
+        }
     };
     let host = if name == "*" { "*".into() } else { host::parse(name)? };
     Ok(ServerHost { namespace, host })

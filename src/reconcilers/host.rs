@@ -1,6 +1,7 @@
 //! Host names as users write them.
 
-use crate::model::Host;
+use super::Flaw;
+use crate::model::{Code, Host};
 
 /// DNS allows no longer names.
 const MAX_LENGTH: usize = 253;
@@ -16,7 +17,7 @@ pub(crate) fn fqdn(host: &str, namespace: &str, domain_suffix: &str) -> Host {
 }
 
 /// The host in its usual form, if it can be one; a leading `*.` is a wildcard.
-pub(super) fn parse(text: &str) -> Result<Host, String> {
+pub(super) fn parse(text: &str) -> Result<Host, Flaw> {
     let host = text.trim_end_matches('.').to_ascii_lowercase();
     let name = host.strip_prefix("*.").unwrap_or(&host);
     let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
@@ -24,7 +25,8 @@ pub(super) fn parse(text: &str) -> Result<Host, String> {
     if host.len() <= MAX_LENGTH && name.split('.').all(label) {
         Ok(host.into())
     } else {
-        Err(format!("{text:?} is not a host name, optionally with a leading \"*.\""))
+        let reason = format!("{text:?} is not a host name, optionally with a leading \"*.\"");
+        Err(Flaw::new(Code::HostMalformed, reason))
     }
 }
 

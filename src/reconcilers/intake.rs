@@ -21,7 +21,7 @@ use crate::{
             Slices, Usable, VirtualServices, Workloads,
         },
     },
-    model::{MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
+    model::{Code, MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
 };
 
 /// A change of inputs; returns whether a value differs.
@@ -282,5 +282,5 @@ fn keep_good<T: Clone>(new: &mut Material<T>, old: &Material<T>) {
 
 fn not_honoured(of: &ObjectRef) -> Problem {
     let reason = format!("{} is not honoured yet; it has no effect", of.kind);
-    Problem { object: of.clone(), field: String::new(), reason }
+    Problem { object: of.clone(), field: String::new(), reason, code: Code::KindNotHonoured }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api,
     model::{
-        DefaultVisibility, MeshConfig, Problem,
+        Code, DefaultVisibility, MeshConfig, Problem,
         gateway::TlsVersion,
         mesh::{AccessLogEncoding, OutboundPolicy, PathNormalization},
     },
@@ -69,11 +69,11 @@ fn parse(text: &str, base: &MeshConfig, problems: &mut Problems) -> Option<MeshC
         Ok(Value::Object(fields)) => fields,
         Ok(Value::Null) => Map::new(),
         Ok(_) => {
-            problems.add("data.mesh", "is not a map of fields");
+            problems.add(Code::MeshConfigUnreadable, "data.mesh", "is not a map of fields");
             return None;
         }
         Err(error) => {
-            problems.add("data.mesh", error.to_string());
+            problems.add(Code::MeshConfigUnreadable, "data.mesh", error.to_string());
             return None;
         }
     };
@@ -99,9 +99,9 @@ impl Field<'_> {
         format!("data.mesh: {}", self.key)
     }
 
-    fn wrong(&mut self, reason: impl fmt::Display) {
+    fn wrong(&mut self, code: Code, reason: impl fmt::Display) {
         let path = self.path();
-        self.problems.add(path, reason.to_string());
+        self.problems.add(code, path, reason.to_string());
     }
 
     /// The value as a type; a problem otherwise.
@@ -109,7 +109,7 @@ impl Field<'_> {
         match serde_json::from_value(self.value.clone()) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.wrong(error);
+                self.wrong(Code::MeshFieldInvalid, error);
                 None
             }
         }
@@ -124,7 +124,9 @@ impl Field<'_> {
     /// A text that must say something.
     fn set_name(&mut self, target: &mut Arc<str>) {
         match self.read::<Arc<str>>() {
-            Some(text) if text.is_empty() => self.wrong(format!("is empty: {target:?} is used")),
+            Some(text) if text.is_empty() => {
+                self.wrong(Code::MeshFieldInvalid, format!("is empty: {target:?} is used"));
+            }
             Some(text) => *target = text,
             None => {}
         }
@@ -132,7 +134,7 @@ impl Field<'_> {
 
     fn set_port(&mut self, target: &mut u16) {
         match self.read() {
-            Some(0) => self.wrong(format!("0 is not a port: {target} is used")),
+            Some(0) => self.wrong(Code::PortOutOfRange, format!("0 is not a port: {target} is used")),
             Some(port) => *target = port,
             None => {}
         }
@@ -143,7 +145,7 @@ impl Field<'_> {
         let Some(list) = self.read::<Vec<String>>() else { return };
         *target = tls_names::known(&list, names, |i, reason| {
             let path = format!("{}[{i}]", self.path());
-            self.problems.add(path, reason);
+            self.problems.add(Code::CipherUnknown, path, reason);
         });
     }
 
@@ -151,8 +153,8 @@ impl Field<'_> {
         let Some(text) = self.read::<api::Duration>() else { return };
         match Duration::try_from(&text) {
             Ok(duration) if duration >= minimum => *target = duration,
-            Ok(duration) => self.wrong(format!("{duration:?} is less than {minimum:?}")),
-            Err(error) => self.wrong(error),
+            Ok(duration) => self.wrong(Code::DurationTooShort, format!("{duration:?} is less than {minimum:?}")),
+            Err(error) => self.wrong(Code::DurationMalformed, error),
         }
     }
 
@@ -163,7 +165,7 @@ impl Field<'_> {
             Some((_, value)) => *target = *value,
             None => {
                 let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-                self.wrong(format!("{text:?} is not one of {}", all.join(", ")));
+                self.wrong(Code::ValueUnknown, format!("{text:?} is not one of {}", all.join(", ")));
             }
         }
     }
@@ -174,7 +176,11 @@ impl Field<'_> {
         *target = names.iter().any(|name| name == PROMETHEUS);
         for (i, name) in names.iter().enumerate().filter(|(_, name)| *name != PROMETHEUS) {
             let path = format!("{}[{i}]", self.path());
-            self.problems.add(path, format!("{name:?} is not a provider of metrics that is honoured: {PROMETHEUS} is"));
+            self.problems.add(
+                Code::ProviderUnknown,
+                path,
+                format!("{name:?} is not a provider of metrics that is honoured: {PROMETHEUS} is"),
+            );
         }
     }
 
@@ -192,7 +198,7 @@ impl Field<'_> {
     /// A member of a field that holds a map.
     fn inside(&mut self, read: &mut dyn FnMut(&mut Field<'_>) -> bool) {
         let Value::Object(fields) = self.value else {
-            self.wrong("is not a map of fields");
+            self.wrong(Code::MeshFieldInvalid, "is not a map of fields");
             return;
         };
         for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {

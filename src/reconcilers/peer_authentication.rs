@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Problems, age, selector::check_labels};
 use crate::{
     api::{self, peer_authentication::MutualTlsMode},
-    model::{PeerAuthentication, Problem, peer_authentication::MtlsMode},
+    model::{Code, PeerAuthentication, Problem, peer_authentication::MtlsMode},
 };
 
 /// What an object asks of the workloads that it is for.
@@ -17,13 +17,21 @@ pub fn convert(policy: &api::PeerAuthentication) -> (Option<PeerAuthentication>,
     if let Some(labels) = &selector {
         check_labels("spec.selector.matchLabels", labels, &mut problems);
     } else if !spec.port_level_mtls.is_empty() {
-        problems.add("spec.portLevelMtls", "has no effect without a selector with labels");
+        problems.add(
+            Code::PortMtlsWithoutSelector,
+            "spec.portLevelMtls",
+            "has no effect without a selector with labels",
+        );
     }
     let mut ports = BTreeMap::new();
     for (port, mtls) in spec.port_level_mtls.iter().filter(|_| selector.is_some()) {
         match u16::try_from(*port) {
             Ok(number @ 1..) => _ = ports.insert(number, mode(mtls.mode)),
-            _ => problems.add(format!("spec.portLevelMtls[{port}]"), format!("{port} is not a port: 1 to 65535")),
+            _ => problems.add(
+                Code::PortOutOfRange,
+                format!("spec.portLevelMtls[{port}]"),
+                format!("{port} is not a port: 1 to 65535"),
+            ),
         }
     }
     let made = PeerAuthentication {

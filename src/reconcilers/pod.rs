@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Problems, name, namespace};
-use crate::model::{Problem, workload::PodFacts};
+use crate::model::{Code, Problem, workload::PodFacts};
 
 /// A pod template's hash, which ReplicaSet names end with.
 const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -49,7 +49,7 @@ fn addresses(pod: &Pod, problems: &mut Problems) -> Vec<IpAddr> {
     for text in texts.into_iter().filter(|t| !t.is_empty()) {
         match text.parse() {
             Ok(ip) => ips.push(ip),
-            Err(_) => problems.add("status.podIPs", format!("{text:?} is not an IP address")),
+            Err(_) => problems.add(Code::AddressInvalid, "status.podIPs", format!("{text:?} is not an IP address")),
         }
     }
     ips

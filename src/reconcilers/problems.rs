@@ -2,7 +2,27 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::model::{ObjectRef, Problem};
+use crate::model::{Code, ObjectRef, Problem};
+
+/// What a check of a value finds wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    /// The rule that is broken.
+    pub(crate) code: Code,
+    /// What is wrong, with the value.
+    pub(crate) reason: String,
+}
+
+impl Flaw {
+    pub(crate) fn new(code: Code, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    /// The same, and what follows from it.
+    pub(crate) fn then(self, consequence: &str) -> Self {
+        Self { reason: format!("{}; {consequence}", self.reason), ..self }
+    }
+}
 
 /// The problems of one object.
 #[derive(Debug)]
@@ -22,13 +42,18 @@ impl Problems {
     }
 
     /// Something is wrong at a field.
-    pub(crate) fn add(&mut self, field: impl Into<String>, reason: impl Into<String>) {
-        self.found.push(Problem { object: self.object.clone(), field: field.into(), reason: reason.into() });
+    pub(crate) fn add(&mut self, code: Code, field: impl Into<String>, reason: impl Into<String>) {
+        self.found.push(Problem { object: self.object.clone(), field: field.into(), reason: reason.into(), code });
+    }
+
+    /// The same, of what a check found.
+    pub(crate) fn flaw(&mut self, field: impl Into<String>, flaw: Flaw) {
+        self.add(flaw.code, field, flaw.reason);
     }
 
     /// A field is understood, but nothing follows from it.
     pub(crate) fn not_honoured(&mut self, field: impl Into<String>) {
-        self.add(field, "not honoured yet");
+        self.add(Code::FieldNotHonoured, field, "not honoured yet");
     }
 
     pub(crate) fn into_vec(self) -> Vec<Problem> {

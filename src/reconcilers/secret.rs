@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::{Problems, name, namespace};
 use crate::model::{
-    Problem, TlsSecret,
+    Code, Problem, TlsSecret,
     secret::{Authorities, KeyPair, Material, PrivateKey},
 };
 
@@ -81,7 +81,7 @@ pub fn convert_config_map(map: &ConfigMap) -> (Option<TlsSecret>, Vec<Problem>) 
 
 fn report<T>(material: &Material<T>, problems: &mut Problems) {
     if let Material::Broken(reason) = material {
-        problems.add("data", &**reason);
+        problems.add(Code::SecretUnusable, "data", &**reason);
     }
 }
 

@@ -15,7 +15,7 @@ use k8s_openapi::{
 
 use super::{ConvertContext, Problems, age, annotation, host, name, namespace, visibility};
 use crate::model::{
-    Problem, Protocol, Service, ServicePort,
+    Code, Problem, Protocol, Service, ServicePort,
     service::{Registry, Resolution, TrafficDistribution},
 };
 
@@ -36,7 +36,7 @@ const KUBERNETES_ACCOUNTS: &str = "alpha.istio.io/kubernetes-serviceaccounts";
 pub fn convert(service: &ApiService, context: &ConvertContext<'_>) -> (Option<Service>, Vec<Problem>) {
     let mut problems = Problems::of("Service", &service.metadata);
     let Some(spec) = &service.spec else {
-        problems.add("spec", "is missing");
+        problems.add(Code::ServiceUnusable, "spec", "is missing");
         return (None, problems.into_vec());
     };
     let (name, namespace) = (name(&service.metadata), namespace(&service.metadata));
@@ -90,7 +90,7 @@ fn external_name(spec: &ServiceSpec, problems: &mut Problems) -> Option<Arc<str>
         return None;
     }
     let text = spec.external_name.as_deref().unwrap_or_default();
-    host::parse(text).map_err(|reason| problems.add("spec.externalName", reason)).ok()
+    host::parse(text).map_err(|flaw| problems.flaw("spec.externalName", flaw)).ok()
 }
 
 /// The first of the families counts: members of the other one are the same Pods again.
@@ -110,7 +110,7 @@ fn vips(spec: &ServiceSpec, problems: &mut Problems) -> Vec<IpAddr> {
     for text in texts.into_iter().filter(|t| !t.is_empty()) {
         match text.parse() {
             Ok(ip) => vips.push(ip),
-            Err(_) => problems.add("spec.clusterIPs", format!("{text:?} is not an IP address")),
+            Err(_) => problems.add(Code::AddressInvalid, "spec.clusterIPs", format!("{text:?} is not an IP address")),
         }
     }
     vips
@@ -124,11 +124,15 @@ fn ports(spec: &ServiceSpec, problems: &mut Problems) -> Vec<ServicePort> {
 fn service_port(index: usize, port: &ApiPort, problems: &mut Problems) -> Option<ServicePort> {
     let field = format!("spec.ports[{index}]");
     let Some(number) = u16::try_from(port.port).ok().filter(|n| *n > 0) else {
-        problems.add(format!("{field}.port"), format!("{} is not a port", port.port));
+        problems.add(Code::PortOutOfRange, format!("{field}.port"), format!("{} is not a port", port.port));
         return None;
     };
     if port.protocol.as_deref() == Some("SCTP") {
-        problems.add(format!("{field}.protocol"), "SCTP is not supported: the port is left alone");
+        problems.add(
+            Code::ProtocolUnknown,
+            format!("{field}.protocol"),
+            "SCTP is not supported: the port is left alone",
+        );
     }
     let opaque = matches!(port.protocol.as_deref(), Some("UDP" | "SCTP"));
     let name = port.name.as_deref().unwrap_or_default();
@@ -137,7 +141,7 @@ fn service_port(index: usize, port: &ApiPort, problems: &mut Problems) -> Option
         Some(IntOrString::Int(target)) => {
             let valid = u16::try_from(*target).ok();
             if valid.is_none() {
-                problems.add(format!("{field}.targetPort"), format!("{target} is not a port"));
+                problems.add(Code::PortOutOfRange, format!("{field}.targetPort"), format!("{target} is not a port"));
             }
             valid
         }
@@ -170,7 +174,11 @@ pub(super) fn traffic_distribution(word: &str, field: &str, problems: &mut Probl
         "prefersamezone" | "preferclose" => Some(TrafficDistribution::PreferSameZone),
         "prefersamenode" => Some(TrafficDistribution::PreferSameNode),
         _ => {
-            problems.add(field, format!("{word:?} is not one of PreferSameZone, PreferSameNode, PreferClose"));
+            problems.add(
+                Code::ValueUnknown,
+                field,
+                format!("{word:?} is not one of PreferSameZone, PreferSameNode, PreferClose"),
+            );
             None
         }
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{self, service_entry as spec},
     model::{
-        Host, Problem, Protocol, Service, ServicePort,
+        Code, Host, Problem, Protocol, Service, ServicePort,
         service::{EndpointAddress, Registry, Resolution},
         workload::{ExternalMembers, WorkloadFacts},
     },
@@ -60,6 +60,7 @@ fn converted(entry: &api::ServiceEntry, problems: &mut Problems) -> Option<Conve
     for (index, host) in hosts(&entry.spec, problems) {
         if by_name && own_host_resolves && host.starts_with('*') {
             problems.add(
+                Code::HostUnresolvable,
                 format!("spec.hosts[{index}]"),
                 format!("{host:?} cannot be resolved: resolution DNS of a wildcard needs endpoints"),
             );
@@ -77,7 +78,7 @@ fn resolution(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Option
         spec::Resolution::Dns => Resolution::Dns,
         spec::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
         spec::Resolution::DynamicDns => {
-            problems.add("spec.resolution", "DYNAMIC_DNS: not honoured yet");
+            problems.add(Code::ResolutionUnsupported, "spec.resolution", "DYNAMIC_DNS: not honoured yet");
             return None;
         }
     })
@@ -87,13 +88,15 @@ fn hosts(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<(usize,
     let mut seen = HashSet::new();
     let mut hosts = Vec::with_capacity(entry.hosts.len());
     if entry.hosts.is_empty() {
-        problems.add("spec.hosts", "at least one host is required");
+        problems.add(Code::HostsMissing, "spec.hosts", "at least one host is required");
     }
     for (index, text) in entry.hosts.iter().enumerate() {
         match host::parse(text) {
             Ok(host) if seen.insert(host.clone()) => hosts.push((index, host)),
-            Ok(host) => problems.add(format!("spec.hosts[{index}]"), format!("{host:?} is there twice")),
-            Err(reason) => problems.add(format!("spec.hosts[{index}]"), reason),
+            Ok(host) => {
+                problems.add(Code::HostDuplicate, format!("spec.hosts[{index}]"), format!("{host:?} is there twice"));
+            }
+            Err(flaw) => problems.flaw(format!("spec.hosts[{index}]"), flaw),
         }
     }
     hosts
@@ -141,8 +144,16 @@ fn addresses(
             (Ok(ip), _) => vips.push(ip),
             (_, Ok(net)) if net.prefix_len() == net.max_prefix_len() => vips.push(net.addr()),
             (_, Ok(net)) if ranges => cidrs.push(net.trunc()),
-            (_, Ok(_)) => problems.add(field(), format!("{text:?}: a range needs resolution NONE or STATIC")),
-            _ => problems.add(field(), format!("{text:?} is not an IP address or a range such as 10.0.0.0/8")),
+            (_, Ok(_)) => problems.add(
+                Code::RangeUnsupported,
+                field(),
+                format!("{text:?}: a range needs resolution NONE or STATIC"),
+            ),
+            _ => problems.add(
+                Code::AddressInvalid,
+                field(),
+                format!("{text:?} is not an IP address or a range such as 10.0.0.0/8"),
+            ),
         }
     }
     (vips, cidrs)
@@ -152,25 +163,37 @@ fn ports(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<Service
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     let mut made = Vec::with_capacity(entry.ports.len());
     if entry.ports.is_empty() {
-        problems.add("spec.ports", "no ports: nothing is reachable");
+        problems.add(Code::PortsMissing, "spec.ports", "no ports: nothing is reachable");
     }
     for (index, port) in entry.ports.iter().enumerate() {
         let field = format!("spec.ports[{index}]");
         let Some(number) = u16::try_from(port.number).ok().filter(|n| *n > 0) else {
-            problems.add(format!("{field}.number"), format!("{} is not a port", port.number));
+            problems.add(Code::PortOutOfRange, format!("{field}.number"), format!("{} is not a port", port.number));
             continue;
         };
         let Ok(target) = u16::try_from(port.target_port) else {
-            problems.add(format!("{field}.targetPort"), format!("{} is not a port", port.target_port));
+            problems.add(
+                Code::PortOutOfRange,
+                format!("{field}.targetPort"),
+                format!("{} is not a port", port.target_port),
+            );
             continue;
         };
         if !names.insert(&port.name) || !numbers.insert(number) {
-            problems.add(field, format!("name {:?} or number {number} is there twice: the first counts", port.name));
+            problems.add(
+                Code::PortDuplicate,
+                field,
+                format!("name {:?} or number {number} is there twice: the first counts", port.name),
+            );
             continue;
         }
         let protocol = Protocol::parse(&port.protocol);
         if protocol.is_none() && !port.protocol.is_empty() {
-            problems.add(format!("{field}.protocol"), format!("{:?} is not known: it is detected", port.protocol));
+            problems.add(
+                Code::ProtocolUnknown,
+                format!("{field}.protocol"),
+                format!("{:?} is not known: it is detected", port.protocol),
+            );
         }
         made.push(ServicePort {
             name: port.name.as_str().into(),
@@ -186,15 +209,19 @@ fn ports(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<Service
 fn endpoints(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut Problems) -> Vec<WorkloadFacts> {
     let listed = &entry.spec.endpoints;
     if !listed.is_empty() && resolution == Resolution::Passthrough {
-        problems.add("spec.endpoints", "have no effect with resolution NONE");
+        problems.add(Code::EndpointsUnexpected, "spec.endpoints", "have no effect with resolution NONE");
         return Vec::new();
     }
     if !listed.is_empty() && entry.spec.workload_selector.is_some() {
-        problems.add("spec.endpoints", "have no effect beside workloadSelector");
+        problems.add(Code::EndpointsUnexpected, "spec.endpoints", "have no effect beside workloadSelector");
         return Vec::new();
     }
     if listed.len() > 1 && resolution == Resolution::DnsRoundRobin {
-        problems.add("spec.endpoints", "resolution DNS_ROUND_ROBIN takes one endpoint: one of them is used");
+        problems.add(
+            Code::EndpointsTooMany,
+            "spec.endpoints",
+            "resolution DNS_ROUND_ROBIN takes one endpoint: one of them is used",
+        );
     }
     let mut made = Vec::with_capacity(listed.len());
     for (index, spec) in listed.iter().enumerate() {
@@ -202,10 +229,18 @@ fn endpoints(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut P
         let Some(facts) = workload_entry::facts(spec, spec.labels.clone(), &field, problems) else { continue };
         match (&facts.address, resolution) {
             (Some(EndpointAddress::Hostname(host)), Resolution::ClientSideLb) => {
-                problems.add(format!("{field}.address"), format!("{host:?}: a host name needs resolution DNS"));
+                problems.add(
+                    Code::EndpointAddressUnfit,
+                    format!("{field}.address"),
+                    format!("{host:?}: a host name needs resolution DNS"),
+                );
             }
             (Some(EndpointAddress::Pipe(path)), Resolution::Dns | Resolution::DnsRoundRobin) => {
-                problems.add(format!("{field}.address"), format!("{path:?}: a Unix socket needs resolution STATIC"));
+                problems.add(
+                    Code::EndpointAddressUnfit,
+                    format!("{field}.address"),
+                    format!("{path:?}: a Unix socket needs resolution STATIC"),
+                );
             }
             _ => made.push(facts),
         }

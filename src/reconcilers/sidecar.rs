@@ -1,7 +1,7 @@
 //! Sidecars (translation §2).
 
 use super::{
-    Problems, age,
+    Flaw, Problems, age,
     host::{self, is_label},
     namespace,
     selector::check_labels,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::{self, sidecar as spec},
     model::{
-        Bind, Problem, Protocol, Sidecar,
+        Bind, Code, Problem, Protocol, Sidecar,
         mesh::OutboundPolicy,
         sidecar::{CaptureMode, EgressHost, EgressListener, EgressPort, NamespaceMatch},
     },
@@ -64,13 +64,17 @@ fn egress(listeners: &[spec::IstioEgressListener], problems: &mut Problems) -> V
         let Some(converted) = egress_listener(listener, &path, problems) else { continue };
         if converted.port.is_some() {
             if rest.is_some() {
-                problems.add(&path, "listeners with a port come before the one without; it is used as if it did");
+                problems.add(
+                    Code::EgressOrder,
+                    &path,
+                    "listeners with a port come before the one without; it is used as if it did",
+                );
             }
             made.push(converted);
         } else if rest.is_none() {
             rest = Some(converted);
         } else {
-            problems.add(path, "another listener without a port comes before it; it is left out");
+            problems.add(Code::EgressOrder, path, "another listener without a port comes before it; it is left out");
         }
     }
     made.extend(rest);
@@ -86,11 +90,11 @@ fn egress_listener(
     let bind = Bind::parse(&listener.bind);
     if bind.is_none() && !listener.bind.is_empty() {
         let reason = format!("{:?} is neither an IP address nor unix://<path>; it is left out", listener.bind);
-        problems.add(format!("{path}.bind"), reason);
+        problems.add(Code::BindInvalid, format!("{path}.bind"), reason);
         return None;
     }
     if bind.is_some() && listener.port.is_none() {
-        problems.add(format!("{path}.bind"), "it needs a port; the listener is left out");
+        problems.add(Code::EgressBindWithoutPort, format!("{path}.bind"), "it needs a port; the listener is left out");
         return None;
     }
     let port = match &listener.port {
@@ -102,7 +106,11 @@ fn egress_listener(
         spec::CaptureMode::None => CaptureMode::None,
     };
     if hosts.is_empty() {
-        problems.add(format!("{path}.hosts"), "no usable host is left; the listener is left out");
+        problems.add(
+            Code::EgressHostsMissing,
+            format!("{path}.hosts"),
+            "no usable host is left; the listener is left out",
+        );
         return None;
     }
     Some(EgressListener { port, bind, capture, hosts })
@@ -120,14 +128,14 @@ fn egress_port(
     let socket = matches!(bind, Some(Bind::Pipe(_)));
     let Some(number) = u16::try_from(port.number).ok().filter(|n| *n != 0 || socket) else {
         let reason = format!("{} is not a port, 1 to 65535; the listener is left out", port.number);
-        problems.add(format!("{path}.port.number"), reason);
+        problems.add(Code::PortOutOfRange, format!("{path}.port.number"), reason);
         return None;
     };
     let protocol = match (port.protocol.as_str(), Protocol::parse(&port.protocol)) {
         ("", _) => Protocol::Auto,
         (_, Some(Protocol::Udp)) | (_, None) => {
             let reason = format!("protocol {:?} is not known; it is told by looking at the bytes", port.protocol);
-            problems.add(format!("{path}.port.protocol"), reason);
+            problems.add(Code::ProtocolUnknown, format!("{path}.port.protocol"), reason);
             Protocol::Auto
         }
         (_, Some(protocol)) => protocol,
@@ -140,15 +148,16 @@ fn hosts(hosts: &[String], path: &str, problems: &mut Problems) -> Vec<EgressHos
     for (i, text) in hosts.iter().enumerate() {
         match egress_host(text) {
             Ok(host) => usable.push(host),
-            Err(reason) => problems.add(format!("{path}.hosts[{i}]"), format!("{reason}; it is left out")),
+            Err(flaw) => problems.flaw(format!("{path}.hosts[{i}]"), flaw.then("it is left out")),
         }
     }
     usable
 }
 
-fn egress_host(text: &str) -> Result<EgressHost, String> {
+fn egress_host(text: &str) -> Result<EgressHost, Flaw> {
     let Some((namespace, name)) = text.split_once('/') else {
-        return Err(format!("{text:?} is not of the form namespace/host"));
+        let reason = format!("{text:?} is not of the form namespace/host");
+        return Err(Flaw::new(Code::HostMalformed, reason));
     };
     let namespace = match (namespace, namespace.strip_prefix('~')) {
         ("*", _) => NamespaceMatch::Any,
@@ -156,7 +165,10 @@ fn egress_host(text: &str) -> Result<EgressHost, String> {
         ("~", _) => NamespaceMatch::Nothing,
         (_, Some(excluded)) if is_label(excluded) => NamespaceMatch::Except(excluded.into()),
         (named, None) if is_label(named) => NamespaceMatch::Named(named.into()),
-        _ => return Err(format!("{namespace:?} of {text:?} is not a namespace, \".\", \"*\" or \"~\"")),
+        _ => {
+            let reason = format!("{namespace:?} of {text:?} is not a namespace, \".\", \"*\" or \"~\"");
+            return Err(Flaw::new(Code::NamespaceInvalid, reason));
+        }
     };
     let host = if name == "*" { "*".into() } else { host::parse(name)? };
     Ok(EgressHost { namespace, host })

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Problems, host::is_label};
-use crate::model::{DefaultVisibility, Namespace, Visibility};
+use crate::model::{Code, DefaultVisibility, Namespace, Visibility};
 
 /// To whom a list of words makes an object visible: `*` everybody, `.` its own namespace, `~` nobody, else names.
 /// `None` for an empty list: the mesh's default.
@@ -24,7 +24,7 @@ pub(super) fn default_visibility<S: AsRef<str>>(
 ) -> DefaultVisibility {
     let words: Vec<&str> = words.iter().map(|w| w.as_ref().trim()).collect();
     if words.contains(&"~") && words.len() > 1 {
-        problems.add(field, "\"~\" (nobody) must stand alone; the others are ignored");
+        problems.add(Code::ExportToInvalid, field, "\"~\" (nobody) must stand alone; the others are ignored");
     }
     if words.contains(&"~") {
         return DefaultVisibility::Namespaces { own: false, named: BTreeSet::new() };
@@ -37,7 +37,11 @@ pub(super) fn default_visibility<S: AsRef<str>>(
         if is_label(word) {
             named.insert((*word).into());
         } else {
-            problems.add(field, format!("{word:?} is not a namespace, \".\", \"*\" or \"~\"; it is left out"));
+            problems.add(
+                Code::ExportToInvalid,
+                field,
+                format!("{word:?} is not a namespace, \".\", \"*\" or \"~\"; it is left out"),
+            );
         }
     }
     DefaultVisibility::Namespaces { own: words.contains(&"."), named }

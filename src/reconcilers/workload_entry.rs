@@ -5,11 +5,11 @@ mod tests;
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{Problems, annotation, host};
+use super::{Flaw, Problems, annotation, host};
 use crate::{
     api::{self, workload_entry::WorkloadEntrySpec},
     model::{
-        Labels, Locality, Problem,
+        Code, Labels, Locality, Problem,
         service::EndpointAddress,
         workload::{WorkloadFacts, label, parse_locality},
     },
@@ -47,17 +47,18 @@ pub(super) fn facts(
 ) -> Option<WorkloadFacts> {
     let address = match address(&spec.address) {
         Ok(address) => address,
-        Err(reason) => {
-            problems.add(format!("{field}.address"), reason);
+        Err(flaw) => {
+            problems.flaw(format!("{field}.address"), flaw);
             return None;
         }
     };
     if address.is_none() && spec.network.is_empty() {
-        problems.add(format!("{field}.address"), "address or network is required");
+        problems.add(Code::WorkloadAddressMissing, format!("{field}.address"), "address or network is required");
         return None;
     }
     if address.is_none() {
         problems.add(
+            Code::NetworkUnreachable,
             format!("{field}.network"),
             "endpoints that are reached through a network's gateway: not honoured yet",
         );
@@ -86,21 +87,28 @@ pub(super) fn facts(
 /// What an API server would have refused.
 fn check_socket(path: &str, spec: &WorkloadEntrySpec, field: &str, problems: &mut Problems) {
     if path.ends_with('/') {
-        problems.add(format!("{field}.address"), format!("{path:?} is a directory, not a Unix socket"));
+        problems.add(
+            Code::SocketInvalid,
+            format!("{field}.address"),
+            format!("{path:?} is a directory, not a Unix socket"),
+        );
     }
     if !spec.ports.is_empty() {
-        problems.add(format!("{field}.ports"), "have no effect with a Unix socket");
+        problems.add(Code::SocketInvalid, format!("{field}.ports"), "have no effect with a Unix socket");
     }
 }
 
-fn address(text: &str) -> Result<Option<EndpointAddress>, String> {
+fn address(text: &str) -> Result<Option<EndpointAddress>, Flaw> {
     if text.is_empty() {
         return Ok(None);
     }
     if let Some(path) = text.strip_prefix(SOCKET_SCHEME) {
         return match path.starts_with(['/', '@']) {
             true => Ok(Some(EndpointAddress::Pipe(path.into()))),
-            false => Err(format!("{text:?}: the path of a Unix socket must start with '/' or '@'")),
+            false => {
+                let reason = format!("{text:?}: the path of a Unix socket must start with '/' or '@'");
+                Err(Flaw::new(Code::SocketInvalid, reason))
+            }
         };
     }
     if let Ok(ip) = text.parse::<IpAddr>() {
@@ -108,14 +116,17 @@ fn address(text: &str) -> Result<Option<EndpointAddress>, String> {
     }
     match host::parse(text) {
         Ok(name) if !name.starts_with('*') => Ok(Some(EndpointAddress::Hostname(name))),
-        _ => Err(format!("{text:?} is not an IP address, a host name or a path with {SOCKET_SCHEME}")),
+        _ => {
+            let reason = format!("{text:?} is not an IP address, a host name or a path with {SOCKET_SCHEME}");
+            Err(Flaw::new(Code::AddressInvalid, reason))
+        }
     }
 }
 
 fn port(name: &str, number: u32, field: &str, problems: &mut Problems) -> Option<(Arc<str>, u16)> {
     let checked = u16::try_from(number).ok().filter(|n| *n > 0);
     if checked.is_none() {
-        problems.add(format!("{field}.ports[{name}]"), format!("{number} is not a port"));
+        problems.add(Code::PortOutOfRange, format!("{field}.ports[{name}]"), format!("{number} is not a port"));
     }
     checked.map(|number| (name.into(), number))
 }

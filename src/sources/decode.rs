@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     api::{self, DecodeError, Kind, Object},
-    model::ObjectRef,
+    model::{Code, ObjectRef},
 };
 
 /// What a value turned out to be.
@@ -29,6 +29,8 @@ pub(super) enum Reading {
         field: String,
         /// Why.
         reason: String,
+        /// Which rule it breaks.
+        code: Code,
     },
 }
 
@@ -36,7 +38,9 @@ pub(super) enum Reading {
 pub(super) fn read(mut value: Value) -> Reading {
     let (api_version, kind_name) = match type_of(&value) {
         Ok(names) => names,
-        Err(reason) => return Reading::Refused { reference: None, field: String::new(), reason },
+        Err(reason) => {
+            return Reading::Refused { reference: None, field: String::new(), reason, code: Code::TypeMissing };
+        }
     };
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let Some(kind) = Kind::from_group_kind(group, &kind_name) else {
@@ -45,11 +49,15 @@ pub(super) fn read(mut value: Value) -> Reading {
     set_namespace(kind, &mut value);
     let reference = match reference_of(kind, &value) {
         Ok(reference) => reference,
-        Err(reason) => return Reading::Refused { reference: None, field: "metadata.name".to_owned(), reason },
+        Err(reason) => {
+            let field = "metadata.name".to_owned();
+            return Reading::Refused { reference: None, field, reason, code: Code::NameMissing };
+        }
     };
     if !kind.versions().contains(&version) {
         let reason = format!("version {version:?} is not one of {}", kind.versions().join(", "));
-        return Reading::Refused { reference: Some(reference), field: "apiVersion".to_owned(), reason };
+        let (reference, field) = (Some(reference), "apiVersion".to_owned());
+        return Reading::Refused { reference, field, reason, code: Code::UnknownVersion };
     }
     match api::decode(value) {
         Ok((object, unknown_fields)) => Reading::Object { reference, object: with_string_data(object), unknown_fields },
@@ -58,7 +66,7 @@ pub(super) fn read(mut value: Value) -> Reading {
                 DecodeError::Field { path, reason, .. } => (path, reason),
                 other => (String::new(), other.to_string()),
             };
-            Reading::Refused { reference: Some(reference), field, reason }
+            Reading::Refused { reference: Some(reference), field, reason, code: Code::Undecodable }
         }
     }
 }
@@ -77,7 +85,8 @@ fn type_of(value: &Value) -> Result<(String, String), String> {
 /// Kinds of others are none of our business, but one of Istio's that we do not know is: nobody else reads it.
 fn unknown_kind(group: &str, name: &str) -> Reading {
     if group == "istio.io" || group.ends_with(".istio.io") {
-        return Reading::Refused { reference: None, field: "kind".to_owned(), reason: format!("unknown kind {name}") };
+        let (field, reason) = ("kind".to_owned(), format!("unknown kind {name}"));
+        return Reading::Refused { reference: None, field, reason, code: Code::UnrecognizedType };
     }
     Reading::Ignored
 }

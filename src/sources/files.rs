@@ -33,7 +33,7 @@ use self::{
     watch::{Dirty, Wake, Watches},
 };
 use super::{Delivery, Intake, Origin, ProblemKey, SourceProblem};
-use crate::telemetry::ready::Guard;
+use crate::{model::Code, telemetry::ready::Guard};
 
 /// How often a directory that cannot be read is tried again. Only then is there a timer.
 const RETRY: Duration = Duration::from_millis(500);
@@ -123,6 +123,7 @@ impl FileSource {
             object: None,
             field: String::new(),
             reason: format!("cannot be read, its last content stays: {error}"),
+            code: Code::SourceUnreadable,
         }
     }
 

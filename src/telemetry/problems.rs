@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::metrics::{KindLabel, KindName, Metrics, ProblemLabels};
-use crate::model::{ObjectRef, Problem, ProblemKey, SourceProblem};
+use crate::model::{Code, ObjectRef, Problem, ProblemKey, SourceProblem};
 
 /// What is wrong, by who found it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,13 @@ impl Finding {
         match self {
             Self::Source(key) => key.object.as_ref(),
             Self::Engine(problem) => Some(&problem.object),
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Source(key) => key.code,
+            Self::Engine(problem) => problem.code,
         }
     }
 
@@ -91,7 +98,7 @@ impl Problems {
         self.with(|current| current.values().cloned().collect())
     }
 
-    /// The problems as JSON: object, field, reason, and the line as it is logged.
+    /// The problems as JSON: object, field, reason, code and severity, and the line as it is logged.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let entry = |(finding, line): (&Finding, &String)| {
@@ -100,6 +107,8 @@ impl Problems {
                 "object": finding.object().map(ToString::to_string),
                 "field": field,
                 "reason": reason,
+                "code": finding.code().id(),
+                "severity": finding.code().severity().as_str(),
                 "message": line,
             })
         };
@@ -163,10 +172,11 @@ mod tests {
             object: ObjectRef::new("VirtualService", "ns", "v"),
             field: "spec.hosts".to_owned(),
             reason: "is empty".to_owned(),
+            code: Code::EntryEmpty,
         };
         problems.appeared(&problem);
         problems.appeared(&problem);
-        assert_eq!(problems.lines(), ["VirtualService ns/v: spec.hosts: is empty"]);
+        assert_eq!(problems.lines(), ["VirtualService ns/v: spec.hosts: is empty [MZ0136]"]);
         assert_eq!(problems.to_json()[0]["field"], "spec.hosts");
         let gauge = |n: i32| format!("mizzen_config_problems{{kind=\"VirtualService\"}} {n}");
         assert!(metrics.text().contains(&gauge(1)));

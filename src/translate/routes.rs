@@ -35,7 +35,7 @@ pub(super) use self::action::{direct_response, forward};
 pub use self::{action::default_route, hash_policy::hash_policy, retry::retry_policy};
 use crate::{
     model::{
-        Labels, ObjectRef, Problem,
+        Code, Labels, ObjectRef, Problem,
         destination_rule::HashKey,
         virtual_service::{Destination, GatewayName, HttpMatch, HttpRoute, Retries, RouteSemantics, StringMatch},
     },
@@ -182,14 +182,14 @@ impl Work<'_, '_> {
             None => {
                 self.out.clusters.insert(found.cluster.clone());
             }
-            Some(why) => self.report(rule, field, why.clone()),
+            Some(why) => self.report(Code::DestinationUnknown, rule, field, why.clone()),
         }
         found
     }
 
-    fn report(&mut self, rule: &HttpRoute, field: &str, reason: String) {
+    fn report(&mut self, code: Code, rule: &HttpRoute, field: &str, reason: String) {
         let object = rule.delegate.as_ref().unwrap_or(self.input.object).clone();
-        let problem = Problem { object, field: format!("spec.http[{}].{field}", rule.index), reason };
+        let problem = Problem { object, field: format!("spec.http[{}].{field}", rule.index), reason, code };
         // A rule with several conditions meets the same problem in each of its routes.
         if !self.out.problems.contains(&problem) {
             self.out.problems.push(problem);

@@ -8,7 +8,7 @@ use crate::{
         inputs::Gateways,
         stage,
     },
-    model::{Problem, Server},
+    model::{Code, Problem, Server},
     translate::listeners::tls_context,
 };
 
@@ -25,7 +25,12 @@ impl Emit for CheckGateway {
             for server in &gateway.servers {
                 if let Some((field, reason)) = lacking(cx, server) {
                     let field = format!("spec.servers[{}].{field}", server.index);
-                    cx.problem(Problem { object: gateway.object.clone(), field, reason });
+                    cx.problem(Problem {
+                        object: gateway.object.clone(),
+                        field,
+                        reason,
+                        code: Code::CredentialUnknown,
+                    });
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    model::{ObjectRef, Problem},
+    model::{Code, ObjectRef, Problem},
     snapshot::{Encoder, Name, PartMap, PartState, Refs, ResourceType, Slot},
 };
 
@@ -59,6 +59,7 @@ impl Query for Sum {
                 object: ObjectRef::new("Service", "", &self.0.to_string()),
                 field: String::new(),
                 reason,
+                code: Code::WeightsZero,
             });
         }
         endpoints.iter().sum()

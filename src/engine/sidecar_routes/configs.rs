@@ -15,7 +15,7 @@ use crate::{
         sidecar_listeners::mesh_routes,
         stage,
     },
-    model::{Host, Labels, Namespace, ObjectRef, Problem, Proxy, mesh::OutboundPolicy},
+    model::{Code, Host, Labels, Namespace, ObjectRef, Problem, Proxy, mesh::OutboundPolicy},
     snapshot::{Encoder, Name, PartState, Refs, Resource, ResourceType, Slot, View},
     translate::{
         listeners::http_proxy::HTTP_PROXY_ROUTE,
@@ -156,7 +156,7 @@ impl Config {
         if let (Some(object), Some(winner)) = (loser, winner) {
             let field = if object.kind == "Service" { "metadata.name" } else { "spec.hosts" };
             let reason = format!("requests for {:?} are those of {winner}, which has the same domain", lost.domain);
-            cx.problem(Problem { object, field: field.to_owned(), reason });
+            cx.problem(Problem { object, field: field.to_owned(), reason, code: Code::HostTaken });
         }
     }
 

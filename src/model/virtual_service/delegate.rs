@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{GatewayName, HttpAction, HttpMatch, HttpRoute, SourceMatch, StringMatch, VirtualService};
-use crate::model::{Namespace, ObjectRef, Problem};
+use crate::model::{Code, Namespace, ObjectRef, Problem};
 
 /// Finds the `VirtualService` of a namespace and name, and says whether the root's namespace sees it.
 pub type Lookup<'a> = &'a mut dyn FnMut(&Namespace, &Arc<str>) -> Option<(Arc<VirtualService>, bool)>;
@@ -19,20 +19,28 @@ pub fn resolve_delegates(root: &VirtualService, lookup: Lookup<'_>) -> (Vec<Http
             routes.push(entry.clone());
             continue;
         };
-        let mut report = |reason| {
+        let mut report = |code, reason| {
             let field = format!("spec.http[{}].delegate", entry.index);
-            problems.push(Problem { object: root.object.clone(), field, reason });
+            problems.push(Problem { object: root.object.clone(), field, reason, code });
         };
         match usable(root, lookup(namespace, name)) {
-            Err(why) => report(format!("VirtualService {namespace}/{name} {why}; the entry is left out")),
+            Err(why) => {
+                report(
+                    Code::DelegateUnknown,
+                    format!("VirtualService {namespace}/{name} {why}; the entry is left out"),
+                );
+            }
             Ok(delegate) => {
                 for sub in &delegate.http {
                     match merge(entry, sub, &delegate.object) {
                         Some(merged) => routes.push(merged),
-                        None => report(format!(
-                            "spec.http[{}] of VirtualService {namespace}/{name} is left out: {}",
-                            sub.index, "its conditions are not within those of this entry"
-                        )),
+                        None => report(
+                            Code::DelegateConflict,
+                            format!(
+                                "spec.http[{}] of VirtualService {namespace}/{name} is left out: {}",
+                                sub.index, "its conditions are not within those of this entry"
+                            ),
+                        ),
                     }
                 }
             }

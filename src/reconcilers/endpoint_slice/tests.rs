@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::code::without_code;
 
 fn converted(labels: &str, rest: &str) -> (Option<SliceEndpoints>, Vec<String>) {
     let yaml = format!(
@@ -6,7 +7,7 @@ fn converted(labels: &str, rest: &str) -> (Option<SliceEndpoints>, Vec<String>) 
     );
     let object = serde_yaml_ng::from_str(&yaml).expect("an EndpointSlice");
     let (made, problems) = convert(&object);
-    (made, problems.iter().map(ToString::to_string).collect())
+    (made, problems.iter().map(without_code).collect())
 }
 
 const OWN: &str = "kubernetes.io/service-name: web";

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::code::without_code;
 
 /// Decodes an object from YAML and converts it.
 fn converted(yaml: &str) -> (Option<EnvoyFilter>, Vec<String>) {
@@ -7,7 +8,7 @@ fn converted(yaml: &str) -> (Option<EnvoyFilter>, Vec<String>) {
     assert_eq!(unknown, Vec::<String>::new());
     let api::Object::EnvoyFilter(filter) = object else { panic!("not an EnvoyFilter") };
     let (made, problems) = convert(&filter, &ConvertContext { domain_suffix: "cluster.local" });
-    (made, problems.iter().map(ToString::to_string).collect())
+    (made, problems.iter().map(without_code).collect())
 }
 
 /// An EnvoyFilter with this `spec`, indented by two.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::code::without_code;
 
 fn converted(mesh: &str, networks: &str) -> (Option<MeshConfig>, Vec<String>) {
     let data = [(KEY, mesh), ("meshNetworks", networks)].map(|(k, v)| (k.to_owned(), v.to_owned()));
@@ -6,7 +7,7 @@ fn converted(mesh: &str, networks: &str) -> (Option<MeshConfig>, Vec<String>) {
     map.metadata.name = Some("istio".to_owned());
     map.metadata.namespace = Some("istio-system".to_owned());
     let (made, problems) = convert(&map, &MeshConfig::default());
-    (made, problems.iter().map(|p| p.to_string().replace("ConfigMap istio-system/istio: ", "")).collect())
+    (made, problems.iter().map(|p| without_code(p).replace("ConfigMap istio-system/istio: ", "")).collect())
 }
 
 #[test]

@@ -5,6 +5,7 @@ use rcgen::{CertificateParams, KeyPair as Generated, PKCS_ECDSA_P256_SHA256, PKC
 
 use super::*;
 use crate::model::SecretState;
+use crate::model::code::without_code;
 
 fn generated(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, String) {
     let key = Generated::generate_for(algorithm).expect("a key");
@@ -24,7 +25,7 @@ fn meta() -> ObjectMeta {
 fn read(data: &[(&str, &[u8])]) -> (Option<TlsSecret>, Vec<String>) {
     let data: BTreeMap<_, _> = data.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.to_vec()))).collect();
     let (made, problems) = convert(&Secret { metadata: meta(), data: Some(data), ..Secret::default() });
-    (made, problems.iter().map(ToString::to_string).collect())
+    (made, problems.iter().map(without_code).collect())
 }
 
 fn broken(data: &[(&str, &[u8])]) -> String {

@@ -1,12 +1,13 @@
 use super::*;
 use crate::model::Visibility;
+use crate::model::code::without_code;
 
 fn converted(spec: &str, metadata: &str) -> (Option<Service>, Vec<String>) {
     let yaml =
         format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop{metadata}}}\nspec: {spec}");
     let object = serde_yaml_ng::from_str(&yaml).expect("a Service");
     let (made, problems) = convert(&object, &ConvertContext { domain_suffix: "cluster.local" });
-    (made, problems.iter().map(ToString::to_string).collect())
+    (made, problems.iter().map(without_code).collect())
 }
 
 fn clean(spec: &str, metadata: &str) -> Service {

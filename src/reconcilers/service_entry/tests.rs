@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::Visibility;
+use crate::model::code::without_code;
 
 fn converted(spec: &str) -> (Option<Converted>, Vec<String>) {
     let yaml = format!(
@@ -7,7 +8,7 @@ fn converted(spec: &str) -> (Option<Converted>, Vec<String>) {
     );
     let object = serde_yaml_ng::from_str(&yaml).expect("a ServiceEntry");
     let (made, problems) = convert(&object);
-    (made, problems.iter().map(|p| p.to_string().replace("ServiceEntry shop/ext: ", "")).collect())
+    (made, problems.iter().map(|p| without_code(p).replace("ServiceEntry shop/ext: ", "")).collect())
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::code::without_code;
 
 fn read(spec: &Value) -> (Sidecar, Vec<String>) {
     let object = json!({
@@ -8,7 +9,7 @@ fn read(spec: &Value) -> (Sidecar, Vec<String>) {
         "metadata": {"name": "s", "namespace": "ns"}, "spec": spec,
     });
     let (made, problems) = convert(&serde_json::from_value(object).expect("a Sidecar"));
-    let text = |p: &Problem| p.to_string().trim_start_matches("Sidecar ns/s: ").to_owned();
+    let text = |p: &Problem| without_code(p).trim_start_matches("Sidecar ns/s: ").to_owned();
     (made.expect("a Sidecar"), problems.iter().map(text).collect())
 }
 

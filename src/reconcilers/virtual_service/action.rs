@@ -3,21 +3,28 @@
 use super::{reader::Reader, text};
 use crate::{
     api::http_route as spec,
-    model::virtual_service::{
-        Body, DirectResponse, PathRewrite, Redirect, RedirectCode, RedirectPath, RedirectPort, Rewrite,
+    model::{
+        Code,
+        virtual_service::{
+            Body, DirectResponse, PathRewrite, Redirect, RedirectCode, RedirectPath, RedirectPort, Rewrite,
+        },
     },
+    reconcilers::regex,
 };
 
 /// Envoy is told to allow no larger bodies of direct responses.
 const MAX_BODY: usize = 1024 * 1024;
+/// Larger ones cost memory that somebody should know of.
+const LARGE_BODY: usize = 100 * 1024;
 
 impl Reader<'_> {
-    pub(super) fn redirect(&mut self, given: &spec::HttpRedirect) -> Option<Redirect> {
+    pub(super) fn redirect(&mut self, given: &spec::HttpRedirect, matches: &[spec::HttpMatch]) -> Option<Redirect> {
+        self.check_prefix_rewrite(given, matches);
         if !given.uri.is_empty() && !given.prefix_rewrite.is_empty() {
-            self.error("redirect", "only one of uri and prefixRewrite can be set");
+            self.error(Code::FieldsExclusive, "redirect", "only one of uri and prefixRewrite can be set");
         }
         if given.port.is_some() && given.derive_port.is_some() {
-            self.error("redirect", "only one of port and derivePort can be set");
+            self.error(Code::FieldsExclusive, "redirect", "only one of port and derivePort can be set");
         }
         let full = self.plain("redirect.uri", &given.uri).map(RedirectPath::Full);
         let prefix = self.plain("redirect.prefixRewrite", &given.prefix_rewrite).map(RedirectPath::Prefix);
@@ -34,14 +41,27 @@ impl Reader<'_> {
         };
         let Redirect { path, authority, scheme, port, .. } = &redirect;
         if path.is_none() && authority.is_none() && scheme.is_none() && port.is_none() {
-            self.error("redirect", "it leads back: set uri, prefixRewrite, authority, scheme, port or derivePort");
+            self.error(
+                Code::RedirectEmpty,
+                "redirect",
+                "it leads back: set uri, prefixRewrite, authority, scheme, port or derivePort",
+            );
         }
         Some(redirect)
     }
 
+    /// There is a prefix to rewrite only where one is matched.
+    fn check_prefix_rewrite(&mut self, given: &spec::HttpRedirect, matches: &[spec::HttpMatch]) {
+        let uris = matches.iter().filter_map(|m| m.uri.as_ref());
+        if !given.prefix_rewrite.is_empty() && uris.into_iter().any(|uri| uri.prefix.is_none()) {
+            let reason = "it needs every condition on uri to be one on its prefix";
+            self.note(Code::RedirectPrefixUnfit, "redirect.prefixRewrite", reason);
+        }
+    }
+
     fn scheme(&mut self, scheme: &str) -> Option<std::sync::Arc<str>> {
         if !matches!(scheme, "" | "http" | "https") {
-            self.error("redirect.scheme", format!("{scheme:?} is not a scheme: use http or https"));
+            self.error(Code::ValueUnknown, "redirect.scheme", format!("{scheme:?} is not a scheme: use http or https"));
         }
         (!scheme.is_empty()).then(|| scheme.into())
     }
@@ -54,7 +74,11 @@ impl Reader<'_> {
             307 => RedirectCode::TemporaryRedirect,
             308 => RedirectCode::PermanentRedirect,
             _ => {
-                self.error("redirect.redirectCode", format!("{code} is not 301, 302, 303, 307 or 308"));
+                self.error(
+                    Code::RedirectCodeInvalid,
+                    "redirect.redirectCode",
+                    format!("{code} is not 301, 302, 303, 307 or 308"),
+                );
                 return None;
             }
         })
@@ -66,7 +90,7 @@ impl Reader<'_> {
             (None, Some(bytes)) => Some(Body::Bytes(bytes.0.as_slice().into())),
             (None, None) => None,
             (Some(_), Some(_)) => {
-                self.error("directResponse.body", "only one of string and bytes can be set");
+                self.error(Code::FieldsExclusive, "directResponse.body", "only one of string and bytes can be set");
                 None
             }
         });
@@ -76,7 +100,11 @@ impl Reader<'_> {
             None => 0,
         };
         if size > MAX_BODY {
-            self.error("directResponse.body", format!("it has {size} bytes: use at most {MAX_BODY}"));
+            let reason = format!("it has {size} bytes: use at most {MAX_BODY}");
+            self.error(Code::ResponseTooLarge, "directResponse.body", reason);
+        } else if size > LARGE_BODY {
+            let reason = format!("it has {size} bytes, which every proxy holds in memory");
+            self.note(Code::ResponseLarge, "directResponse.body", reason);
         }
         let status = self.http_status("directResponse.status", given.status.into())?;
         Some(DirectResponse { status, body })
@@ -85,7 +113,7 @@ impl Reader<'_> {
     /// A status that Envoy answers with.
     pub(super) fn http_status(&mut self, field: &str, status: i64) -> Option<u16> {
         if !(200..600).contains(&status) {
-            self.error(field, format!("{status} is not a status: use 200 to 599"));
+            self.error(Code::StatusOutOfRange, field, format!("{status} is not a status: use 200 to 599"));
         }
         u16::try_from(status).ok()
     }
@@ -93,21 +121,21 @@ impl Reader<'_> {
     pub(super) fn rewrite(&mut self, given: &spec::HttpRewrite) -> Option<Rewrite> {
         let regex = given.uri_regex_rewrite.as_ref().and_then(|r| self.regex_rewrite(r));
         if !given.uri.is_empty() && given.uri_regex_rewrite.is_some() {
-            self.error("rewrite", "only one of uri and uriRegexRewrite can be set");
+            self.error(Code::FieldsExclusive, "rewrite", "only one of uri and uriRegexRewrite can be set");
         }
         let prefix = self.plain("rewrite.uri", &given.uri).map(PathRewrite::Prefix);
         let rewrite = Rewrite { path: regex.or(prefix), authority: self.plain("rewrite.authority", &given.authority) };
         if rewrite == Rewrite::default() && !self.failed() {
-            self.error("rewrite", "it changes nothing: set uri, uriRegexRewrite or authority");
+            self.error(Code::RewriteEmpty, "rewrite", "it changes nothing: set uri, uriRegexRewrite or authority");
         }
         Some(rewrite)
     }
 
     fn regex_rewrite(&mut self, given: &spec::RegexRewrite) -> Option<PathRewrite> {
-        let groups = self.check("rewrite.uriRegexRewrite.match", text::regex(&given.r#match))?;
+        let groups = self.check("rewrite.uriRegexRewrite.match", regex::check(&given.r#match))?;
         self.check("rewrite.uriRegexRewrite.rewrite", text::substitution(&given.rewrite, groups))?;
         if given.rewrite.is_empty() {
-            self.error("rewrite.uriRegexRewrite.rewrite", "it is empty");
+            self.error(Code::RewriteEmpty, "rewrite.uriRegexRewrite.rewrite", "it is empty");
         }
         let (pattern, substitution) = (given.r#match.as_str().into(), given.rewrite.as_str().into());
         Some(PathRewrite::Regex { pattern, substitution })

@@ -5,18 +5,24 @@ use std::{sync::Arc, time::Duration};
 use super::{reader::Reader, text};
 use crate::{
     api::http_route as spec,
-    model::virtual_service::{Cors, StringMatch},
+    model::{
+        Code,
+        virtual_service::{Cors, StringMatch},
+    },
 };
+
+/// The methods of HTTP, and `*` for all.
+const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
 
 impl Reader<'_> {
     pub(super) fn cors(&mut self, given: &spec::CorsPolicy) -> Cors {
         let max_age = self.duration("corsPolicy.maxAge", given.max_age.as_ref());
         if max_age.is_some_and(|age| age.subsec_nanos() > 0) {
-            self.note("corsPolicy.maxAge", "only whole seconds count; the rest is dropped");
+            self.note(Code::DurationTooFine, "corsPolicy.maxAge", "only whole seconds count; the rest is dropped");
         }
         Cors {
             allow_origins: self.origins(given),
-            allow_methods: self.names("corsPolicy.allowMethods", &given.allow_methods),
+            allow_methods: self.methods(&given.allow_methods),
             allow_headers: self.names("corsPolicy.allowHeaders", &given.allow_headers),
             expose_headers: self.names("corsPolicy.exposeHeaders", &given.expose_headers),
             max_age: max_age.map(|age| Duration::from_secs(age.as_secs())),
@@ -31,21 +37,32 @@ impl Reader<'_> {
             return given.allow_origin.iter().map(|o| StringMatch::Exact(o.as_str().into())).collect();
         }
         if !given.allow_origin.is_empty() {
-            self.note("corsPolicy.allowOrigin", "not used beside allowOrigins");
+            self.note(Code::FieldWithoutEffect, "corsPolicy.allowOrigin", "not used beside allowOrigins");
         }
         let mut origins = Vec::with_capacity(given.allow_origins.len());
         for (index, origin) in given.allow_origins.iter().enumerate() {
             let field = format!("corsPolicy.allowOrigins[{index}]");
             let empty = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
             if empty(&origin.exact) && empty(&origin.prefix) && empty(&origin.regex) {
-                self.error(&field, "set exact, prefix or regex to something");
+                self.error(Code::StringMatchEmpty, &field, "set exact, prefix or regex to something");
             }
             origins.extend(self.condition(&field, origin));
         }
         origins
     }
 
-    /// Methods, and names of headers; `*` is all.
+    fn methods(&mut self, given: &[String]) -> Vec<Arc<str>> {
+        for (index, method) in given.iter().enumerate() {
+            let field = format!("corsPolicy.allowMethods[{index}]");
+            if self.check(&field, text::header_name(method)).is_some() && !METHODS.contains(&method.as_str()) {
+                let reason = format!("{method:?} is not one of {}", METHODS.join(", "));
+                self.note(Code::ValueUnknown, &field, reason);
+            }
+        }
+        given.iter().map(|n| n.as_str().into()).collect()
+    }
+
+    /// Names of headers; `*` is all.
     fn names(&mut self, field: &str, given: &[String]) -> Vec<Arc<str>> {
         for (index, name) in given.iter().enumerate() {
             self.check(&format!("{field}[{index}]"), text::header_name(name));

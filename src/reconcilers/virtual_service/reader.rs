@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::text;
+use super::{host_set::HostSet, text};
 use crate::{
     api,
     model::{
-        Host,
+        Code, Labels,
         virtual_service::{Percent, StringMatch},
     },
-    reconcilers::Problems,
+    reconcilers::{Flaw, Problems, regex, rules::check_label_syntax},
 };
 
 /// What the entries of an object have in common.
@@ -24,7 +24,7 @@ pub(super) struct Site<'a> {
     /// Whether claims of tokens can be matched.
     pub(super) claims: bool,
     /// The object's hosts.
-    pub(super) hosts: &'a [Host],
+    pub(super) hosts: &'a HostSet,
 }
 
 /// Reads one entry. Fields are given relative to it.
@@ -47,14 +47,24 @@ impl<'a> Reader<'a> {
     }
 
     /// The entry cannot be used.
-    pub(super) fn error(&mut self, field: &str, reason: impl AsRef<str>) {
+    pub(super) fn error(&mut self, code: Code, field: &str, reason: impl AsRef<str>) {
         self.failed = true;
-        self.problems.add(self.at(field), format!("{}; the entry is left out", reason.as_ref()));
+        self.problems.add(code, self.at(field), format!("{}; the entry is left out", reason.as_ref()));
+    }
+
+    /// The same, of what a check found.
+    pub(super) fn flaw(&mut self, field: &str, flaw: Flaw) {
+        self.error(flaw.code, field, flaw.reason);
     }
 
     /// A part of the entry is not used.
-    pub(super) fn note(&mut self, field: &str, reason: impl Into<String>) {
-        self.problems.add(self.at(field), reason);
+    pub(super) fn note(&mut self, code: Code, field: &str, reason: impl Into<String>) {
+        self.problems.add(code, self.at(field), reason);
+    }
+
+    /// Labels that workloads could have.
+    pub(super) fn label_syntax(&mut self, field: &str, labels: &Labels) {
+        check_label_syntax(&self.at(field), labels, self.problems);
     }
 
     pub(super) fn not_honoured(&mut self, field: &str) {
@@ -69,8 +79,8 @@ impl<'a> Reader<'a> {
     }
 
     /// What a check says of a field.
-    pub(super) fn check<T>(&mut self, field: &str, checked: Result<T, String>) -> Option<T> {
-        checked.map_err(|reason| self.error(field, reason)).ok()
+    pub(super) fn check<T>(&mut self, field: &str, checked: Result<T, Flaw>) -> Option<T> {
+        checked.map_err(|flaw| self.flaw(field, flaw)).ok()
     }
 
     /// Text that goes into a header or path of a request; empty is unset.
@@ -83,10 +93,12 @@ impl<'a> Reader<'a> {
 
     /// A duration of at least a millisecond.
     pub(super) fn duration(&mut self, field: &str, value: Option<&api::Duration>) -> Option<Duration> {
-        let read = Duration::try_from(value?).map_err(|e| e.to_string());
+        let read = Duration::try_from(value?).map_err(|e| Flaw::new(Code::DurationMalformed, e.to_string()));
         let read = self.check(field, read)?;
         if read < Duration::from_millis(1) {
-            self.error(field, format!("{read:?} is too short: use at least 1ms"));
+            self.error(Code::DurationTooShort, field, format!("{read:?} is too short: use at least 1ms"));
+        } else if read.subsec_nanos() % 1_000_000 != 0 {
+            self.note(Code::DurationTooFine, field, format!("{read:?} is no whole number of milliseconds"));
         }
         Some(read)
     }
@@ -97,7 +109,7 @@ impl<'a> Reader<'a> {
             Ok(0) => None,
             Ok(port) => Some(port),
             Err(_) => {
-                self.error(field, format!("{value} is not a port: use 1 to 65535"));
+                self.error(Code::PortOutOfRange, field, format!("{value} is not a port: use 1 to 65535"));
                 None
             }
         }
@@ -107,7 +119,7 @@ impl<'a> Reader<'a> {
     pub(super) fn percent(&mut self, field: &str, value: Option<&api::http_route::Percent>) -> Option<Percent> {
         let value = value?.value;
         if !(0.0..=100.0).contains(&value) {
-            self.error(field, format!("{value} is not a percentage: use 0 to 100"));
+            self.error(Code::PercentOutOfRange, field, format!("{value} is not a percentage: use 0 to 100"));
         }
         // Rounded down, as Istio does; a float out of range saturates.
         Some(Percent::Millionths((value * 10_000.0) as u32))
@@ -118,7 +130,7 @@ impl<'a> Reader<'a> {
         match u32::try_from(value) {
             Ok(share @ 0..=100) => Percent::Hundredths(share),
             _ => {
-                self.error(field, format!("{value} is not a percentage: use 0 to 100"));
+                self.error(Code::PercentOutOfRange, field, format!("{value} is not a percentage: use 0 to 100"));
                 Percent::Hundredths(0)
             }
         }
@@ -131,24 +143,33 @@ impl<'a> Reader<'a> {
             (Some(exact), None, None) => StringMatch::Exact(exact.as_str().into()),
             (None, Some(prefix), None) => StringMatch::Prefix(prefix.as_str().into()),
             (None, None, Some(regex)) => {
-                self.check(field, text::regex(regex))?;
+                self.check(field, regex::check(regex))?;
                 StringMatch::Regex(regex.as_str().into())
             }
             _ => {
-                self.error(field, "only one of exact, prefix and regex can be set");
+                self.error(Code::FieldsExclusive, field, "only one of exact, prefix and regex can be set");
                 return None;
             }
         };
         Some(read)
     }
 
-    /// The same for all but paths: no prefix is empty, and the expression `*` asks for presence.
+    /// The same for all but paths: no prefix is empty, and the expression `*` asks for presence, although the reference
+    /// takes it for headers that must be absent only.
     pub(super) fn text_condition(&mut self, field: &str, given: &api::common::StringMatch) -> Option<StringMatch> {
         if given.regex.as_deref() == Some("*") {
+            if !field.contains("withoutHeaders") {
+                let reason = "\"*\" is not an RE2 expression: leave the condition empty to ask for presence";
+                self.note(Code::RegexInvalid, field, reason);
+            }
             return Some(StringMatch::Present);
         }
         if given.prefix.as_deref() == Some("") {
-            self.error(field, "an empty prefix takes everything: leave the condition empty to ask for presence");
+            self.error(
+                Code::StringMatchEmpty,
+                field,
+                "an empty prefix takes everything: leave the condition empty to ask for presence",
+            );
         }
         self.condition(field, given)
     }

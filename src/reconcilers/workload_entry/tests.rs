@@ -1,11 +1,12 @@
 use super::*;
+use crate::model::code::without_code;
 
 fn converted(metadata: &str, spec: &str, status: &str) -> (Option<WorkloadFacts>, Vec<String>) {
     let yaml = format!(
         "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: vm, namespace: shop{metadata}}}\nspec: {spec}\nstatus: {status}"
     );
     let (made, problems) = convert(&serde_yaml_ng::from_str(&yaml).expect("a WorkloadEntry"));
-    (made, problems.iter().map(ToString::to_string).collect())
+    (made, problems.iter().map(without_code).collect())
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 use super::document::{self, Document};
 use crate::{
     api::{Kind, Object},
-    model::ObjectRef,
+    model::{Code, ObjectRef},
     sources::{
         Delivery, Origin, ProblemKey, SourceProblem,
         decode::{self, Reading},
@@ -135,7 +135,9 @@ impl Store {
         }
         let new = match content {
             Content::Gone => return,
-            Content::Unreadable(reason) => old.with_broken(vec![problem(&path, None, None, "", &reason)]),
+            Content::Unreadable(reason) => {
+                old.with_broken(vec![problem(Code::DocumentUnreadable, &path, None, None, ("", &reason))])
+            }
             Content::Bytes(bytes) => old.read(&path, &bytes, &mut round.fresh),
         };
         note(&mut round.after, new.problems());
@@ -170,7 +172,7 @@ impl Store {
         let reason = format!("is already given in {winner}: this one is ignored");
         let say = |place: &Place| {
             let line = self.entry(place).map(|entry| entry.line);
-            problem(&place.0, line, Some(reference.clone()), "", &reason)
+            problem(Code::ObjectDuplicate, &place.0, line, Some(reference.clone()), ("", &reason))
         };
         let problems: Vec<_> = owners.iter().skip(1).filter(|(path, _)| &**path != BUILTIN).map(say).collect();
         note(&mut round.after, &problems);
@@ -195,8 +197,10 @@ impl File {
     /// counts.
     fn read(self, path: &Arc<str>, bytes: &[u8], fresh: &mut HashMap<Place, Object>) -> Self {
         let parsed = document::parse(bytes, path.ends_with(".json"));
-        let broken: Vec<_> =
-            parsed.errors.iter().map(|error| problem(path, Some(error.line), None, "", &error.reason)).collect();
+        let broken = |error: &document::SyntaxError| {
+            problem(Code::DocumentUnreadable, path, Some(error.line), None, ("", &error.reason))
+        };
+        let broken: Vec<_> = parsed.errors.iter().map(broken).collect();
         if !broken.is_empty() && self.good {
             return self.with_broken(broken);
         }
@@ -220,15 +224,16 @@ impl File {
             Reading::Ignored => {}
             Reading::Object { reference, object, unknown_fields } => {
                 for field in unknown_fields {
-                    self.flaws.push(problem(path, Some(line), Some(reference.clone()), &field, "unknown field"));
+                    let what = (field.as_str(), "unknown field");
+                    self.flaws.push(problem(Code::UnknownField, path, Some(line), Some(reference.clone()), what));
                 }
                 fresh.insert((path.clone(), self.entries.len()), object);
                 self.entries.push(Entry { reference, json, line });
             }
-            Reading::Refused { reference, field, reason } => {
+            Reading::Refused { reference, field, reason, code } => {
                 let kept = last.iter().find(|entry| Some(&entry.reference) == reference.as_ref());
                 self.entries.extend(kept.map(|entry| Entry { line, ..entry.clone() }));
-                self.flaws.push(problem(path, Some(line), reference, &field, &reason));
+                self.flaws.push(problem(code, path, Some(line), reference, (&field, &reason)));
             }
         }
     }
@@ -242,9 +247,15 @@ fn decode_again(json: &[u8]) -> Option<Object> {
     }
 }
 
-fn problem(path: &Arc<str>, line: Option<u32>, object: Option<ObjectRef>, field: &str, reason: &str) -> SourceProblem {
+fn problem(
+    code: Code,
+    path: &Arc<str>,
+    line: Option<u32>,
+    object: Option<ObjectRef>,
+    (field, reason): (&str, &str),
+) -> SourceProblem {
     let origin = Origin::File(path.clone());
-    let key = ProblemKey { origin, object, field: field.to_owned(), reason: reason.to_owned() };
+    let key = ProblemKey { origin, object, field: field.to_owned(), reason: reason.to_owned(), code };
     SourceProblem { key, line }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
+use crate::model::code::without_code;
 use crate::{
     api::{Kind, Object},
     model::ObjectRef,
@@ -66,7 +67,7 @@ impl Intake for Recorder {
                 live.iter().for_each(|object| world.apply(object));
             }
             Delivery::Problem(problem) => {
-                world.problems.insert(problem.key.clone(), problem.to_string());
+                world.problems.insert(problem.key.clone(), without_code(&problem));
             }
             Delivery::ProblemGone(key) => {
                 world.problems.remove(&key);

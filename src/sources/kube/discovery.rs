@@ -21,6 +21,7 @@ use tokio::{sync::Notify, time::sleep};
 use super::resource_name;
 use crate::{
     api::Kind,
+    model::Code,
     sources::{Delivery, Intake, Origin, ProblemKey, SourceProblem},
 };
 
@@ -158,7 +159,13 @@ impl Discovery {
 
     fn report(&mut self, reason: Option<String>) {
         let origin = || Origin::Watch("discovery".into());
-        let now = reason.map(|reason| ProblemKey { origin: origin(), object: None, field: String::new(), reason });
+        let now = reason.map(|reason| ProblemKey {
+            origin: origin(),
+            object: None,
+            field: String::new(),
+            reason,
+            code: Code::SourceUnreadable,
+        });
         if now != self.failing {
             if let Some(key) = self.failing.take() {
                 self.intake.deliver(Delivery::ProblemGone(key));

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{discovery::chain, prune::prune, resource_name};
 use crate::{
     api::{Kind, Object},
-    model::ObjectRef,
+    model::{Code, ObjectRef},
     sources::{
         Delivery, Intake, Origin, ProblemKey, SourceProblem,
         decode::{self, Reading},
@@ -125,22 +125,24 @@ impl Watch {
     }
 
     fn read(&self, object: DynamicObject) -> Read {
-        let problem = |object: &ObjectRef, field: String, reason: String| ProblemKey {
+        let problem = |object: &ObjectRef, field: String, reason: String, code| ProblemKey {
             origin: Origin::Cluster,
             object: Some(object.clone()),
             field,
             reason,
+            code,
         };
         match decode::read(to_value(self.kind, &self.resource, object)) {
             Reading::Object { reference, object, unknown_fields } => {
                 // Kubernetes' own kinds have fields of newer versions, which is as it should be.
                 let unknown_fields = if self.kind.is_custom() { unknown_fields } else { Vec::new() };
-                let unknown = |field| problem(&reference, field, "unknown field".to_owned());
+                let unknown = |field| problem(&reference, field, "unknown field".to_owned(), Code::UnknownField);
                 let problems = unknown_fields.into_iter().map(unknown).collect();
                 Read { reference: Some(reference), object: Some(object), problems }
             }
-            Reading::Refused { reference, field, reason } => {
-                let problems = reference.iter().map(|reference| problem(reference, field.clone(), reason.clone()));
+            Reading::Refused { reference, field, reason, code } => {
+                let refused = |reference| problem(reference, field.clone(), reason.clone(), code);
+                let problems = reference.iter().map(refused);
                 Read { problems: problems.collect(), reference, object: None }
             }
             Reading::Ignored => Read { reference: None, object: None, problems: Vec::new() },
@@ -178,7 +180,8 @@ impl Watch {
         };
         self.guard.because(&reason);
         let origin = Origin::Watch(resource.into());
-        let key = ProblemKey { origin, object: None, field: String::new(), reason };
+        let code = Code::SourceUnreadable;
+        let key = ProblemKey { origin, object: None, field: String::new(), reason, code };
         if self.failing.as_ref() != Some(&key) {
             self.recover();
             self.intake.deliver(Delivery::Problem(SourceProblem { key: key.clone(), line: None }));

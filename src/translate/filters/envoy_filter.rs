@@ -33,7 +33,7 @@ pub use listener::{ListenerFacts, patch_filter_chain, patch_http_filters, patche
 
 use super::merge::Lists;
 use crate::model::{
-    ObjectRef, Problem, Proxy,
+    Code, ObjectRef, Problem, Proxy,
     envoy_filter::{ClusterMatch, EnvoyFilter, ListenerMatch, PatchContext, ProxyMatch},
 };
 
@@ -57,7 +57,7 @@ impl CompiledPatch {
     /// A problem of the value's.
     fn problem(&self, reason: &impl ToString) -> Problem {
         let field = format!("spec.configPatches[{}].patch.value", self.index);
-        Problem { object: self.object.clone(), field, reason: reason.to_string() }
+        Problem { object: self.object.clone(), field, reason: reason.to_string(), code: Code::PatchUnusable }
     }
 }
 

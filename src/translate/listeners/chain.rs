@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::config::{
 
 use super::wire;
 use crate::{
-    model::{ObjectRef, Problem},
+    model::{Code, ObjectRef, Problem},
     snapshot::{Encoder, Name, Refs, Resource, ResourceType, Version, canonical_bytes, canonical_field},
 };
 
@@ -252,6 +252,7 @@ impl ChainSet {
             object,
             field,
             reason: format!("{what} on this port is already taken by the older {by}{effect}"),
+            code: Code::ConnectionsTaken,
         });
     }
 

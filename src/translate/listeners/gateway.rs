@@ -19,7 +19,7 @@ use super::{
     tls_context,
 };
 use crate::{
-    model::{IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, SecretState},
+    model::{Code, IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, SecretState},
     translate::filters::{
         self, HttpFilterNeeds, access_log,
         hcm::{self, HcmClass, HcmInput, RouteSource},
@@ -109,7 +109,7 @@ fn unusable(server: &MergedServer, input: &GatewayInput<'_>) -> Option<Problem> 
     let tls = server.server().tls.as_ref()?;
     tls_context::secrets(tls).into_iter().find_map(|need| {
         let reason = need.lacking((input.secret_state)(&need.resource))?;
-        Some(server.problem(&format!("tls.{}", need.field), reason))
+        Some(server.problem(Code::CredentialUnknown, &format!("tls.{}", need.field), reason))
     })
 }
 
@@ -165,6 +165,7 @@ fn tcp_chains(listener: &GatewayListener, server: &MergedServer, input: &Gateway
                 object,
                 field,
                 reason: "all destinations have weight 0; the route is not programmed".to_owned(),
+                code: Code::WeightsZero,
             }));
             continue;
         };

@@ -25,7 +25,7 @@ use super::{
     wire,
 };
 use crate::{
-    model::{Bind, IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, mesh::OutboundPolicy},
+    model::{Bind, Code, IpFamilies, MeshConfig, ObjectRef, Problem, Protocol, mesh::OutboundPolicy},
     translate::filters::{
         self, HttpFilterNeeds, access_log,
         hcm::{self, HcmClass, HcmInput, RouteSource},
@@ -116,8 +116,12 @@ pub fn outbound_listener(
 ) -> ListenerOutput {
     if let (Place::Bound(Bind::Ip(_)), true, 1..1024) = (&key.place, input.unprivileged, key.port) {
         let reason = format!("port {} cannot be opened: the pod may not bind ports below 1024", key.port);
-        let problem =
-            |c: &Arc<Contribution>| Problem { object: c.object.clone(), field: String::new(), reason: reason.clone() };
+        let problem = |c: &Arc<Contribution>| Problem {
+            object: c.object.clone(),
+            field: String::new(),
+            reason: reason.clone(),
+            code: Code::PortPrivileged,
+        };
         return ListenerOutput { problems: contributions.iter().take(1).map(problem).collect(), ..Default::default() };
     }
     let merged = merge(contributions);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    model::{ObjectRef, Problem},
+    model::{Code, ObjectRef, Problem},
     snapshot::{Generation, Name, ResourceType, Version},
 };
 
@@ -145,7 +145,12 @@ fn problems(t: ResourceType, name: &str, refusal: &Refusal, objects: &[Origin]) 
     let end = reason.char_indices().nth(LONGEST_REASON).map_or(reason.len(), |(at, _)| at);
     let reason = format!("Envoy refuses the {} {name:?}, which is made of it: {}", noun(t), &reason[..end]);
     blamed(objects, refusal.since)
-        .map(|object| Problem { object: object.clone(), field: String::new(), reason: reason.clone() })
+        .map(|object| Problem {
+            object: object.clone(),
+            field: String::new(),
+            reason: reason.clone(),
+            code: Code::RefusedByEnvoy,
+        })
         .collect()
 }
 
@@ -198,7 +203,7 @@ mod tests {
     }
 
     const MADE_OF_GATEWAY: &str =
-        "Gateway ns/g: Envoy refuses the listener \"0.0.0.0_80\", which is made of it: no such filter";
+        "Gateway ns/g: Envoy refuses the listener \"0.0.0.0_80\", which is made of it: no such filter [MZ0015]";
 
     #[test]
     fn a_problem_stands_as_long_as_any_connection_refuses() {

@@ -10,7 +10,7 @@ use super::{
     Db, Watched,
 };
 use crate::{
-    model::{ObjectRef, Problem},
+    model::{Code, ObjectRef, Problem},
     snapshot::{Generation, Resource, Version},
 };
 
@@ -77,7 +77,7 @@ impl Db {
 
     /// What is wrong with an object.
     pub fn problems_of(&self, object: &ObjectRef) -> impl Iterator<Item = &Problem> {
-        let least = Problem { object: object.clone(), field: String::new(), reason: String::new() };
+        let least = Problem { object: object.clone(), field: String::new(), reason: String::new(), code: Code::ALL[0] };
         self.problems.range(least..).map(|(problem, _)| problem).take_while(move |problem| problem.object == *object)
     }
 

@@ -8,10 +8,13 @@ use prost::{Message, Name};
 use super::{Change, CompiledFilter, CompiledPatch, NamedFilter, Place, Target};
 use crate::{
     model::{
-        EnvoyFilter, Problem,
+        Code, EnvoyFilter, Problem,
         envoy_filter::{ApplyTo, Operation, Patch},
     },
-    translate::filters::{json_any::json_to_message, merge::Lists},
+    translate::filters::{
+        json_any::{JsonAnyError, json_to_message},
+        merge::Lists,
+    },
 };
 
 /// Filters that only Istio's own build of Envoy has.
@@ -27,7 +30,17 @@ const ISTIO_ONLY: [&str; 8] = [
 ];
 
 /// A field of the patch and what is wrong with it.
-type Fault = (String, String);
+struct Fault {
+    code: Code,
+    field: String,
+    reason: String,
+}
+
+impl Fault {
+    fn new(code: Code, field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { code, field: field.into(), reason: reason.into() }
+    }
+}
 
 /// Reads the values of an EnvoyFilter. A patch that cannot be applied is left out; the others are kept.
 #[must_use]
@@ -46,10 +59,11 @@ pub fn compile(filter: &Arc<EnvoyFilter>) -> (CompiledFilter, Vec<Problem>) {
             })),
             Err(fault) => faults.push(fault),
         }
-        problems.extend(faults.into_iter().map(|(field, reason)| Problem {
+        problems.extend(faults.into_iter().map(|fault| Problem {
             object: filter.object.clone(),
-            field: format!("spec.configPatches[{}].{field}", patch.index),
-            reason,
+            field: format!("spec.configPatches[{}].{}", patch.index, fault.field),
+            reason: fault.reason,
+            code: fault.code,
         }));
     }
     (CompiledFilter { filter: Arc::clone(filter), patches }, problems)
@@ -67,7 +81,10 @@ fn compile_patch(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Target, Fault
             Ok(Target::Network(patch.listener.clone(), filter_change(patch, faults)?))
         }
         ApplyTo::Cluster => Ok(Target::Cluster(patch.cluster.clone(), cluster_change(patch, faults)?)),
-        other => Err(("applyTo".to_owned(), format!("{} is not honoured yet", other.as_str()))),
+        other => {
+            let reason = format!("{} is not honoured yet", other.as_str());
+            Err(Fault::new(Code::PatchNotHonoured, "applyTo", reason))
+        }
     }
 }
 
@@ -75,7 +92,8 @@ fn compile_patch(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Target, Fault
 fn check_anchor(name: Option<&str>, field: &str) -> Result<(), Fault> {
     match name.filter(|name| ISTIO_ONLY.contains(name)) {
         None => Ok(()),
-        Some(name) => Err((
+        Some(name) => Err(Fault::new(
+            Code::PatchNotHonoured,
             format!("match.listener.filterChain.filter.{field}"),
             format!(
                 "`{name}` is a filter of Istio's own Envoy, which stock Envoy does not have, so the patch does nothing; a place beside envoy.filters.http.router would be found"
@@ -100,11 +118,12 @@ where
     };
     let filter: T = value(patch, faults)?;
     if filter.name().is_empty() {
-        return Err(("patch.value.name".to_owned(), "is empty, but a filter needs a name".to_owned()));
+        let reason = "is empty, but a filter needs a name";
+        return Err(Fault::new(Code::PatchUnusable, "patch.value.name", reason));
     }
     if !filter.is_configured() {
         let reason = "is missing, but Envoy knows a filter by the type of its configuration";
-        return Err(("patch.value.typed_config".to_owned(), reason.to_owned()));
+        return Err(Fault::new(Code::PatchUnusable, "patch.value.typed_config", reason));
     }
     let filter = Box::new(filter);
     Ok(place.map_or_else(|| Change::Replace(filter.clone()), |place| Change::Insert(place, filter.clone())))
@@ -118,23 +137,25 @@ fn cluster_change(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Change<Clust
         Operation::Add | Operation::InsertBefore | Operation::InsertAfter | Operation::InsertFirst => {
             let cluster: Cluster = value(patch, faults)?;
             if cluster.name.is_empty() {
-                return Err(("patch.value.name".to_owned(), "is empty, but a cluster needs a name".to_owned()));
+                let reason = "is empty, but a cluster needs a name";
+                return Err(Fault::new(Code::PatchUnusable, "patch.value.name", reason));
             }
             Ok(Change::Insert(Place::Last, Box::new(cluster)))
         }
         Operation::Replace => {
             let reason = "REPLACE of a CLUSTER is not honoured; REMOVE and ADD would be, or MERGE";
-            Err(("patch.operation".to_owned(), reason.to_owned()))
+            Err(Fault::new(Code::PatchNotHonoured, "patch.operation", reason))
         }
     }
 }
 
 fn value<T: Message + Name + Default>(patch: &Patch, faults: &mut Vec<Fault>) -> Result<T, Fault> {
-    let fault = |error: crate::translate::filters::json_any::JsonAnyError| {
+    let fault = |code, error: JsonAnyError| {
         let separator = if error.field.is_empty() { "" } else { "." };
-        (format!("patch.value{separator}{}", error.field), error.problem.to_string())
+        Fault::new(code, format!("patch.value{separator}{}", error.field), error.problem.to_string())
     };
-    let (message, unknown) = json_to_message(&patch.value).map_err(fault)?;
-    faults.extend(unknown.into_iter().map(fault));
+    let read = json_to_message(&patch.value);
+    let (message, unknown) = read.map_err(|error| fault(Code::PatchUnusable, error))?;
+    faults.extend(unknown.into_iter().map(|error| fault(Code::PatchFieldUnknown, error)));
     Ok(message)
 }

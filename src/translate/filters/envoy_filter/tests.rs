@@ -23,6 +23,7 @@ use prost::Message;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::model::code::without_code;
 use crate::{
     model::{
         Age, ProxyKind,
@@ -164,7 +165,7 @@ fn names(filters: &[HttpFilter]) -> Vec<&str> {
 }
 
 fn problems_of(patch: Patch) -> Vec<String> {
-    compile(&Arc::new(filter("f", vec![patch]))).1.iter().map(ToString::to_string).collect()
+    compile(&Arc::new(filter("f", vec![patch]))).1.iter().map(without_code).collect()
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::code::without_code;
 
 fn chain(name: &str, server_names: &[&str]) -> Chain {
     let matching = FilterChainMatch {
@@ -21,7 +22,7 @@ fn collect(chains: Vec<Chain>) -> (Vec<(String, Vec<String>)>, Vec<String>) {
         let message = FilterChain::clone(&c.message);
         (message.name, message.filter_chain_match.unwrap_or_default().server_names)
     };
-    (chains.into_iter().map(names).collect(), problems.iter().map(ToString::to_string).collect())
+    (chains.into_iter().map(names).collect(), problems.iter().map(without_code).collect())
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use super::names;
 use crate::{
-    model::{Bind, Gateway, Host, IpFamilies, ObjectRef, Problem, Server},
+    model::{Bind, Code, Gateway, Host, IpFamilies, ObjectRef, Problem, Server},
     translate::listeners::listener_name,
 };
 
@@ -61,8 +61,8 @@ impl MergedServer {
         field_of(self.server(), field)
     }
 
-    pub(super) fn problem(&self, field: &str, reason: String) -> Problem {
-        Problem { object: self.gateway.object.clone(), field: self.field(field), reason }
+    pub(super) fn problem(&self, code: Code, field: &str, reason: String) -> Problem {
+        Problem { object: self.gateway.object.clone(), field: self.field(field), reason, code }
     }
 }
 
@@ -128,7 +128,7 @@ pub fn merge_servers(
             let pipe = matches!(bind, Some(Bind::Pipe(_)));
             if unprivileged && target < FIRST_FREE_PORT && !pipe {
                 let reason = format!("port {target} cannot be opened: the gateway's pod may not bind ports below 1024");
-                problems.push(problem(gateway, server, "port.number", reason));
+                problems.push(problem(Code::PortPrivileged, gateway, server, "port.number", reason));
                 continue;
             }
             let key = (if pipe { 0 } else { target }, bind);
@@ -136,7 +136,7 @@ pub fn merge_servers(
             if let Err(reason) = slots.entry(key.clone()).or_default().accept(merged, target) {
                 let place = key.1.as_ref().map_or_else(|| "any address".to_owned(), ToString::to_string);
                 let reason = format!("port {target} on {place}: {reason}; the server is not programmed");
-                problems.push(problem(gateway, server, "", reason));
+                problems.push(problem(Code::PortConflict, gateway, server, "", reason));
             }
         }
     }
@@ -148,8 +148,8 @@ pub fn merge_servers(
     Merged { listeners, problems }
 }
 
-fn problem(gateway: &Gateway, server: &Server, field: &str, reason: String) -> Problem {
-    Problem { object: gateway.object.clone(), field: field_of(server, field), reason }
+fn problem(code: Code, gateway: &Gateway, server: &Server, field: &str, reason: String) -> Problem {
+    Problem { object: gateway.object.clone(), field: field_of(server, field), reason, code }
 }
 
 /// A bind to the wildcard address is the same as none: both would open the same socket.

@@ -9,6 +9,7 @@ use envoy_types::pb::envoy::{
 use prost::Message as _;
 
 use super::*;
+use crate::model::code::without_code;
 use crate::model::{
     Age, Bind, Gateway, Server, ServerTls, ServerTlsMode,
     gateway::{Certificates, ClientCa, ServerHost},
@@ -84,7 +85,7 @@ pub(super) fn manager(chain: &FilterChain) -> HttpConnectionManager {
 }
 
 pub(super) fn problems(of: &[Problem]) -> Vec<String> {
-    of.iter().map(ToString::to_string).collect()
+    of.iter().map(without_code).collect()
 }
 
 fn one_listener(servers: Vec<Server>) -> Listener {

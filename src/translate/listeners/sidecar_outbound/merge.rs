@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Contribution;
 use crate::{
-    model::{Problem, Protocol, ProtocolClass},
+    model::{Code, Problem, Protocol, ProtocolClass},
     translate::listeners::tcp::TcpRoute,
 };
 
@@ -43,7 +43,12 @@ impl<'a> MergedPort<'a> {
                 old.object,
                 if server_first(new.protocol) { new.protocol } else { old.protocol },
             );
-            self.problems.push(Problem { object: new.object.clone(), field: "spec.ports".to_owned(), reason });
+            self.problems.push(Problem {
+                object: new.object.clone(),
+                field: "spec.ports".to_owned(),
+                reason,
+                code: Code::PortConflict,
+            });
             return;
         }
         let class = new.protocol.class();

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node};
 
 use super::{NativeSidecars, Source};
 use crate::{
-    model::{ObjectRef, Problem},
+    model::{Code, ObjectRef, Problem},
     webhook::inject::{Part, Settings, SettingsError},
 };
 
@@ -133,7 +133,12 @@ impl State {
         let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
         let reason = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         let object = ObjectRef::new("ConfigMap", &self.source.namespace, map);
-        Problem { object, field: field.to_owned(), reason: format!("{reason}; Pods are injected as before") }
+        Problem {
+            object,
+            field: field.to_owned(),
+            reason: format!("{reason}; Pods are injected as before"),
+            code: Code::InjectorConfigInvalid,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The merging table of translation §3.1, exhaustively.
 
 use super::*;
+use crate::model::code::without_code;
 
 /// (HTTP chain's routes, TCP chains, default chain) of a wildcard listener after `protocols`, each of a service
 /// `s0`, `s1`…, in this order.
@@ -85,7 +86,7 @@ fn server_first_protocols_share_with_nobody_else() {
     let mongos = [wildcard("s0", 99, Mongo), wildcard("s1", 99, Http)];
     let output = build(Place::Wildcard, &mongos, OutboundPolicy::AllowAny);
     assert_eq!(
-        output.problems[0].to_string(),
+        without_code(&output.problems[0]),
         "Service ns/s1: spec.ports: its port is taken by the older Service ns/s0: in Mongo the server may speak \
          first, so it shares a port with no other protocol"
     );

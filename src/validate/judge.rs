@@ -1,0 +1,159 @@
+//! From an object to its problems.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{Context, metadata};
+use crate::{
+    api::{Kind, Object, decode_as},
+    model::{Code, MeshConfig, ObjectRef, Problem},
+    reconcilers::{
+        ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
+        namespace, peer_authentication, pod, request_authentication, secret, service, service_entry, sidecar,
+        virtual_service, workload_entry,
+    },
+    translate::filters::envoy_filter::compile,
+};
+
+/// What an object may have at its top.
+const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+/// All problems of an object.
+pub(super) fn problems(object: &Value, context: &Context) -> Vec<Problem> {
+    let (kind, of) = match identify(object) {
+        Ok(known) => known,
+        Err(problem) => return vec![*problem],
+    };
+    let mut problems = Vec::new();
+    if kind.is_custom() {
+        problems.extend(object.as_object().into_iter().flat_map(|fields| top_level(fields, &of)));
+        problems.extend(metadata::check(kind, object, &of));
+    }
+    problems.extend(version(kind, object, &of));
+    match decode_as(kind, object) {
+        Err((field, reason)) => problems.push(Problem { object: of, field, reason, code: Code::Undecodable }),
+        Ok((mut decoded, unknown)) => {
+            decoded.meta_mut().namespace = Some(of.namespace.to_string());
+            // Kubernetes' own kinds have fields of newer versions, which is as it should be.
+            let unknown = unknown.into_iter().filter(|field| kind.is_custom() && !is_top_level(field));
+            problems.extend(unknown.map(|field| {
+                let reason = format!("a {kind} has no such field; an API server drops it");
+                Problem { object: of.clone(), field, reason, code: Code::UnknownField }
+            }));
+            problems.extend(of_kind(&decoded, &of, context));
+        }
+    }
+    problems
+}
+
+/// Reported already.
+fn is_top_level(field: &str) -> bool {
+    !field.contains(['.', '['])
+}
+
+/// Problems of a mesh configuration.
+pub(super) fn mesh_config(text: &str) -> Vec<Problem> {
+    mesh_config::convert_file(text, "meshConfig", &MeshConfig::default()).1
+}
+
+/// The kind that an object says it is of, and its name; the version does not matter.
+fn identify(object: &Value) -> Result<(Kind, ObjectRef), Box<Problem>> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (namespace, name) = (text(&object["metadata"]["namespace"]), text(&object["metadata"]["name"]));
+    let fail = |code, field: &str, reason| {
+        let object = ObjectRef::new("Object", &namespace, &name);
+        Box::new(Problem { object, field: field.to_owned(), reason, code })
+    };
+    let (api_version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+    for (key, found) in [("apiVersion", &api_version), ("kind", &kind)] {
+        if found.is_empty() {
+            return Err(fail(
+                Code::TypeMissing,
+                key,
+                "is missing: every object says its apiVersion and kind".to_owned(),
+            ));
+        }
+    }
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let known = Kind::from_group_kind(group, &kind).ok_or_else(|| {
+        let reason = format!("unrecognized type {api_version} {kind}{}", nearest(group, &kind));
+        fail(Code::UnrecognizedType, "kind", reason)
+    })?;
+    // As for kubectl.
+    let namespace = if known.is_namespaced() && namespace.is_empty() { "default" } else { &namespace };
+    Ok((known, ObjectRef::new(known.kind(), namespace, &name)))
+}
+
+/// What was probably meant.
+fn nearest(group: &str, kind: &str) -> String {
+    let custom = Kind::ALL.into_iter().filter(|known| known.is_custom());
+    let distance = |known: &Kind| strsim::damerau_levenshtein(known.kind(), kind);
+    // Longer texts are no misspelling, and the distance costs the product of the lengths.
+    let close = custom.filter(|_| kind.len() <= 64).min_by_key(distance).filter(|known| distance(known) <= 2);
+    let Some(close) = close else { return String::new() };
+    if close.kind() == kind && group == close.group() {
+        return String::new();
+    }
+    format!(": did you mean {}/{} {close}?", close.group(), close.versions()[0])
+}
+
+fn top_level<'a>(fields: &'a Map<String, Value>, of: &'a ObjectRef) -> impl Iterator<Item = Problem> + 'a {
+    let others = fields.keys().filter(|key| !TOP.contains(&key.as_str()));
+    others.map(|key| Problem {
+        object: of.clone(),
+        field: key.clone(),
+        reason: format!("{key:?} is no field of an object: it has {}", TOP.join(", ")),
+        code: Code::UnknownTopLevelField,
+    })
+}
+
+fn version(kind: Kind, object: &Value, of: &ObjectRef) -> Option<Problem> {
+    let version = object["apiVersion"].as_str()?.rsplit('/').next()?;
+    if kind.versions().contains(&version) {
+        return None;
+    }
+    let reason = format!("version {version:?} is not one of {}", kind.versions().join(", "));
+    Some(Problem { object: of.clone(), field: "apiVersion".to_owned(), reason, code: Code::UnknownVersion })
+}
+
+/// What the kind's own conversion says.
+fn of_kind(object: &Object, of: &ObjectRef, context: &Context) -> Vec<Problem> {
+    let context = ConvertContext { domain_suffix: &context.domain_suffix };
+    match object {
+        Object::Service(o) => service::convert(o, &context).1,
+        Object::EndpointSlice(o) => endpoint_slice::convert(o).1,
+        Object::Pod(o) => pod::convert(o).1,
+        Object::Node(_) => Vec::new(),
+        Object::Namespace(o) => namespace::convert(o).1,
+        Object::Secret(o) => secret::convert(o).1,
+        Object::ConfigMap(o) if o.data.as_ref().is_some_and(|data| data.contains_key("mesh")) => {
+            mesh_config::convert(o, &MeshConfig::default()).1
+        }
+        Object::ConfigMap(o) => secret::convert_config_map(o).1,
+        Object::DestinationRule(o) => destination_rule::convert(o, &context).1,
+        Object::EnvoyFilter(o) => {
+            let (made, mut problems) = envoy_filter::convert(o, &context);
+            problems.extend(made.into_iter().flat_map(|filter| compile(&Arc::new(filter)).1));
+            problems
+        }
+        Object::Gateway(o) => gateway::convert(o).1,
+        Object::ServiceEntry(o) => service_entry::convert(o).1,
+        Object::Sidecar(o) => sidecar::convert(o).1,
+        Object::VirtualService(o) => virtual_service::convert(o, &context).1,
+        Object::WorkloadEntry(o) => workload_entry::convert(o).1,
+        Object::AuthorizationPolicy(o) => authorization_policy::convert(o).1,
+        Object::PeerAuthentication(o) => peer_authentication::convert(o).1,
+        Object::RequestAuthentication(o) => request_authentication::convert(o).1,
+        Object::ProxyConfig(_)
+        | Object::Telemetry(_)
+        | Object::TrafficExtension(_)
+        | Object::WasmPlugin(_)
+        | Object::WorkloadGroup(_) => vec![not_honoured(of)],
+    }
+}
+
+fn not_honoured(of: &ObjectRef) -> Problem {
+    let reason = format!("{} is not honoured yet; it has no effect", of.kind);
+    Problem { object: of.clone(), field: String::new(), reason, code: Code::KindNotHonoured }
+}

@@ -1,0 +1,145 @@
+//! Paths of fields: `spec.http[2].match[0].headers["x-a"].regex`, `metadata.annotations[istio.io/dry-run]`.
+
+use std::{cmp::Ordering, iter::Peekable, str::CharIndices};
+
+use serde_json::Value;
+
+/// Values with more parts, or longer texts, are not repeated in findings: many findings may be about the same one.
+const LARGEST: usize = 256;
+
+/// One step of a path.
+#[derive(Debug, PartialEq, Eq)]
+enum Step<'a> {
+    /// A member of a map.
+    Key(&'a str),
+    /// A member of a map whose name is quoted, as `{:?}` writes it.
+    Quoted(&'a str),
+}
+
+/// The value at a path, if there is one that is not long.
+pub(super) fn value_at(object: &Value, path: &str) -> Option<Value> {
+    if path.is_empty() {
+        return None;
+    }
+    let found = steps(path).try_fold(object, |value, step| match (value, step) {
+        (Value::Object(map), Step::Key(key)) => map.get(key),
+        (Value::Object(map), Step::Quoted(text)) => map.get(&serde_json::from_str::<String>(text).ok()?),
+        (Value::Array(list), Step::Key(index)) => list.get(index.parse::<usize>().ok()?),
+        _ => None,
+    })?;
+    let mut budget = LARGEST;
+    fits(found, &mut budget).then(|| found.clone())
+}
+
+fn fits(value: &Value, budget: &mut usize) -> bool {
+    let mut spend = |size: usize| {
+        let left = budget.checked_sub(size);
+        *budget = left.unwrap_or(0);
+        left.is_some()
+    };
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => spend(1),
+        Value::String(text) => spend(text.len()),
+        Value::Array(list) => spend(1) && list.iter().all(|item| fits(item, budget)),
+        Value::Object(map) => spend(1 + map.len()) && map.values().all(|item| fits(item, budget)),
+    }
+}
+
+/// Paths in the order of the fields: indices by number.
+pub(super) fn compare(a: &str, b: &str) -> Ordering {
+    let number = |step: &Step<'_>| match step {
+        Step::Key(text) => text.parse::<u64>().ok(),
+        Step::Quoted(_) => None,
+    };
+    let text = |step: &Step<'_>| match *step {
+        Step::Key(text) | Step::Quoted(text) => text.to_owned(),
+    };
+    let (mut left, mut right) = (steps(a), steps(b));
+    loop {
+        let order = match (left.next(), right.next()) {
+            (None, None) => return a.cmp(b),
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            (Some(l), Some(r)) => match (number(&l), number(&r)) {
+                (Some(l), Some(r)) => l.cmp(&r),
+                _ => text(&l).cmp(&text(&r)),
+            },
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+}
+
+fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
+    let mut chars = path.char_indices().peekable();
+    std::iter::from_fn(move || next_step(path, &mut chars))
+}
+
+fn next_step<'a>(path: &'a str, chars: &mut Peekable<CharIndices<'a>>) -> Option<Step<'a>> {
+    chars.next_if(|(_, c)| *c == '.');
+    let (start, first) = chars.next()?;
+    if first != '[' {
+        while chars.next_if(|(_, c)| !matches!(c, '.' | '[')).is_some() {}
+        let end = chars.peek().map_or(path.len(), |(at, _)| *at);
+        return Some(Step::Key(&path[start..end]));
+    }
+    if chars.peek().is_some_and(|(_, c)| *c == '"') {
+        let open = chars.next().map_or(start, |(at, _)| at);
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '\\' => _ = chars.next(),
+                '"' => {
+                    chars.next_if(|(_, c)| *c == ']');
+                    return Some(Step::Quoted(&path[open..=at]));
+                }
+                _ => {}
+            }
+        }
+        return Some(Step::Quoted(&path[open..]));
+    }
+    let (end, _) = chars.find(|(_, c)| *c == ']')?;
+    Some(Step::Key(&path[start + 1..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_found_by_their_paths() {
+        let object = json!({
+            "metadata": {"annotations": {"istio.io/a": "x"}},
+            "spec": {"http": [{"headers": {"a.b": {"exact": "y"}, "q\"]": 5}}], "ports": {"80": 1}},
+        });
+        for (path, value) in [
+            ("spec.ports[80]", json!(1)),
+            ("spec.http[0].headers[\"a.b\"].exact", json!("y")),
+            ("spec.http[0].headers[\"q\\\"]\"]", json!(5)),
+            ("metadata.annotations[istio.io/a]", json!("x")),
+            ("spec.ports", json!({"80": 1})),
+        ] {
+            assert_eq!(value_at(&object, path), Some(value), "{path}");
+        }
+        for path in ["", "spec.http[1]", "spec.http[x]", "spec..http.x", "spec.http[\"", "data.mesh: a"] {
+            assert_eq!(value_at(&object, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_not_repeated() {
+        let long = "x".repeat(LARGEST + 1);
+        assert_eq!(value_at(&json!({"a": long}), "a"), None);
+        assert_eq!(value_at(&json!({"a": vec![0; LARGEST + 1]}), "a"), None);
+        assert!(value_at(&json!({"a": vec![0; 10]}), "a").is_some());
+    }
+
+    #[test]
+    fn paths_are_in_the_order_of_the_fields() {
+        let mut paths = ["spec.b", "spec.a[10]", "spec.a[9].x", "spec.a[9]", "", "metadata"];
+        paths.sort_by(|a, b| compare(a, b));
+        assert_eq!(paths, ["", "metadata", "spec.a[9]", "spec.a[9].x", "spec.a[10]", "spec.b"]);
+    }
+}
