@@ -169,7 +169,7 @@ struct Worker {
 
 impl Worker {
     fn new(observer: Observer) -> Self {
-        let mut db = Db::default();
+        let mut db = Db::on_all_cores();
         register(&mut db);
         Self { db, observer, classes: Classes::default() }
     }

@@ -15,13 +15,22 @@ pub struct Offline {
 
 impl Default for Offline {
     fn default() -> Self {
-        let mut db = Db::default();
-        register(&mut db);
-        Self { db }
+        Self::over(Db::on_all_cores())
     }
 }
 
 impl Offline {
+    /// One that evaluates on so many cores; by default on all that the process has.
+    #[must_use]
+    pub fn on_cores(cores: usize) -> Self {
+        Self::over(Db::on_cores(cores))
+    }
+
+    fn over(mut db: Db) -> Self {
+        register(&mut db);
+        Self { db }
+    }
+
     /// The graph.
     pub fn db(&mut self) -> &mut Db {
         &mut self.db

@@ -3,11 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | [`kind`], [`storage`] | nodes and their typed tables |
+//! | [`cores`] | many nodes at once, on all cores |
 //! | [`propagate`] | evaluation, edges, marks; the end of nodes that nobody needs |
 //! | [`parts`] | layers seen with facets, as persistent maps |
 //! | [`round`] | what a round changed and cost |
 //! | [`explain`] | where a resource comes from |
 
+mod cores;
 mod explain;
 mod kind;
 mod parts;
@@ -24,8 +26,9 @@ use std::{
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use self::kind::Kind;
+pub(super) use self::cores::Access;
 pub use self::round::{Round, Stats};
+use self::{cores::Cores, kind::Kind};
 use super::{
     Emit, Input, Layer, Query, Set,
     node::{Node, NodeId},
@@ -77,6 +80,7 @@ pub struct Db {
     next_part: PartId,
     generation: Generation,
     stats: Stats,
+    cores: Cores,
 }
 
 impl Db {
@@ -241,8 +245,12 @@ impl Db {
         let mut stage = 0;
         // Buckets of later stages come into being on the way.
         while stage < self.buckets.len() {
-            while let Some(id) = self.buckets[stage].pop() {
-                self.refresh(id);
+            loop {
+                let dirty = std::mem::take(&mut self.buckets[stage]);
+                if dirty.is_empty() {
+                    break;
+                }
+                self.refresh_all(&dirty);
             }
             stage += 1;
         }

@@ -1,5 +1,7 @@
 //! The engine alone, on a toy of endpoints: correctness, work done, memory given back.
 
+mod cores;
+
 use std::sync::Arc;
 
 use super::*;
@@ -106,7 +108,11 @@ impl Query for Class {
 }
 
 fn db() -> Db {
-    let mut db = Db::default();
+    db_on(1)
+}
+
+fn db_on(cores: usize) -> Db {
+    let mut db = Db::on_cores(cores);
     db.emit_for_input::<Endpoints, EmitVisible>(|e| EmitVisible(e.0));
     db
 }
