@@ -160,7 +160,7 @@ async fn it_prints_where_it_listens_what_is_programmed_and_what_is_wrong() -> Re
     standalone.answers(&Client::http(*http), "good.test", 200, "good").await?;
 
     let problem = "VirtualService default/bad: spec.http[0].route[0].destination: no service has host \
-                   \"nowhere.default.svc.cluster.local\"; requests are answered with 503";
+                   \"nowhere.default.svc.cluster.local\"; requests are answered with 503 [MZ1002]";
     config.write("bad.yaml", route_all("bad", "bad.test", "nowhere"))?;
     let lines = [format!("problem      {problem}"), format!("programmed   {}", routes("bad"))];
     said = standalone.prints(said, &lines).await?;

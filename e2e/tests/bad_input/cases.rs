@@ -207,11 +207,13 @@ pub(crate) fn wrong_without_a_proxy() -> Vec<Case> {
     let filter = "{workloadSelector: {labels: {app: nobody}}, configPatches: [{applyTo: CLUSTER, match: {context: GATEWAY}, \
                   patch: {operation: MERGE, value: {no_such_field: 1}}}, {applyTo: HTTP_ROUTE, patch: {operation: MERGE, \
                   value: {name: a}}}]}";
-    let tls = |mode: &str| format!("port: {{number: 443, name: p, protocol: TLS}}, hosts: [\"*\"], tls: {{{mode}}}");
+    let tls = |name: &str, mode: &str| {
+        format!("port: {{number: 443, name: {name}, protocol: TLS}}, hosts: [\"*\"], tls: {{{mode}}}")
+    };
     let gateway = format!(
         "{{selector: {{istio: nobody}}, servers: [{{{}}}, {{{}}}]}}",
-        tls("mode: AUTO_PASSTHROUGH"),
-        tls("mode: SIMPLE, credentialName: none")
+        tls("a", "mode: AUTO_PASSTHROUGH"),
+        tls("b", "mode: SIMPLE, credentialName: none")
     );
     let l4 = "{hosts: [bad.test], gateways: [gateway], tls: [{match: [{sniHosts: [bad.test, other.test]}], route: \
               [{destination: {host: good}, weight: 1}, {destination: {host: nowhere-3}, weight: 1}]}]}";
@@ -255,6 +257,7 @@ pub(crate) fn wrong_without_a_proxy() -> Vec<Case> {
                 "DestinationRule default/bad: spec.trafficPolicy.tls.credentialName: only gateways read it, as the rule \
                  has no workloadSelector; requests of sidecars are answered with 503",
                 "DestinationRule default/bad: spec.trafficPolicy.tls.caCrl: has no effect beside credentialName",
+                "DestinationRule default/bad: spec.exportTo[0]: \"~\" (nobody) is only for ServiceEntries",
             ],
         ),
         Case::new(

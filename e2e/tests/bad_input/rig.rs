@@ -51,13 +51,14 @@ impl Rig {
         .await
     }
 
-    /// The problems that exist now, files without their folder.
+    /// The problems that exist now, files without their folder, all without their codes.
     pub(crate) async fn problems(&self) -> Result<Vec<String>> {
         let folder = format!("{}/", self.config.folder().display());
         let page = self.mizzen.json("/debug/problems").await?;
         let all = page.as_array().context("a list")?.iter();
+        let without_code = |line: &str| line.rsplit_once(" [MZ").map_or(line, |(said, _)| said).to_owned();
         let mut lines: Vec<String> =
-            all.map(|p| p["message"].as_str().unwrap_or_default().replace(&folder, "")).collect();
+            all.map(|p| without_code(&p["message"].as_str().unwrap_or_default().replace(&folder, ""))).collect();
         lines.sort();
         Ok(lines)
     }
