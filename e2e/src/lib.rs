@@ -56,7 +56,7 @@ pub use link::Link;
 pub use load::{Load, Tally};
 pub use mesh_tls::MeshTls;
 pub use mizzen::{Mizzen, MizzenOptions, mizzen_program};
-pub use offline::{Outcome, as_stored, large_mesh, offline_fixture, run_offline};
+pub use offline::{Outcome, each_format_as_stored, large_mesh, offline_fixture, run_offline};
 pub use pod::{CONTROL_PLANE, Pod, PodOptions, Signer};
 pub use ports::free_port;
 pub use process::{Process, Signal};

@@ -48,11 +48,25 @@ pub fn offline_fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/offline").join(name)
 }
 
+/// Runs a command that finds errors in each of its formats, and compares what it says with `expected.<format>` in the
+/// folder.
+///
+/// # Errors
+/// When it cannot be run, or says something else.
+pub fn each_format_as_stored(dir: &Path, args: &[&str]) -> Result<()> {
+    for format in ["text", "json", "yaml", "sarif"] {
+        let outcome = run_offline(dir, &[args, &["-o", format]].concat(), "")?;
+        ensure!(outcome.code == 1 && outcome.errors.is_empty(), "{format}: {outcome:?}");
+        as_stored(&dir.join(format!("expected.{format}")), &outcome.output)?;
+    }
+    Ok(())
+}
+
 /// Compares a text with that of a file; `MIZZEN_BLESS=1` (`just bless`) writes the file instead.
 ///
 /// # Errors
 /// When they differ: the first line that does.
-pub fn as_stored(path: &Path, made: &str) -> Result<()> {
+fn as_stored(path: &Path, made: &str) -> Result<()> {
     if env::var_os("MIZZEN_BLESS").is_some_and(|v| v == "1") {
         return Ok(fs::write(path, made)?);
     }

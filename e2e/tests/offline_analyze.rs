@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use mizzen_e2e::{as_stored, large_mesh, offline_fixture, run_offline};
+use mizzen_e2e::{each_format_as_stored, large_mesh, offline_fixture, run_offline};
 use serde_json::Value;
 
 const CONFIG: &[&str] = &["analyze", "--use-kube=false", "-f", "config"];
@@ -14,13 +14,7 @@ fn with(more: &[&'static str]) -> Vec<&'static str> {
 
 #[test]
 fn each_format_says_the_same() -> Result<()> {
-    let dir = offline_fixture("analyze");
-    for format in ["text", "json", "yaml", "sarif"] {
-        let outcome = run_offline(&dir, &with(&["-o", format]), "")?;
-        assert_eq!((outcome.code, outcome.errors.as_str()), (1, ""), "{format}");
-        as_stored(&dir.join(format!("expected.{format}")), &outcome.output)?;
-    }
-    Ok(())
+    each_format_as_stored(&offline_fixture("analyze"), CONFIG)
 }
 
 #[test]
