@@ -55,7 +55,7 @@ async fn a_cluster_is_analysed_with_files_and_without() -> Result<()> {
     let vs = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: web, namespace: default}\n\
               spec: {hosts: [web], http: [{route: [{destination: {host: web, port: {number: 80}}}]}]}\n";
     let over = analyze(&["-f", "-", "-n", "default"], &format!("{other_port}{vs}"))?;
-    let place = format!("-:9: {missing}");
+    let place = format!("-:10: {missing}");
     assert!(over.code == 1 && over.output.contains(&place) && over.output.contains("no port 80"), "{over:?}");
     Ok(())
 }
