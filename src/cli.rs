@@ -1,17 +1,21 @@
 //! The command line: one file per command. This is where everything is wired together.
 
 mod agent;
+mod analyze;
 mod authority_args;
 mod cluster_args;
 pub mod control_plane;
 mod core;
 pub mod crds;
 mod discovery;
+mod findings;
 pub mod http;
 mod inject;
 mod injector_args;
+mod input;
 mod install;
 mod iptables;
+mod locate;
 mod log_args;
 mod manifest;
 mod names;
@@ -25,6 +29,7 @@ mod standalone;
 mod terminal;
 mod translate;
 mod uninstall;
+mod validate;
 mod values;
 mod version;
 
@@ -66,6 +71,12 @@ enum Command {
     /// Print what a proxy would be sent
     #[command(after_help = translate::EXAMPLES)]
     Translate(translate::TranslateArgs),
+    /// Judge objects in files, as an API server and the control plane's webhook would
+    #[command(after_help = format!("{}\n\n{}", validate::EXAMPLES, findings::EXIT_STATUS))]
+    Validate(validate::ValidateArgs),
+    /// Find what is wrong between objects, in files and in a cluster
+    #[command(after_help = format!("{}\n\n{}", analyze::EXAMPLES, findings::EXIT_STATUS))]
+    Analyze(Box<analyze::AnalyzeArgs>),
     /// Put the proxy into the Pods of workloads, and print them
     #[command(after_help = inject::EXAMPLES)]
     Inject(inject::InjectArgs),
@@ -128,6 +139,8 @@ fn run(command: Command, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
         Command::Agent(command) => return block_on(agent::run(*command, unknown_flags)),
         Command::Iptables(args) => return args.run(unknown_flags),
         Command::Manifest(command) => return block_on(command.run()),
+        Command::Validate(args) => return findings::or_failed(validate::run(&args)),
+        Command::Analyze(args) => return findings::or_failed(block_on(analyze::run(*args))),
         Command::ProxyStatus(args) => return block_on(proxy_status::run(args)),
         Command::Discovery(args) => block_on(discovery::run(*args, unknown_flags)),
         Command::Standalone(args) => block_on(standalone::run(args)),

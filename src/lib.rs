@@ -12,6 +12,7 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod agent;
+pub mod analyze;
 pub mod api;
 pub mod ca;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod leader;
 pub mod model;
 pub mod pb;
 pub mod reconcilers;
+pub mod schema;
 pub mod snapshot;
 pub mod sources;
 pub mod status;

@@ -15,6 +15,7 @@ pub mod kube;
 
 use std::fmt;
 
+pub use self::decode::{Reading, read};
 pub use crate::model::{Origin, ProblemKey, SourceProblem};
 use crate::{
     api::{Kind, Object},

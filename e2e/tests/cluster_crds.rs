@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use mizzen::api::Kind;
+use mizzen::schema::Schemas;
 use mizzen_e2e::ApiServer;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -30,12 +31,16 @@ async fn objects_are_accepted_and_refused_as_they_should_be() -> Result<()> {
     let server = server().await?;
     let client = server.client().await?;
     let mut counts = [0, 0];
+    let schemas = Schemas::default();
     for (file, object) in objects()? {
         let name = object.metadata.name.clone().context("each object has a name")?;
         let reason = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REASON)).cloned();
         counts[usize::from(reason.is_some())] += 1;
         let answer = create(&client, &object).await;
         let context = || format!("{} {name}", file.display());
+        let offline = schemas.check(known_kind(&object)?, &serde_json::to_value(&object)?);
+        let agree = offline.is_empty() == answer.is_ok();
+        ensure!(agree, "{}: the API server says {answer:?}, and without it: {offline:?}", context());
         match reason {
             None => drop(answer.with_context(context)?),
             Some(reason) => {
@@ -93,11 +98,18 @@ fn objects() -> Result<Vec<(PathBuf, DynamicObject)>> {
     Ok(objects)
 }
 
+/// The kind of an object.
+fn known_kind(object: &DynamicObject) -> Result<Kind> {
+    let types = object.types.as_ref().context("each object has a type")?;
+    let (group, _) = types.api_version.split_once('/').context("each kind has a group")?;
+    Kind::from_group_kind(group, &types.kind).with_context(|| format!("{group} {} is not known", types.kind))
+}
+
 /// Has the API server check an object without keeping it.
 async fn create(client: &kube::Client, object: &DynamicObject) -> Result<DynamicObject> {
     let TypeMeta { api_version, kind } = object.types.clone().context("each object has a type")?;
     let (group, version) = api_version.split_once('/').context("each kind has a group")?;
-    let known = Kind::from_group_kind(group, &kind).with_context(|| format!("{group} {kind} is not known"))?;
+    let known = known_kind(object)?;
     let gvk = GroupVersionKind::gvk(group, version, &kind);
     let resource = ApiResource::from_gvk_with_plural(&gvk, known.plural());
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource);

@@ -19,6 +19,12 @@ impl Terminal {
         Self::of(std::io::stdout().is_terminal())
     }
 
+    /// One without colours.
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Self::of(false)
+    }
+
     fn of(is_terminal: bool) -> Self {
         Self { has_colours: is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
     }

@@ -1,10 +1,10 @@
 //! `mizzen translate`: objects in, xDS out, offline.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
+use super::input;
 use crate::sources::{Delivery, files};
 
 /// Shown with `--help`.
@@ -16,8 +16,8 @@ pub(super) const EXAMPLES: &str = "Examples:
 /// Flags of `mizzen translate`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct TranslateArgs {
-    /// YAML or JSON files with objects; `-` is standard input
-    #[arg(short, long = "file", value_name = "FILE", required = true, num_args = 1..)]
+    /// YAML or JSON files with objects, directories of such files, or `-` for the standard input
+    #[arg(short, long = "file", value_name = "FILE|DIR", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
     /// For which proxy: a node id (`router~10.0.0.1~gw.istio-system~…`), or `router` or `sidecar`
     #[arg(long, value_name = "ID|KIND", default_value = "router")]
@@ -42,17 +42,6 @@ impl TranslateArgs {
     /// # Errors
     /// A file cannot be read.
     pub(super) fn read(&self) -> anyhow::Result<Vec<Delivery>> {
-        let read = |path: &PathBuf| {
-            let content = if path.as_os_str() == "-" {
-                let mut content = Vec::new();
-                std::io::Read::read_to_end(&mut std::io::stdin(), &mut content).map(|_| content)
-            } else {
-                fs::read(path)
-            };
-            let name: Arc<str> = path.to_string_lossy().as_ref().into();
-            Ok((name, content.with_context(|| format!("cannot read {}", path.display()))?))
-        };
-        let files: anyhow::Result<_> = self.files.iter().map(read).collect();
-        Ok(files::read_once(files?))
+        Ok(files::read_once(input::read(&self.files)?))
     }
 }

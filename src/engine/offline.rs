@@ -36,6 +36,22 @@ impl Offline {
         &mut self.db
     }
 
+    /// What is wrong with the objects, as far as it shows when these proxies are there.
+    pub fn problems(&mut self, proxies: Vec<Proxy>) -> Vec<Problem> {
+        for proxy in &proxies {
+            self.db.set_input(&super::inputs::Clients(proxy.namespace.clone()), Some(()));
+        }
+        self.db.settle();
+        let mut watched = Vec::new();
+        for proxy in proxies {
+            let (enrolled, class) = self.db.watch(&Enrol(Arc::new(proxy)));
+            watched.extend([self.db.watch(&class).0, enrolled]);
+        }
+        let problems = self.db.problems().cloned().collect();
+        watched.into_iter().for_each(|w| self.db.unwatch(w));
+        problems
+    }
+
     /// What a proxy has after all changes so far, and the problems that were found.
     pub fn snapshot(&mut self, proxy: Arc<Proxy>) -> (Snapshot, Vec<Problem>) {
         self.db.set_input(&super::inputs::Clients(proxy.namespace.clone()), Some(()));

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What a value turned out to be.
-pub(super) enum Reading {
+pub enum Reading {
     /// Nothing of ours.
     Ignored,
     /// An object.
@@ -35,7 +35,8 @@ pub(super) enum Reading {
 }
 
 /// Reads an object. A namespaced object without a namespace is in `default`, as for `kubectl`.
-pub(super) fn read(mut value: Value) -> Reading {
+#[must_use]
+pub fn read(mut value: Value) -> Reading {
     let (api_version, kind_name) = match type_of(&value) {
         Ok(names) => names,
         Err(reason) => {

@@ -11,6 +11,7 @@
 //! looks is looked at together.
 
 mod document;
+mod lines;
 mod scan;
 mod store;
 mod watch;
@@ -27,6 +28,10 @@ use std::{
 
 use tokio::task;
 
+pub use self::{
+    document::{Document, Parsed, Spot, SyntaxError},
+    lines::Lines,
+};
 use self::{
     scan::Scanner,
     store::{Change, Content, Store},
@@ -138,6 +143,12 @@ impl FileSource {
             *before = now;
         }
     }
+}
+
+/// The documents of a file: JSON by its name, else YAML (and so JSON, unless it has tabs). Their objects are not read yet.
+#[must_use]
+pub fn parse(path: &str, content: &[u8]) -> Parsed {
+    document::parse(content, path.ends_with(".json"))
 }
 
 /// Reads everything once, without watching: for offline translation.

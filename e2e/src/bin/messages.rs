@@ -14,7 +14,7 @@ what is wrong in a stored object is not used; a **warning** is taken, but does n
 ";
 
 /// The groups of codes, by what their ids begin with.
-const GROUPS: [(&str, &str); 11] = [
+const GROUPS: [(&str, &str); 12] = [
     ("MZ00", "Objects"),
     ("MZ01", "Fields of many kinds"),
     ("MZ02", "Gateway"),
@@ -26,6 +26,7 @@ const GROUPS: [(&str, &str); 11] = [
     ("MZ08", "EnvoyFilter and extensions"),
     ("MZ09", "Mesh configuration, Telemetry, ProxyConfig"),
     ("MZ10", "Several objects together"),
+    ("MZ11", "What only `mizzen analyze` finds"),
 ];
 
 #[expect(clippy::print_stdout, reason = "the page is what it prints")]

@@ -200,6 +200,14 @@ with_first_codes! { codes!
         "The configuration of injection can be read; until it can, Pods are injected as before."
         "Correct the text that the message names.";
 
+    // IstioOperator.
+    InstallationRefused "MZ0911" "installation-refused" Error
+        "An IstioOperator says what can be installed."
+        "Correct the key that the message names.";
+    InstallationPartial "MZ0912" "installation-partial" Warning
+        "Each key of an IstioOperator is one that decides on something here."
+        "Do without the key, or accept that nothing follows from it.";
+
     // What needs more than one object.
     GatewayUnknown "MZ1001" "gateway-unknown" Warning
         "A Gateway that is named exists."
@@ -237,4 +245,72 @@ with_first_codes! { codes!
     ConnectionsTaken "MZ1012" "connections-taken" Warning
         "One rule takes the connections of a port, server name and address: of several the oldest does."
         "Merge the rules, or make their conditions differ.";
+
+    // What only `mizzen analyze` finds.
+    GatewaySelectsNothing "MZ1101" "gateway-selects-nothing" Warning
+        "The selector of a Gateway has the labels of Pods, which serve it."
+        "Correct the selector, or deploy a gateway with these labels.";
+    GatewayPortUnserved "MZ1102" "gateway-port-unserved" Warning
+        "The port of a Gateway's server is a port of a Service of its Pods."
+        "Add the port to the Service of the gateway, or correct the number.";
+    GatewayHostUnserved "MZ1103" "gateway-host-unserved" Warning
+        "The hosts of a VirtualService are among those that its Gateways serve for its namespace."
+        "Add the host to a server of the Gateway, or correct it.";
+    RouteShadowed "MZ1104" "route-shadowed" Warning
+        "Of several VirtualServices for one host of a Gateway, rules of the older ones leave requests for those of the younger."
+        "Merge the objects, and put the narrower rules first.";
+    RuleHostUnknown "MZ1105" "rule-host-unknown" Warning
+        "The host of a DestinationRule is that of a service."
+        "Create the service, or correct the host; short names are completed by the namespace of the object.";
+    SubsetSelectsNothing "MZ1106" "subset-selects-nothing" Warning
+        "The labels of a subset are those of Pods of the service."
+        "Correct the labels, or deploy Pods that have them.";
+    RuleConflict "MZ1107" "rule-conflict" Warning
+        "One DestinationRule of a namespace says the policy of a host, and each subset: of several the oldest does."
+        "Merge the objects.";
+    SelectorSelectsNothing "MZ1108" "selector-selects-nothing" Warning
+        "A selector has the labels of a workload."
+        "Correct the labels, or remove the object.";
+    SelectorTaken "MZ1109" "selector-taken" Warning
+        "For the same workloads there is one Sidecar and one PeerAuthentication: of several the oldest counts."
+        "Merge the objects.";
+    PortProtocolGuessed "MZ1110" "port-protocol-guessed" Info
+        "The name of a port begins with its protocol, or appProtocol says it."
+        "Call the port http-web, grpc-api, tcp-db or the like, or set appProtocol.";
+    ServiceSelectsNothing "MZ1111" "service-selects-nothing" Info
+        "The selector of a Service has the labels of Pods."
+        "Correct the selector, or deploy the Pods.";
+    TargetPortUnknown "MZ1112" "target-port-unknown" Warning
+        "The targetPort of a Service is the name of a port of its Pods' containers."
+        "Name the container's port so, or use its number.";
+    NamespaceUnknown "MZ1113" "namespace-unknown" Warning
+        "A namespace that is named exists."
+        "Correct the name, or create the namespace.";
+    EgressHostUnknown "MZ1114" "egress-host-unknown" Warning
+        "A host that a Sidecar imports is that of a service."
+        "Correct the host, or the namespace before it.";
+    TargetUnknown "MZ1115" "target-unknown" Warning
+        "What a policy is attached to exists in its namespace."
+        "Correct the name, or create the target.";
+    MtlsContradiction "MZ1116" "mtls-contradiction" Error
+        "Clients speak what servers take: TLS settings of DestinationRules go with the PeerAuthentications of the service."
+        "Remove tls from the DestinationRule, so that mutual TLS is used where the server takes it, or change the PeerAuthentication.";
+    InjectionContradicted "MZ1117" "injection-contradicted" Warning
+        "What says whether Pods are injected does not contradict itself."
+        "Keep one of the labels istio-injection and istio.io/rev.";
+    NamespaceNotInjected "MZ1118" "namespace-not-injected" Info
+        "A namespace with Pods says whether they get a proxy."
+        "Label the namespace istio-injection=enabled, or disabled if that is meant.";
+    ProxyMissing "MZ1119" "proxy-missing" Warning
+        "Pods of an injected namespace have a proxy."
+        "Restart the workload (kubectl rollout restart).";
+    HostNetwork "MZ1120" "host-network" Warning
+        "Pods that are to have a proxy have a network of their own."
+        "Remove hostNetwork, or set the label sidecar.istio.io/inject to \"false\".";
+    ProxyUser "MZ1121" "proxy-user" Warning
+        "No container but the proxy runs as user 1337, whose traffic is not redirected."
+        "Use another user.";
+    AnnotationDeprecated "MZ1122" "annotation-deprecated" Info
+        "Whether a Pod is injected is said by a label."
+        "Make a label of the annotation.";
 }

@@ -2,42 +2,80 @@
 //!
 //! YAML is split at its document markers first, so that every document is parsed, and found wrong, on its own.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::lines::Lines;
+
 /// One document: an object, or an item of a `List`.
 #[derive(Debug, PartialEq)]
-pub(super) struct Document {
-    /// The line on which it starts, from 1.
-    pub(super) line: u32,
+pub struct Document {
+    /// Where it is in the file.
+    pub spot: Spot,
     /// Its content.
-    pub(super) value: Value,
+    pub value: Value,
+}
+
+/// Where a document is in the bytes of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The line on which it starts, from 1.
+    pub line: u32,
+    /// Which item of a `List` it is.
+    pub item: Option<usize>,
+    /// The text of the document, with what is around it.
+    start: usize,
+    end: usize,
+    /// The line on which this text starts.
+    first_line: u32,
+}
+
+impl Spot {
+    /// Whether both are of one text: items of the same `List`.
+    #[must_use]
+    pub fn is_of_same_text(&self, other: &Self) -> bool {
+        (self.start, self.end) == (other.start, other.end)
+    }
+
+    /// The lines of everything within the text, out of the bytes of its file.
+    #[must_use]
+    pub fn lines(&self, content: &[u8]) -> Lines {
+        let text = content.get(self.start..self.end).and_then(|bytes| str::from_utf8(bytes).ok());
+        Lines::of(text.unwrap_or_default(), self.first_line.saturating_sub(1))
+    }
+
+    fn new(text: Range<usize>, first_line: u32, line: u32) -> Self {
+        Self { line, item: None, start: text.start, end: text.end, first_line }
+    }
 }
 
 /// A place where the text is not YAML or JSON.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct SyntaxError {
+pub struct SyntaxError {
     /// The line, from 1.
-    pub(super) line: u32,
+    pub line: u32,
     /// What is wrong.
-    pub(super) reason: String,
+    pub reason: String,
 }
 
 /// What a file's text holds.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Parsed {
+pub struct Parsed {
     /// The documents that could be parsed, lists taken apart.
-    pub(super) documents: Vec<Document>,
+    pub documents: Vec<Document>,
     /// Why others could not.
-    pub(super) errors: Vec<SyntaxError>,
+    pub errors: Vec<SyntaxError>,
 }
+
+/// A byte order mark, which may precede the text.
+const MARK: char = '\u{feff}';
 
 /// Parses a file.
 pub(super) fn parse(content: &[u8], json: bool) -> Parsed {
     let text = match std::str::from_utf8(content) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Ok(text) => text.strip_prefix(MARK).unwrap_or(text),
         Err(error) => {
             let (good, bad) = content.split_at(error.valid_up_to());
             let byte = bad.first().copied().unwrap_or_default();
@@ -46,11 +84,12 @@ pub(super) fn parse(content: &[u8], json: bool) -> Parsed {
         }
     };
     let mut parsed = Parsed::default();
+    let before = content.len() - text.len();
     if json {
-        parse_json(text, &mut parsed);
+        parse_json(text, before, &mut parsed);
     } else {
         for chunk in chunks(text) {
-            parse_yaml(text, &chunk, &mut parsed);
+            parse_yaml(text, before, &chunk, &mut parsed);
         }
     }
     parsed
@@ -65,6 +104,8 @@ fn line_at(before: &[u8]) -> u32 {
 /// A YAML document within its text.
 struct Chunk<'a> {
     text: &'a str,
+    /// Where it starts.
+    offset: usize,
     line: u32,
 }
 
@@ -74,13 +115,13 @@ fn chunks(text: &str) -> Vec<Chunk<'_>> {
     let (mut chunks, mut start, mut line, mut start_line, mut offset) = (Vec::new(), 0, 1, 1, 0);
     for content in text.split_inclusive('\n') {
         if is_marker(content) {
-            chunks.push(Chunk { text: &text[start..offset], line: start_line });
+            chunks.push(Chunk { text: &text[start..offset], offset: start, line: start_line });
             (start, start_line) = (offset + 3, line);
         }
         offset += content.len();
         line += 1;
     }
-    chunks.push(Chunk { text: &text[start..], line: start_line });
+    chunks.push(Chunk { text: &text[start..], offset: start, line: start_line });
     chunks.retain(|chunk| !chunk.text.lines().all(is_blank));
     chunks
 }
@@ -96,12 +137,14 @@ fn is_blank(line: &str) -> bool {
     line_content.is_empty() || line_content.starts_with('#') || line.starts_with('%')
 }
 
-fn parse_yaml(text: &str, chunk: &Chunk<'_>, parsed: &mut Parsed) {
+fn parse_yaml(text: &str, before: usize, chunk: &Chunk<'_>, parsed: &mut Parsed) {
     match serde_yaml_ng::from_str::<Json>(chunk.text) {
         Ok(Json(value)) => {
             let blank = chunk.text.lines().take_while(|line| is_blank(line)).count();
             let line = chunk.line.saturating_add(u32::try_from(blank).unwrap_or(u32::MAX));
-            take_apart(Document { line, value }, &mut parsed.documents);
+            let start = before + chunk.offset;
+            let spot = Spot::new(start..start + chunk.text.len(), chunk.line, line);
+            take_apart(Document { spot, value }, &mut parsed.documents);
         }
         Err(_) => parsed.errors.push(yaml_error(text, chunk)),
     }
@@ -125,7 +168,7 @@ fn yaml_error(text: &str, chunk: &Chunk<'_>) -> SyntaxError {
     SyntaxError { line, reason: message.replacen(&place, "", 1) }
 }
 
-fn parse_json(text: &str, parsed: &mut Parsed) {
+fn parse_json(text: &str, before: usize, parsed: &mut Parsed) {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Json>();
     loop {
         let rest = &text[values.byte_offset()..];
@@ -133,7 +176,9 @@ fn parse_json(text: &str, parsed: &mut Parsed) {
         match values.next() {
             None => return,
             Some(Ok(Json(value))) => {
-                take_apart(Document { line: line_at(&text.as_bytes()[..start]), value }, &mut parsed.documents);
+                let line = line_at(&text.as_bytes()[..start]);
+                let spot = Spot::new(before + start..before + values.byte_offset(), line, line);
+                take_apart(Document { spot, value }, &mut parsed.documents);
             }
             Some(Err(error)) => {
                 let place = format!(" at line {} column {}", error.line(), error.column());
@@ -155,9 +200,9 @@ fn take_apart(mut document: Document, into: &mut Vec<Document>) {
         return;
     };
     let Value::Array(items) = items else { return };
-    for mut value in items {
+    for (n, mut value) in items.into_iter().enumerate() {
         inherit_type(&document.value, &mut value);
-        into.push(Document { line: document.line, value });
+        into.push(Document { spot: Spot { item: Some(n), ..document.spot }, value });
     }
 }
 
@@ -264,7 +309,7 @@ mod tests {
     fn documents(text: &str) -> Vec<(u32, Value)> {
         let parsed = parse(text.as_bytes(), false);
         assert_eq!(parsed.errors, []);
-        parsed.documents.into_iter().map(|d| (d.line, d.value)).collect()
+        parsed.documents.into_iter().map(|d| (d.spot.line, d.value)).collect()
     }
 
     fn error(content: &[u8], json: bool) -> (u32, String) {
@@ -324,9 +369,23 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_found_on_their_lines() {
+        let yaml = "\u{feff}# a comment\na: 1\n--- # another\nkind: List\nitems:\n- a: é\n- a: 1\n  b: 2\n---\nc: 3\n";
+        let found = |content: &str, json: bool, document: usize, path: &str| {
+            let spot = parse(content.as_bytes(), json).documents[document].spot;
+            spot.lines(content.as_bytes()).line_of(spot.item, path)
+        };
+        let places = [(0, "a", 2), (1, "a", 6), (2, "b", 8), (2, "", 7), (3, "c", 10)];
+        for (document, path, line) in places {
+            assert_eq!(found(yaml, false, document, path), Some(line), "{document} {path}");
+        }
+        assert_eq!(found("{}\n{\n\"a\":\n1}", true, 1, "a"), Some(3));
+    }
+
+    #[test]
     fn json_files_may_hold_several_documents() {
         let parsed = parse(b"{\"a\": 1}\n{\"b\":\n 2}\n", true);
-        assert_eq!(parsed.documents.iter().map(|d| d.line).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(parsed.documents.iter().map(|d| d.spot.line).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(parsed.errors, []);
     }
 }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::document::{self, Document};
+use super::document::{Document, SyntaxError};
 use crate::{
     api::{Kind, Object},
     model::{Code, ObjectRef},
@@ -196,10 +196,9 @@ impl File {
     /// The file with new content. What cannot be parsed keeps the last good content; without any, what can be parsed
     /// counts.
     fn read(self, path: &Arc<str>, bytes: &[u8], fresh: &mut HashMap<Place, Object>) -> Self {
-        let parsed = document::parse(bytes, path.ends_with(".json"));
-        let broken = |error: &document::SyntaxError| {
-            problem(Code::DocumentUnreadable, path, Some(error.line), None, ("", &error.reason))
-        };
+        let parsed = super::parse(path, bytes);
+        let broken =
+            |error: &SyntaxError| problem(Code::DocumentUnreadable, path, Some(error.line), None, ("", &error.reason));
         let broken: Vec<_> = parsed.errors.iter().map(broken).collect();
         if !broken.is_empty() && self.good {
             return self.with_broken(broken);
@@ -215,10 +214,11 @@ impl File {
     fn add(
         &mut self,
         path: &Arc<str>,
-        Document { line, value }: Document,
+        Document { spot, value }: Document,
         last: &[Entry],
         fresh: &mut HashMap<Place, Object>,
     ) {
+        let line = spot.line;
         let json: Arc<[u8]> = value.to_string().into_bytes().into();
         match decode::read(value) {
             Reading::Ignored => {}
