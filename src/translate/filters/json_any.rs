@@ -32,7 +32,7 @@ pub fn json_to_any(value: &Json) -> Result<Any, JsonAnyError> {
 }
 
 /// Reads an object as a message of a known type. Fields that the message does not have are left out, as the
-/// reference does, and returned for the user to know.
+/// reference does, and returned for the user to know, as is what should not be written as it is.
 ///
 /// # Errors
 ///
@@ -44,7 +44,19 @@ pub fn json_to_message<M: Message + Name + Default>(value: &Json) -> Result<(M, 
     let dynamic = reader.message(&descriptor, value)?;
     let bytes = canonical_bytes_of(&full_name, dynamic.encode_to_vec());
     let message = M::decode(bytes).map_err(|_| reader.wrong("a message without such deep nesting", value))?;
-    Ok((message, reader.into_unknown()))
+    Ok((message, reader.into_notes()))
+}
+
+/// The same of a message that is known by its full name only; it is only looked at.
+///
+/// # Errors
+///
+/// As of [`json_to_message`].
+pub fn check_message(full_name: &str, value: &Json) -> Result<Vec<JsonAnyError>, JsonAnyError> {
+    let mut reader = Reader::default();
+    let descriptor = descriptors::message(full_name).ok_or_else(|| reader.unknown_type(full_name))?;
+    reader.message(&descriptor, value)?;
+    Ok(reader.into_notes())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
         envoy_filter::{ApplyTo, Operation, Patch},
     },
     translate::filters::{
-        json_any::{JsonAnyError, json_to_message},
+        json_any::{JsonAnyError, JsonAnyProblem, check_message, json_to_message},
         merge::Lists,
     },
 };
@@ -82,9 +82,29 @@ fn compile_patch(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Target, Fault
         }
         ApplyTo::Cluster => Ok(Target::Cluster(patch.cluster.clone(), cluster_change(patch, faults)?)),
         other => {
+            if patch.operation != Operation::Remove {
+                note(check_message(message_of(other), &patch.value), faults)?;
+            }
             let reason = format!("{} is not honoured yet", other.as_str());
             Err(Fault::new(Code::PatchNotHonoured, "applyTo", reason))
         }
+    }
+}
+
+/// The message that a patch is merged into or added as.
+const fn message_of(apply_to: ApplyTo) -> &'static str {
+    match apply_to {
+        ApplyTo::Listener => "envoy.config.listener.v3.Listener",
+        ApplyTo::FilterChain => "envoy.config.listener.v3.FilterChain",
+        ApplyTo::NetworkFilter => "envoy.config.listener.v3.Filter",
+        ApplyTo::HttpFilter => "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        ApplyTo::RouteConfiguration => "envoy.config.route.v3.RouteConfiguration",
+        ApplyTo::VirtualHost => "envoy.config.route.v3.VirtualHost",
+        ApplyTo::HttpRoute => "envoy.config.route.v3.Route",
+        ApplyTo::Cluster => "envoy.config.cluster.v3.Cluster",
+        ApplyTo::ExtensionConfig => "envoy.config.core.v3.TypedExtensionConfig",
+        ApplyTo::Bootstrap => "envoy.config.bootstrap.v3.Bootstrap",
+        ApplyTo::ListenerFilter => "envoy.config.listener.v3.ListenerFilter",
     }
 }
 
@@ -122,6 +142,8 @@ where
         return Err(Fault::new(Code::PatchUnusable, "patch.value.name", reason));
     }
     if !filter.is_configured() {
+        // Said below, and worse.
+        faults.retain(|fault| fault.code != Code::TypedConfigMissing || fault.field != "patch.value");
         let reason = "is missing, but Envoy knows a filter by the type of its configuration";
         return Err(Fault::new(Code::PatchUnusable, "patch.value.typed_config", reason));
     }
@@ -150,12 +172,23 @@ fn cluster_change(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Change<Clust
 }
 
 fn value<T: Message + Name + Default>(patch: &Patch, faults: &mut Vec<Fault>) -> Result<T, Fault> {
-    let fault = |code, error: JsonAnyError| {
-        let separator = if error.field.is_empty() { "" } else { "." };
-        Fault::new(code, format!("patch.value{separator}{}", error.field), error.problem.to_string())
-    };
-    let read = json_to_message(&patch.value);
-    let (message, unknown) = read.map_err(|error| fault(Code::PatchUnusable, error))?;
-    faults.extend(unknown.into_iter().map(|error| fault(Code::PatchFieldUnknown, error)));
+    let (message, notes) = json_to_message(&patch.value).map_err(|error| unread(&error, Code::PatchUnusable))?;
+    note(Ok(notes), faults)?;
     Ok(message)
+}
+
+/// What is said of a value that can be read, or why it cannot.
+fn note(read: Result<Vec<JsonAnyError>, JsonAnyError>, faults: &mut Vec<Fault>) -> Result<(), Fault> {
+    let notes = read.map_err(|error| unread(&error, Code::PatchUnusable))?;
+    faults.extend(notes.iter().map(|error| match error.problem {
+        JsonAnyProblem::Deprecated { .. } => unread(error, Code::PatchFieldDeprecated),
+        JsonAnyProblem::NoTypedConfig { .. } => unread(error, Code::TypedConfigMissing),
+        _ => unread(error, Code::PatchFieldUnknown),
+    }));
+    Ok(())
+}
+
+fn unread(error: &JsonAnyError, code: Code) -> Fault {
+    let separator = if error.field.is_empty() { "" } else { "." };
+    Fault::new(code, format!("patch.value{separator}{}", error.field), error.problem.to_string())
 }

@@ -29,12 +29,26 @@ pub(super) struct Reader {
     path: String,
     depth: usize,
     unknown: Vec<JsonAnyError>,
+    /// What can be read, but should not be written.
+    advice: Vec<JsonAnyError>,
 }
 
 impl Reader {
     /// The unknown fields that were left out.
     pub(super) fn into_unknown(self) -> Vec<JsonAnyError> {
         self.unknown
+    }
+
+    /// The unknown fields, and then what should not be written as it is.
+    pub(super) fn into_notes(self) -> Vec<JsonAnyError> {
+        let Self { mut unknown, advice, .. } = self;
+        unknown.extend(advice);
+        unknown
+    }
+
+    fn advise(&mut self, problem: JsonAnyProblem) {
+        let error = self.error(problem);
+        self.advice.push(error);
     }
 
     fn error(&self, problem: JsonAnyProblem) -> JsonAnyError {
@@ -136,6 +150,9 @@ impl Reader {
             }
             self.within(&format!(".{name}"), |reader| reader.field_by_name(name, value, &mut message))?;
         }
+        if lacks_typed_config(&message) {
+            self.advise(JsonAnyProblem::NoTypedConfig { message: descriptor.full_name().to_owned() });
+        }
         Ok(message)
     }
 
@@ -159,6 +176,9 @@ impl Reader {
         let oneof = field.containing_oneof();
         if let Some(other) = oneof.and_then(|oneof| oneof.fields().find(|other| message.has_field(other))) {
             return Err(self.error(JsonAnyProblem::Exclusive { other: other.name().to_owned() }));
+        }
+        if is_deprecated(&field) {
+            self.advise(JsonAnyProblem::Deprecated { message: descriptor.full_name().to_owned() });
         }
         let value = self.field(&field, value)?;
         message.set_field(&field, value);
@@ -202,4 +222,15 @@ impl Reader {
             scalar => scalar::read(scalar, value).map_err(|expected| self.wrong(&expected, value)),
         }
     }
+}
+
+fn is_deprecated(field: &FieldDescriptor) -> bool {
+    field.field_descriptor_proto().options.as_ref().is_some_and(|options| options.deprecated())
+}
+
+/// Whether a message names an extension, and neither configures it nor says where its configuration comes from.
+fn lacks_typed_config(message: &DynamicMessage) -> bool {
+    let descriptor = message.descriptor();
+    let has = |name: &str| descriptor.get_field_by_name(name).is_some_and(|field| message.has_field(&field));
+    descriptor.get_field_by_name("typed_config").is_some() && !has("typed_config") && !has("config_discovery")
 }
