@@ -16,6 +16,7 @@ pub mod peer_authentication;
 pub mod pod;
 mod problems;
 pub mod proxy_config;
+mod regex;
 pub mod request_authentication;
 mod rules;
 pub mod secret;

@@ -8,7 +8,7 @@ use std::{
 use super::identities::Identity;
 use crate::{
     api::status::ObjectReport,
-    model::{ObjectRef, Problem},
+    model::{ObjectRef, Problem, Severity},
     snapshot::{ClassId, Generation},
 };
 
@@ -102,10 +102,13 @@ impl Fleet {
             class.others.iter().for_each(|member| self.count(&mut count, member, facts, *newest));
         }
         let text = |problem: &Problem| match problem.field.as_str() {
-            "" => problem.reason.clone(),
-            field => format!("{field}: {}", problem.reason),
+            "" => format!("{} [{}]", problem.reason, problem.code),
+            field => format!("{field}: {} [{}]", problem.reason, problem.code),
         };
-        let problems: Vec<String> = facts.problems.iter().map(text).collect();
+        let told = |errors: bool| -> Vec<String> {
+            let of = facts.problems.iter().filter(|p| (p.code.severity() == Severity::Error) == errors);
+            of.map(text).collect()
+        };
         ObjectReport {
             kind: facts.object.kind.to_owned(),
             name: facts.object.name.to_string(),
@@ -115,7 +118,8 @@ impl Fleet {
             programmed: count.programmed,
             rejected: count.rejected,
             reason: cut(count.reason.as_deref().unwrap_or_default()).to_owned(),
-            problem: cut(&problems.join("; ")).to_owned(),
+            problem: cut(&told(true).join("; ")).to_owned(),
+            warning: cut(&told(false).join("; ")).to_owned(),
         }
     }
 
