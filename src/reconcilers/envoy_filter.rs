@@ -6,7 +6,7 @@ mod filter_match;
 use serde_json::Value;
 
 use super::{
-    ConvertContext, Problems, age,
+    ConvertContext, Flaw, Problems, age, regex,
     target::{For, check_workload_selector},
 };
 use crate::{
@@ -19,9 +19,6 @@ use crate::{
         },
     },
 };
-
-/// Longer expressions are refused (contract §10).
-const MAX_REGEX: usize = 1024;
 
 /// The filter of an object; `None` when it is for something that is not known.
 #[must_use]
@@ -161,16 +158,9 @@ impl Reader<'_> {
         let Some(proxy) = proxy else { return Some(ProxyMatch::default()) };
         let version = match &*proxy.proxy_version {
             "" => None,
-            pattern if pattern.len() > MAX_REGEX => {
-                let reason = format!("has {} bytes: use at most {MAX_REGEX}", pattern.len());
-                return self.refuse(Code::RegexTooLong, "match.proxy.proxyVersion", &reason);
-            }
-            pattern => match VersionPattern::new(pattern) {
-                Ok(pattern) => Some(pattern),
-                Err(error) => {
-                    let reason = format!("{pattern:?} is not a regular expression: {}", one_line(&error));
-                    return self.refuse(Code::RegexInvalid, "match.proxy.proxyVersion", &reason);
-                }
+            pattern => match regex::check(pattern) {
+                Ok(_) => Some(VersionPattern::new(pattern)),
+                Err(Flaw { code, reason }) => return self.refuse(code, "match.proxy.proxyVersion", &reason),
             },
         };
         Some(ProxyMatch { version, metadata: proxy.metadata.clone() })
@@ -267,13 +257,6 @@ fn cluster(matches: &spec::ClusterMatch) -> ClusterMatch {
 /// 0 is any port.
 fn port(number: u32) -> Option<u32> {
     (number != 0).then_some(number)
-}
-
-/// The error of a regular expression draws an arrow over several lines; its last line says what is wrong.
-fn one_line(error: &impl ToString) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default().trim();
-    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 #[cfg(test)]

@@ -17,23 +17,34 @@ use crate::{snapshot::canonical_bytes_of, translate::filters::descriptors};
 /// Protobuf decoders, Envoy's among them, refuse messages that are nested deeper.
 const MAX_DEPTH: usize = 100;
 
+/// As many bytes of paths are noted.
+const MAX_NOTED: usize = 1 << 20;
+
 const ANY: &str = "google.protobuf.Any";
 /// Has no fields, but an `Any` of it may write its emptiness as `value`.
 const EMPTY: &str = "google.protobuf.Empty";
 const TYPE: &str = "@type";
 
 /// One reading; knows where in the value it is.
-#[derive(Default)]
 pub(super) struct Reader {
     /// The path of the current field.
     path: String,
     depth: usize,
+    /// How many names may still be looked for that are like one that is not known: each costs a pass over all.
+    pub(super) suggestions: usize,
+    /// How many bytes of paths are in the notes.
+    noted: usize,
     unknown: Vec<JsonAnyError>,
     /// What can be read, but should not be written.
     advice: Vec<JsonAnyError>,
 }
 
 impl Reader {
+    /// Looks for so many similar names at most.
+    pub(super) fn new(suggestions: usize) -> Self {
+        Self { path: String::new(), depth: 0, suggestions, noted: 0, unknown: Vec::new(), advice: Vec::new() }
+    }
+
     /// The unknown fields that were left out.
     pub(super) fn into_unknown(self) -> Vec<JsonAnyError> {
         self.unknown
@@ -47,8 +58,24 @@ impl Reader {
     }
 
     fn advise(&mut self, problem: JsonAnyProblem) {
-        let error = self.error(problem);
-        self.advice.push(error);
+        if self.may_note() {
+            let error = self.error(problem);
+            self.advice.push(error);
+        }
+    }
+
+    /// Whether another note may be taken: many of long paths would take more memory than the value.
+    fn may_note(&mut self) -> bool {
+        let may = self.noted < MAX_NOTED;
+        self.noted += self.path.len();
+        may
+    }
+
+    /// Whether a similar name may be looked for.
+    fn may_suggest(&mut self) -> bool {
+        let left = self.suggestions.checked_sub(1);
+        self.suggestions = left.unwrap_or(0);
+        left.is_some()
     }
 
     fn error(&self, problem: JsonAnyProblem) -> JsonAnyError {
@@ -61,8 +88,8 @@ impl Reader {
     }
 
     /// The error for a message that is not known.
-    pub(super) fn unknown_type(&self, name: &str) -> JsonAnyError {
-        let nearest = nearest(name, descriptors::message_names());
+    pub(super) fn unknown_type(&mut self, name: &str) -> JsonAnyError {
+        let nearest = if self.may_suggest() { nearest(name, descriptors::message_names()) } else { None };
         self.error(JsonAnyProblem::UnknownType { name: name.to_owned(), nearest })
     }
 
@@ -160,11 +187,11 @@ impl Reader {
         let descriptor = message.descriptor();
         let found = descriptor.get_field_by_name(name).or_else(|| descriptor.get_field_by_json_name(name));
         let Some(field) = found else {
-            let problem = JsonAnyProblem::UnknownField {
-                message: descriptor.full_name().to_owned(),
-                nearest: nearest_field(name, &descriptor),
-            };
-            self.unknown.push(self.error(problem));
+            if self.may_note() {
+                let nearest = if self.may_suggest() { nearest_field(name, &descriptor) } else { None };
+                let problem = JsonAnyProblem::UnknownField { message: descriptor.full_name().to_owned(), nearest };
+                self.unknown.push(self.error(problem));
+            }
             return Ok(());
         };
         if value.is_null() && !well_known::takes_null(&field) {
