@@ -4,7 +4,7 @@
 //!  e2e/fixtures/validation/<kind>.yaml   a list of
 //!    - name: what the case shows
 //!      object: {apiVersion, kind, metadata, spec}        or, over an earlier case of the file:
-//!      base: <name>   set: {path: value}   unset: [path]
+//!      base: <name>   set: {path: value}   unset: [path]   repeat: {path: how often the text there}
 //!      findings: ["MZ0106 spec.servers[0].port.number"]  none at all when the list is empty
 //!  e2e/golden/validation/<kind>.txt      what is said, written by `just bless`
 //! ```
@@ -40,6 +40,8 @@ struct Written {
     set: Map<String, Value>,
     #[serde(default)]
     unset: Vec<String>,
+    #[serde(default)]
+    repeat: BTreeMap<String, usize>,
     findings: Vec<String>,
 }
 
@@ -90,6 +92,10 @@ impl Written {
         };
         for (path, value) in &self.set {
             *place(&mut object, path)? = value.clone();
+        }
+        for (path, times) in &self.repeat {
+            let text = place(&mut object, path)?;
+            *text = text.as_str().with_context(|| format!("{path}: no text"))?.repeat(*times).into();
         }
         self.unset.iter().try_for_each(|path| remove(&mut object, path))?;
         Ok(object)

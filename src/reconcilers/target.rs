@@ -1,6 +1,10 @@
 //! Whom a policy is for: workloads by their labels, or objects that it attaches to.
 
-use super::{Problems, rules::check_selector_says_something, selector::check_labels};
+use super::{
+    Problems,
+    rules::check_selector_says_something,
+    selector::{check_labels, check_target},
+};
 use crate::{
     api::common::{MatchLabels, PolicyTargetReference, WorkloadSelector},
     model::Code,
@@ -8,15 +12,6 @@ use crate::{
 
 /// As many objects as a policy attaches to.
 const MAX_TARGETS: usize = 16;
-
-/// What a policy attaches to, by group and kind.
-const KINDS: [(&str, &str); 5] = [
-    ("", "Service"),
-    ("core", "Service"),
-    ("networking.istio.io", "ServiceEntry"),
-    ("gateway.networking.k8s.io", "Gateway"),
-    ("gateway.networking.k8s.io", "GatewayClass"),
-];
 
 /// Whom a policy is for, as it is written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,27 +46,6 @@ impl For<'_> {
         for (i, target) in targets.iter().enumerate() {
             check_target(&format!("spec.targetRefs[{i}]"), target, problems);
         }
-    }
-}
-
-fn check_target(field: &str, target: &PolicyTargetReference, problems: &mut Problems) {
-    let PolicyTargetReference { group, kind, name, namespace } = target;
-    if name.is_empty() {
-        problems.add(Code::FieldMissing, format!("{field}.name"), "is empty: name the object");
-    }
-    if !namespace.is_empty() {
-        let reason = format!("{namespace:?}: a policy attaches to objects of its own namespace");
-        problems.add(Code::TargetNamespaceForeign, format!("{field}.namespace"), reason);
-    }
-    if !KINDS.contains(&(group.as_str(), kind.as_str())) {
-        let reason = match KINDS.iter().find(|(_, known)| known == kind) {
-            Some(("", _)) => format!("{kind} is of the core group, not {group:?}: leave group out"),
-            Some((known, _)) => format!("{kind} is of group {known:?}, not {group:?}"),
-            None => {
-                format!("{kind:?} is not a kind that policies attach to: Service, ServiceEntry, Gateway, GatewayClass")
-            }
-        };
-        problems.add(Code::TargetKindInvalid, format!("{field}.kind"), reason);
     }
 }
 

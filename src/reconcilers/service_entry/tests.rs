@@ -31,7 +31,8 @@ fn every_host_is_a_service_with_the_same_members() {
 #[test]
 fn resolutions() {
     let of = |resolution: &str| {
-        let spec = format!("{{hosts: [a.b], ports: [{{number: 80, name: p, protocol: HTTP}}], resolution: {resolution}}}");
+        let spec =
+            format!("{{hosts: [a.b], ports: [{{number: 80, name: p, protocol: HTTP}}], resolution: {resolution}}}");
         let (made, problems) = converted(&spec);
         (made.map(|m| m.services[0].resolution), problems.len())
     };
@@ -69,7 +70,9 @@ fn what_is_wrong_is_said_and_the_rest_stays() {
 #[test]
 fn endpoints_fit_the_resolution() {
     let problems = |resolution: &str, rest: &str| {
-        let spec = format!("{{hosts: [a.b], ports: [{{number: 80, name: p, protocol: HTTP}}], resolution: {resolution}, {rest}}}");
+        let spec = format!(
+            "{{hosts: [a.b], ports: [{{number: 80, name: p, protocol: HTTP}}], resolution: {resolution}, {rest}}}"
+        );
         let (made, problems) = converted(&spec);
         (made.map_or(0, |m| m.members.endpoints.len()), problems.len())
     };
