@@ -175,7 +175,7 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
 }
 
 /// Of groups other than `networking.istio.io`.
-fn of_group(group: &str, kind: &str, spec: Value) -> Value {
+fn of_group(group: &str, kind: &str, spec: &Value) -> Value {
     let mut object = object(kind, spec);
     object["apiVersion"] = group.into();
     object
@@ -183,9 +183,9 @@ fn of_group(group: &str, kind: &str, spec: Value) -> Value {
 
 fn policies() -> Vec<(&'static str, Value)> {
     let policy = |rules: Value| {
-        of_group("security.istio.io/v1", "AuthorizationPolicy", json!({"action": "DENY", "rules": rules}))
+        of_group("security.istio.io/v1", "AuthorizationPolicy", &json!({"action": "DENY", "rules": rules}))
     };
-    let tokens = |rules: Value| of_group("security.istio.io/v1", "RequestAuthentication", json!({"jwtRules": rules}));
+    let tokens = |rules: Value| of_group("security.istio.io/v1", "RequestAuthentication", &json!({"jwtRules": rules}));
     let keys = |key: Value| json!({"keys": many(|_| key.clone())}).to_string();
     vec![
         ("rules of a policy", policy(many(|n| json!({"to": [{"operation": {"paths": [format!("/{n}")]}}]})))),
@@ -209,7 +209,7 @@ fn policies() -> Vec<(&'static str, Value)> {
             of_group(
                 "security.istio.io/v1",
                 "PeerAuthentication",
-                json!({
+                &json!({
                     "selector": {"matchLabels": {"a": "b"}}, "portLevelMtls": map(|n| ((n + 1).to_string(), json!({}))),
                 }),
             ),
@@ -218,7 +218,7 @@ fn policies() -> Vec<(&'static str, Value)> {
 }
 
 fn patches() -> Vec<(&'static str, Value)> {
-    let filter = |patches: Value| object("EnvoyFilter", json!({"configPatches": patches}));
+    let filter = |patches: Value| object("EnvoyFilter", &json!({"configPatches": patches}));
     let merge = |value: Value| json!({"applyTo": "CLUSTER", "patch": {"operation": "MERGE", "value": value}});
     let metadata = |key: String, value: Value| merge(json!({"typed_extension_protocol_options": {key: value}}));
     vec![
@@ -266,8 +266,8 @@ fn nested(depth: usize) -> Value {
 }
 
 fn others() -> Vec<(&'static str, Value)> {
-    let telemetry = |spec: Value| of_group("telemetry.istio.io/v1", "Telemetry", spec);
-    let plugin = |spec: Value| of_group("extensions.istio.io/v1alpha1", "WasmPlugin", spec);
+    let telemetry = |spec: Value| of_group("telemetry.istio.io/v1", "Telemetry", &spec);
+    let plugin = |spec: Value| of_group("extensions.istio.io/v1alpha1", "WasmPlugin", &spec);
     let tags =
         |key: String| telemetry(json!({"tracing": [{"customTags": {key: map(|n| (format!("x{n}"), json!(1)))}}]}));
     vec![
@@ -306,21 +306,21 @@ fn others() -> Vec<(&'static str, Value)> {
             "outbound listeners",
             object(
                 "Sidecar",
-                json!({"egress": many(|n| json!({"port": {"number": n % 65_535 + 1}, "hosts": [format!("./h{n}.com")]}))}),
+                &json!({"egress": many(|n| json!({"port": {"number": n % 65_535 + 1}, "hosts": [format!("./h{n}.com")]}))}),
             ),
         ),
         (
             "inbound listeners",
             object(
                 "Sidecar",
-                json!({"ingress": many(|n| json!({"port": {"number": n % 65_535 + 1, "protocol": "HTTP"}}))}),
+                &json!({"ingress": many(|n| json!({"port": {"number": n % 65_535 + 1, "protocol": "HTTP"}}))}),
             ),
         ),
         (
             "ports of a ServiceEntry",
             object(
                 "ServiceEntry",
-                json!({"hosts": ["a.com", "b.com"], "resolution": "STATIC",
+                &json!({"hosts": ["a.com", "b.com"], "resolution": "STATIC",
                 "ports": many(|n| json!({"number": n % 65_535 + 1, "name": format!("p{n}"), "protocol": "TCP"})),
                 "endpoints": [{"address": "10.0.0.1"}]}),
             ),

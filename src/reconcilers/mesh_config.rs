@@ -319,7 +319,7 @@ fn traffic(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
     match field.key {
         "connectTimeout" => field.set_duration(&mut mesh.connect_timeout, millisecond, Duration::from_secs(3600)),
         "protocolDetectionTimeout" => {
-            field.set_duration(&mut mesh.protocol_detection_timeout, Duration::ZERO, Duration::MAX)
+            field.set_duration(&mut mesh.protocol_detection_timeout, Duration::ZERO, Duration::MAX);
         }
         "dnsRefreshRate" => field.set_duration(&mut mesh.dns_refresh_rate, millisecond, Duration::MAX),
         "h2UpgradePolicy" => {

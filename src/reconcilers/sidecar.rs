@@ -68,7 +68,7 @@ fn policy(policy: &spec::OutboundTrafficPolicy, problems: &mut Problems) -> Outb
     }
     match &proxy.port {
         None => {
-            problems.add(Code::EgressProxyUnfit, format!("{field}.port"), "is missing: name the port of the service")
+            problems.add(Code::EgressProxyUnfit, format!("{field}.port"), "is missing: name the port of the service");
         }
         Some(port) => {
             super::checks::port(|| format!("{field}.port.number"), port.number.into(), problems);
