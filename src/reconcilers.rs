@@ -2,6 +2,7 @@
 //! is wrong. What an object says is read once, here; nothing behind parses strings again.
 
 pub mod authorization_policy;
+mod checks;
 pub mod destination_rule;
 pub mod endpoint_slice;
 pub mod envoy_filter;
@@ -14,6 +15,7 @@ pub mod node;
 pub mod peer_authentication;
 pub mod pod;
 mod problems;
+pub mod proxy_config;
 mod regex;
 pub mod request_authentication;
 mod rules;
@@ -22,12 +24,17 @@ mod selector;
 pub mod service;
 pub mod service_entry;
 pub mod sidecar;
+mod target;
+pub mod telemetry;
 mod tls_names;
+pub mod traffic_extension;
 mod traffic_policy;
 mod unenforced;
 pub mod virtual_service;
 mod visibility;
+pub mod wasm_plugin;
 pub mod workload_entry;
+pub mod workload_group;
 
 use std::sync::Arc;
 

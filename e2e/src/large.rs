@@ -167,6 +167,165 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
         ),
         ("labels of an object", labelled()),
     ]
+    .into_iter()
+    .chain(policies())
+    .chain(patches())
+    .chain(others())
+    .collect()
+}
+
+/// Of groups other than `networking.istio.io`.
+fn of_group(group: &str, kind: &str, spec: &Value) -> Value {
+    let mut object = object(kind, spec);
+    object["apiVersion"] = group.into();
+    object
+}
+
+fn policies() -> Vec<(&'static str, Value)> {
+    let policy = |rules: Value| {
+        of_group("security.istio.io/v1", "AuthorizationPolicy", &json!({"action": "DENY", "rules": rules}))
+    };
+    let tokens = |rules: Value| of_group("security.istio.io/v1", "RequestAuthentication", &json!({"jwtRules": rules}));
+    let keys = |key: Value| json!({"keys": many(|_| key.clone())}).to_string();
+    vec![
+        ("rules of a policy", policy(many(|n| json!({"to": [{"operation": {"paths": [format!("/{n}")]}}]})))),
+        ("sources", policy(json!([{"from": many(|n| json!({"source": {"serviceAccounts": [format!("a/b{n}")]}}))}]))),
+        ("wrong addresses", policy(json!([{"from": [{"source": {"ipBlocks": many(|n| format!("10.0.0.{n}/40"))}}]}]))),
+        ("templates", policy(json!([{"to": [{"operation": {"paths": many(|_| "/{*}/a".repeat(50))}}]}]))),
+        ("a long template", policy(json!([{"to": [{"operation": {"paths": ["/{*}".repeat(LARGE / 4)]}}]}]))),
+        (
+            "conditions of a policy",
+            policy(json!([{"when": many(|n| json!({"key": format!("request.headers[x-{n}]"), "values": ["a"]}))}])),
+        ),
+        (
+            "kinds of tokens",
+            tokens(many(|n| json!({"issuer": format!("i{n}"), "jwksUri": format!("https://i{n}/keys")}))),
+        ),
+        ("keys", tokens(json!([{"issuer": "i", "jwks": keys(json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}))}]))),
+        ("private keys", tokens(json!([{"issuer": "i", "jwks": keys(json!({"kty": "oct", "k": "AQAB"}))}]))),
+        ("brackets in place of keys", tokens(json!([{"issuer": "i", "jwks": "[".repeat(LARGE)}]))),
+        (
+            "modes of ports",
+            of_group(
+                "security.istio.io/v1",
+                "PeerAuthentication",
+                &json!({
+                    "selector": {"matchLabels": {"a": "b"}}, "portLevelMtls": map(|n| ((n + 1).to_string(), json!({}))),
+                }),
+            ),
+        ),
+    ]
+}
+
+fn patches() -> Vec<(&'static str, Value)> {
+    let filter = |patches: Value| object("EnvoyFilter", &json!({"configPatches": patches}));
+    let merge = |value: Value| json!({"applyTo": "CLUSTER", "patch": {"operation": "MERGE", "value": value}});
+    let metadata = |key: String, value: Value| merge(json!({"typed_extension_protocol_options": {key: value}}));
+    vec![
+        ("unknown fields of patches", filter(many(|n| merge(json!({format!("connect_timeou{n}"): 1}))))),
+        ("unknown fields of a patch", filter(json!([merge(map(|n| (format!("connect_timeou{n}"), json!(1))))]))),
+        (
+            "unknown types in patches",
+            filter(many(|n| {
+                metadata("a".to_owned(), json!({"@type": format!("type.googleapis.com/envoy.config.x{n}")}))
+            })),
+        ),
+        (
+            "unknown fields behind a long name",
+            filter(json!([metadata(
+                "x".repeat(LARGE / 2),
+                json!({
+                    "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "metadata": {},
+                    "x": 1, "circuit_breakers": {"thresholds": many(|_| json!({"x": 1}))},
+                })
+            )])),
+        ),
+        (
+            "expressions for versions",
+            filter(many(|n| {
+                json!({
+                    "applyTo": "CLUSTER", "match": {"proxy": {"proxyVersion": format!("(a|b)+{{1,9}}{n}")}},
+                    "patch": {"operation": "MERGE", "value": {"connect_timeout": "1s"}},
+                })
+            })),
+        ),
+        ("a patch nested deeply", filter(json!([merge(nested(60))]))),
+        (
+            "metadata of a patch",
+            filter(json!([merge(
+                json!({"metadata": {"filter_metadata": {"a": map(|n| (format!("k{n}"), json!(n)))}}})
+            )])),
+        ),
+    ]
+}
+
+/// Lists within lists, as JSON allows.
+fn nested(depth: usize) -> Value {
+    let inner = (0..depth).fold(json!("a"), |value, _| json!([value]));
+    json!({"metadata": {"filter_metadata": {"a": {"b": many(|_| inner.clone())}}}})
+}
+
+fn others() -> Vec<(&'static str, Value)> {
+    let telemetry = |spec: Value| of_group("telemetry.istio.io/v1", "Telemetry", &spec);
+    let plugin = |spec: Value| of_group("extensions.istio.io/v1alpha1", "WasmPlugin", &spec);
+    let tags =
+        |key: String| telemetry(json!({"tracing": [{"customTags": {key: map(|n| (format!("x{n}"), json!(1)))}}]}));
+    vec![
+        ("a tag with a long name and many unknown fields", tags("x".repeat(LARGE / 2))),
+        (
+            "values of tags",
+            telemetry(json!({"metrics": [{"overrides": [{"tagOverrides": map(|n| {
+                (format!("t{n}"), json!({"value": format!("request.headers['x-{n}'] + 'a'")}))
+            })}]}]})),
+        ),
+        (
+            "filters of logs",
+            telemetry(
+                json!({"accessLogging": many(|n| json!({"filter": {"expression": format!("response.code > {n}")}}))}),
+            ),
+        ),
+        (
+            "a long filter of logs",
+            telemetry(json!({"accessLogging": [{"filter": {"expression": "a.".repeat(LARGE / 2)}}]})),
+        ),
+        (
+            "nested filters of logs",
+            telemetry(json!({"accessLogging": many(|_| json!({"filter": {"expression": "(".repeat(2000)}}))})),
+        ),
+        (
+            "variables of a module",
+            plugin(
+                json!({"url": "oci://a/b", "vmConfig": {"env": many(|n| json!({"name": format!("A{n}"), "value": "b"}))}}),
+            ),
+        ),
+        (
+            "ports of a module",
+            plugin(json!({"url": "oci://a/b", "match": [{"ports": many(|n| json!({"number": n % 65_535 + 1}))}]})),
+        ),
+        (
+            "outbound listeners",
+            object(
+                "Sidecar",
+                &json!({"egress": many(|n| json!({"port": {"number": n % 65_535 + 1}, "hosts": [format!("./h{n}.com")]}))}),
+            ),
+        ),
+        (
+            "inbound listeners",
+            object(
+                "Sidecar",
+                &json!({"ingress": many(|n| json!({"port": {"number": n % 65_535 + 1, "protocol": "HTTP"}}))}),
+            ),
+        ),
+        (
+            "ports of a ServiceEntry",
+            object(
+                "ServiceEntry",
+                &json!({"hosts": ["a.com", "b.com"], "resolution": "STATIC",
+                "ports": many(|n| json!({"number": n % 65_535 + 1, "name": format!("p{n}"), "protocol": "TCP"})),
+                "endpoints": [{"address": "10.0.0.1"}]}),
+            ),
+        ),
+    ]
 }
 
 fn labelled() -> Value {

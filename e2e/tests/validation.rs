@@ -13,10 +13,13 @@ use mizzen::validate::{Code, Context, Finding, validate};
 use mizzen_e2e::{ValidationCase, large_objects};
 
 /// How many there are at least: a case that goes is a rule that nobody looks after.
-const LEAST_CASES: usize = 350;
+const LEAST_CASES: usize = 950;
 
-/// Codes of many kinds, of which none has cases yet.
-const OF_OTHER_KINDS: [Code; 4] = [Code::PortNameInvalid, Code::EntryEmpty, Code::UriInvalid, Code::ListInvalid];
+/// What is said of every object of a kind: that nothing follows from it yet, or that it is an internal API.
+const ALWAYS: [Code; 3] = [Code::KindNotHonoured, Code::PolicyNotEnforced, Code::InternalApi];
+
+/// What no case here can break: files and objects of other kinds are needed for it.
+const ELSEWHERE: [Code; 3] = [Code::ServiceUnusable, Code::SecretUnusable, Code::InjectorConfigInvalid];
 
 fn short(finding: &Finding) -> String {
     match finding.path.as_str() {
@@ -70,14 +73,14 @@ fn each_rule_of_an_object_is_broken_by_some_case() -> Result<()> {
     let files = ValidationCase::all()?;
     let cases = || files.values().flatten();
     ensure!(cases().count() >= LEAST_CASES, "there are {} cases only", cases().count());
-    let valid = cases().filter(|case| case.findings.is_empty()).count();
+    let always: Vec<&str> = ALWAYS.iter().map(|code| code.id()).collect();
+    let valid = cases().filter(|case| case.findings.iter().all(|finding| always.contains(&finding.as_str()))).count();
     ensure!(valid * 4 >= cases().count(), "{valid} cases without a finding are few");
     let found: BTreeSet<&str> = cases().flat_map(|c| &c.findings).filter_map(|f| f.split(' ').next()).collect();
     let all: BTreeSet<&str> = Code::ALL.iter().map(|code| code.id()).collect();
     let unknown: Vec<_> = found.difference(&all).collect();
     ensure!(unknown.is_empty(), "no such codes: {unknown:?}");
-    let judged = |code: &&Code| ["MZ01", "MZ02", "MZ03", "MZ04"].iter().any(|group| code.id().starts_with(group));
-    let judged = |code: &&Code| judged(code) && !OF_OTHER_KINDS.contains(*code);
+    let judged = |code: &&Code| ("MZ01".."MZ10").contains(&code.id()) && !ELSEWHERE.contains(code);
     let missing: Vec<_> = Code::ALL.iter().filter(judged).filter(|code| !found.contains(code.id())).collect();
     let missing: Vec<_> = missing.iter().map(|code| format!("{code} {}", code.name())).collect();
     ensure!(missing.is_empty(), "no case breaks {}", missing.join(", "));

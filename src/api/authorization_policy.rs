@@ -81,12 +81,13 @@ pub struct ExtensionProvider {
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     /// Sources, of which one must match; any by default.
-    #[serde(default, deserialize_with = "null_is_unset", skip_serializing_if = "is_unset")]
-    #[schemars(length(max = 512))]
-    pub from: Vec<RuleFrom>,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    #[schemars(with = "Vec<RuleFrom>", length(max = 512))]
+    pub from: Option<Vec<RuleFrom>>,
     /// Operations, of which one must match; any by default.
-    #[serde(default, deserialize_with = "null_is_unset", skip_serializing_if = "is_unset")]
-    pub to: Vec<RuleTo>,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    #[schemars(with = "Vec<RuleTo>")]
+    pub to: Option<Vec<RuleTo>>,
     /// Conditions, all of which must hold.
     #[serde(default, deserialize_with = "null_is_unset", skip_serializing_if = "is_unset")]
     pub when: Vec<Condition>,

@@ -127,6 +127,9 @@ objects!(
     TrafficExtension,
 );
 
+/// As many bytes of paths of unknown fields are told.
+const MAX_NOTED: usize = 1 << 20;
+
 /// Reads an object of any kind and any of its versions. Returns with it the paths of fields that it should not have.
 ///
 /// # Errors
@@ -207,12 +210,18 @@ fn read_from<'de, T: DeserializeOwned>(
     value: impl Deserializer<'de, Error = serde_json::Error>,
 ) -> Result<(T, Vec<String>), (String, String)> {
     let mut unknown = Vec::new();
+    let mut noted = 0;
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
     let mut note = |path: Path<'_>| {
+        // Many of long paths would take more memory than the value.
+        if noted > MAX_NOTED {
+            return;
+        }
         let path = FieldPath(&path).to_string();
         // The type is known already, and what controllers say about an object is theirs.
         if !matches!(path.as_str(), "apiVersion" | "kind") && !path.starts_with("status.") {
+            noted += path.len();
             unknown.push(path);
         }
     };

@@ -42,11 +42,11 @@ pub struct PeerAuthenticationSpec {
     #[serde(default, skip_serializing_if = "is_unset")]
     pub mtls: Option<MutualTls>,
     /// Modes of single ports of the workload.
-    #[serde(default, deserialize_with = "null_is_unset", skip_serializing_if = "is_unset")]
+    #[serde(default, skip_serializing_if = "is_unset")]
     #[schemars(with = "BTreeMap<String, MutualTls>")]
     #[schemars(extend("minProperties" = 1))]
     #[schemars(transform = rule(PORT_KEYS, "ports are numbers from 1 to 65535"))]
-    pub port_level_mtls: PortModes,
+    pub port_level_mtls: Option<PortModes>,
 }
 
 /// Whether mutual TLS is asked for.

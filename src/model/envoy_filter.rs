@@ -1,6 +1,9 @@
 //! EnvoyFilter: patches that users make to what we translate (translation §9.1).
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    sync::OnceLock,
+};
 
 use regex::Regex;
 
@@ -181,7 +184,7 @@ impl ProxyMatch {
     #[must_use]
     pub fn matches(&self, proxy: &Proxy) -> bool {
         let version = &*proxy.istio_version;
-        self.version.as_ref().is_none_or(|pattern| !version.is_empty() && pattern.0.is_match(version))
+        self.version.as_ref().is_none_or(|pattern| !version.is_empty() && pattern.matches(version))
             && (self.metadata.is_empty() || self.matches_metadata(proxy))
     }
 
@@ -191,24 +194,31 @@ impl ProxyMatch {
     }
 }
 
-/// A regular expression that may match anywhere in a version.
+/// A regular expression that may match anywhere in a version. It is compiled when it is first asked.
 #[derive(Clone, Debug)]
-pub struct VersionPattern(Regex);
+pub struct VersionPattern {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
+}
 
 impl VersionPattern {
-    /// Reads the pattern.
-    ///
-    /// # Errors
-    ///
-    /// Says where the expression is wrong.
-    pub fn new(pattern: &str) -> Result<Self, regex::Error> {
-        Regex::new(pattern).map(Self)
+    /// An expression whose syntax has been checked.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self { text: pattern.to_owned(), compiled: OnceLock::new() }
+    }
+
+    /// Whether a version matches; none does when the expression cannot be compiled.
+    #[must_use]
+    pub fn matches(&self, version: &str) -> bool {
+        let compiled = self.compiled.get_or_init(|| Regex::new(&self.text).ok());
+        compiled.as_ref().is_some_and(|regex| regex.is_match(version))
     }
 }
 
 impl PartialEq for VersionPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.text == other.text
     }
 }
 
@@ -216,7 +226,7 @@ impl Eq for VersionPattern {}
 
 impl Hash for VersionPattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_str().hash(state);
+        self.text.hash(state);
     }
 }
 

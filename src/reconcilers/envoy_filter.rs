@@ -1,13 +1,18 @@
 //! EnvoyFilters (translation §9.1). A patch whose match cannot be held is left out: without the match it would be
 //! for everyone. What can be held but not applied is reported where it would be applied.
 
+mod filter_match;
+
 use serde_json::Value;
 
-use super::{ConvertContext, Problems, age, selector::check_labels};
+use super::{
+    ConvertContext, Flaw, Problems, age, regex,
+    target::{For, check_workload_selector},
+};
 use crate::{
     api::{self, envoy_filter as spec},
     model::{
-        Code, Problem,
+        Code, ObjectRef, Problem,
         envoy_filter::{
             ApplyTo, ChainMatch, ClusterMatch, EnvoyFilter, FilterMatch, ListenerMatch, Operation, Patch, PatchContext,
             ProxyMatch, VersionPattern,
@@ -20,13 +25,12 @@ use crate::{
 pub fn convert(filter: &api::EnvoyFilter, _: &ConvertContext<'_>) -> (Option<EnvoyFilter>, Vec<Problem>) {
     let mut problems = Problems::of("EnvoyFilter", &filter.metadata);
     let spec = &filter.spec;
-    if !spec.target_refs.is_empty() {
-        problems.add(Code::FieldNotHonoured, "spec.targetRefs", "not honoured yet, so the filter is for no proxy");
-        return (None, problems.into_vec());
+    let attached = !spec.target_refs.is_empty();
+    if attached && spec.workload_selector.is_some() {
+        problems.add(Code::FieldsExclusive, "spec", "only one of workloadSelector, targetRefs can be set");
     }
-    if let Some(selector) = &spec.workload_selector {
-        check_labels("spec.workloadSelector.labels", &selector.labels, &mut problems);
-    }
+    For { targets: &spec.target_refs, ..For::default() }.check(&mut problems);
+    check_workload_selector(spec.workload_selector.as_ref(), &mut problems);
     let patches = spec.config_patches.iter().enumerate();
     let patches = patches
         .filter_map(|(index, patch)| {
@@ -41,7 +45,18 @@ pub fn convert(filter: &api::EnvoyFilter, _: &ConvertContext<'_>) -> (Option<Env
         workload: spec.workload_selector.as_ref().map(|s| s.labels.clone()).unwrap_or_default(),
         patches,
     };
-    (Some(made), problems.into_vec())
+    if attached {
+        problems.add(Code::FieldNotHonoured, "spec.targetRefs", "not honoured yet, so the filter is for no proxy");
+    }
+    ((!attached).then_some(made), problems.into_vec())
+}
+
+/// What is said of every object of this kind, to whoever writes it.
+#[must_use]
+pub fn advice(of: &ObjectRef) -> Problem {
+    let reason = "an EnvoyFilter changes what the control plane makes, which may be made in another way by the next \
+                  version: prefer other kinds where they do the same";
+    Problem { object: of.clone(), field: String::new(), reason: reason.to_owned(), code: Code::InternalApi }
 }
 
 /// Reads one patch; `None` says that it is left out, and the problem has been noted.
@@ -61,26 +76,33 @@ impl Reader<'_> {
         None
     }
 
+    /// Reads all of it, for all that is wrong with it.
     fn patch(&mut self, index: usize, patch: &spec::EnvoyConfigObjectPatch) -> Option<Patch> {
-        let apply_to = self.apply_to(patch.apply_to)?;
         let nothing = spec::EnvoyConfigObjectMatch::default();
         let matches = patch.matches.as_ref().unwrap_or(&nothing);
-        self.check_match(apply_to, matches)?;
         let context = self.context(matches.context)?;
-        let proxy = self.proxy(matches.proxy.as_ref())?;
-        let Some(change) = &patch.patch else {
-            return self.refuse(Code::PatchIncomplete, "patch", "is missing");
+        let apply_to = self.apply_to(patch.apply_to);
+        let fits = apply_to.and_then(|apply_to| self.check_match(apply_to, matches));
+        let listener = apply_to.zip(matches.listener.as_ref()).map(|(apply_to, m)| self.listener(apply_to, m));
+        let proxy = self.proxy(matches.proxy.as_ref());
+        let change = match &patch.patch {
+            Some(change) => self.operation(change.operation).and_then(|operation| {
+                let value = self.value(operation, change)?;
+                Some((operation, value))
+            }),
+            None => self.refuse(Code::PatchIncomplete, "patch", "is missing"),
         };
-        let operation = self.operation(change.operation)?;
+        fits?;
+        let (apply_to, (operation, value)) = (apply_to?, change?);
         Some(Patch {
             index,
             apply_to,
             context,
-            proxy,
-            listener: matches.listener.as_ref().map(|m| self.listener(apply_to, m)).unwrap_or_default(),
+            proxy: proxy?,
+            listener: listener.unwrap_or_default(),
             cluster: matches.cluster.as_ref().map(cluster).unwrap_or_default(),
             operation,
-            value: self.value(operation, change)?,
+            value,
         })
     }
 
@@ -110,13 +132,14 @@ impl Reader<'_> {
             ("waypoint", matches.waypoint.is_some()),
         ];
         let wanted = match_of(apply_to);
-        match given.iter().find(|(name, given)| *given && Some(*name) != wanted) {
-            None => Some(()),
-            Some((name, _)) => {
-                let reason = format!("does not go with applyTo {}", apply_to.as_str());
-                self.refuse(Code::MatchUnfit, &format!("match.{name}"), &reason)
-            }
+        let mut fits = Some(());
+        for (name, _) in given.iter().filter(|(name, given)| *given && Some(*name) != wanted) {
+            let reason = format!("does not go with applyTo {}", apply_to.as_str());
+            fits = self.refuse(Code::MatchUnfit, &format!("match.{name}"), &reason);
         }
+        let chain = matches.listener.as_ref().and_then(|listener| listener.filter_chain.as_ref());
+        let filter = chain.and_then(|chain| chain.filter.as_ref()).filter(|_| wanted == Some("listener"));
+        fits.and(filter.map_or(Some(()), |filter| self.filter(apply_to, filter)))
     }
 
     fn context(&mut self, context: spec::PatchContext) -> Option<PatchContext> {
@@ -135,12 +158,9 @@ impl Reader<'_> {
         let Some(proxy) = proxy else { return Some(ProxyMatch::default()) };
         let version = match &*proxy.proxy_version {
             "" => None,
-            pattern => match VersionPattern::new(pattern) {
-                Ok(pattern) => Some(pattern),
-                Err(error) => {
-                    let reason = format!("{pattern:?} is not a regular expression: {}", one_line(&error));
-                    return self.refuse(Code::RegexInvalid, "match.proxy.proxyVersion", &reason);
-                }
+            pattern => match regex::check(pattern) {
+                Ok(_) => Some(VersionPattern::new(pattern)),
+                Err(Flaw { code, reason }) => return self.refuse(code, "match.proxy.proxyVersion", &reason),
             },
         };
         Some(ProxyMatch { version, metadata: proxy.metadata.clone() })
@@ -237,13 +257,6 @@ fn cluster(matches: &spec::ClusterMatch) -> ClusterMatch {
 /// 0 is any port.
 fn port(number: u32) -> Option<u32> {
     (number != 0).then_some(number)
-}
-
-/// The error of a regular expression draws an arrow over several lines; its last line says what is wrong.
-fn one_line(error: &impl ToString) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default().trim();
-    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
-    namespace, node, peer_authentication, pod, request_authentication, secret, service, service_entry, sidecar,
-    virtual_service, workload_entry,
+    namespace, node, peer_authentication, pod, proxy_config, request_authentication, secret, service, service_entry,
+    sidecar, telemetry, traffic_extension, virtual_service, wasm_plugin, workload_entry, workload_group,
 };
 use crate::{
     api::{Kind, Object},
@@ -21,7 +21,7 @@ use crate::{
             Slices, Usable, VirtualServices, Workloads,
         },
     },
-    model::{Code, MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
+    model::{MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
 };
 
 /// A change of inputs; returns whether a value differs.
@@ -180,11 +180,11 @@ impl Reconcilers {
                 problems
             }
             Object::PeerAuthentication(o) => put(changes, PeerAuthentications(key), peer_authentication::convert(o)),
-            Object::ProxyConfig(_)
-            | Object::Telemetry(_)
-            | Object::TrafficExtension(_)
-            | Object::WasmPlugin(_)
-            | Object::WorkloadGroup(_) => vec![not_honoured(&of)],
+            Object::ProxyConfig(o) => proxy_config::check(o),
+            Object::Telemetry(o) => telemetry::check(o),
+            Object::TrafficExtension(o) => traffic_extension::check(o),
+            Object::WasmPlugin(o) => wasm_plugin::check(o),
+            Object::WorkloadGroup(o) => workload_group::check(o),
         };
         changes.put(Findings(of), (!problems.is_empty()).then_some(problems));
     }
@@ -278,9 +278,4 @@ fn keep_good<T: Clone>(new: &mut Material<T>, old: &Material<T>) {
     if let (Material::Broken(_), Material::Ready(_)) = (&*new, old) {
         *new = old.clone();
     }
-}
-
-fn not_honoured(of: &ObjectRef) -> Problem {
-    let reason = format!("{} is not honoured yet; it has no effect", of.kind);
-    Problem { object: of.clone(), field: String::new(), reason, code: Code::KindNotHonoured }
 }

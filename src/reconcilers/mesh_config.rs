@@ -1,6 +1,10 @@
 //! The mesh configuration: the key `mesh` of the ConfigMap `istio` (translation §9.5). A field that is wrong or not
 //! honoured is reported, and its default stays.
 
+mod at;
+mod providers;
+mod proxy;
+mod selectors;
 #[cfg(test)]
 mod tests;
 
@@ -10,8 +14,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use self::at::At;
 use super::{
-    Problems, tls_names,
+    Problems, rules, tls_names,
     traffic_policy::{Reader, connection_pool, keepalive, locality, outlier_detection},
     virtual_service::default_retries,
     visibility::default_visibility,
@@ -132,6 +137,37 @@ impl Field<'_> {
         }
     }
 
+    /// The name of a trust domain.
+    fn set_trust_domain(&mut self, target: &mut Arc<str>) {
+        match self.read::<Arc<str>>() {
+            Some(text) if !is_trust_domain(&text) => {
+                self.wrong(
+                    Code::TrustDomainInvalid,
+                    format!("{text:?} is not the name of a trust domain: {target:?} is used"),
+                );
+            }
+            Some(text) => *target = text,
+            None => {}
+        }
+    }
+
+    /// Several of them: those that are names of trust domains.
+    fn set_trust_domains(&mut self, target: &mut Vec<Arc<str>>) {
+        let Some(mut names) = self.read::<Vec<Arc<str>>>() else { return };
+        for (i, name) in names.iter().enumerate().filter(|(_, name)| !is_trust_domain(name)) {
+            let reason = format!("{name:?} is not the name of a trust domain; it is left out");
+            let path = format!("{}[{i}]", self.path());
+            self.problems.add(Code::TrustDomainInvalid, path, reason);
+        }
+        names.retain(|name| is_trust_domain(name));
+        *target = names;
+    }
+
+    /// Looks at it by a check that reads the value itself.
+    fn look(&mut self, check: impl FnOnce(&At<'_>, &mut Problems)) {
+        check(&At { path: self.path(), value: self.value }, self.problems);
+    }
+
     fn set_port(&mut self, target: &mut u16) {
         match self.read() {
             Some(0) => self.wrong(Code::PortOutOfRange, format!("0 is not a port: {target} is used")),
@@ -149,10 +185,18 @@ impl Field<'_> {
         });
     }
 
-    fn set_duration(&mut self, target: &mut Duration, minimum: Duration) {
+    fn set_duration(&mut self, target: &mut Duration, minimum: Duration, maximum: Duration) {
         let Some(text) = self.read::<api::Duration>() else { return };
         match Duration::try_from(&text) {
-            Ok(duration) if duration >= minimum => *target = duration,
+            Ok(duration) if duration > maximum => {
+                self.wrong(Code::DurationTooLong, format!("{duration:?} is more than {maximum:?}"));
+            }
+            Ok(duration) if duration >= minimum => {
+                if duration.subsec_nanos() % 1_000_000 != 0 {
+                    self.wrong(Code::DurationTooFine, format!("{duration:?} is not a whole number of milliseconds"));
+                }
+                *target = duration;
+            }
             Ok(duration) => self.wrong(Code::DurationTooShort, format!("{duration:?} is less than {minimum:?}")),
             Err(error) => self.wrong(Code::DurationMalformed, error),
         }
@@ -216,10 +260,16 @@ impl Field<'_> {
     }
 }
 
+/// Labels of a DNS name; a dot at the end is fine.
+fn is_trust_domain(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    name.split('.').all(rules::is_dns_label)
+}
+
 /// Names, ports, logs. Returns whether the field is one of them.
 fn basics(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
     match field.key {
-        "trustDomain" => field.set_name(&mut mesh.trust_domain),
+        "trustDomain" => field.set_trust_domain(&mut mesh.trust_domain),
         "rootNamespace" => field.set_name(&mut mesh.root_namespace),
         "proxyListenPort" => field.set_port(&mut mesh.proxy_listen_port),
         "proxyInboundListenPort" => field.set_port(&mut mesh.proxy_inbound_listen_port),
@@ -242,7 +292,7 @@ fn basics(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
         "defaultServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.services),
         "defaultVirtualServiceExportTo" => field.set_visibility(&mut mesh.export_defaults.virtual_services),
         "defaultDestinationRuleExportTo" => field.set_visibility(&mut mesh.export_defaults.destination_rules),
-        "trustDomainAliases" => field.set(&mut mesh.trust_domain_aliases),
+        "trustDomainAliases" => field.set_trust_domains(&mut mesh.trust_domain_aliases),
         "enableAutoMtls" => field.set(&mut mesh.auto_mtls),
         "pathNormalization" => field.inside(&mut |inner| match inner.key {
             "pathNormalization.normalization" => {
@@ -267,9 +317,11 @@ fn basics(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
 fn traffic(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
     let millisecond = Duration::from_millis(1);
     match field.key {
-        "connectTimeout" => field.set_duration(&mut mesh.connect_timeout, millisecond),
-        "protocolDetectionTimeout" => field.set_duration(&mut mesh.protocol_detection_timeout, Duration::ZERO),
-        "dnsRefreshRate" => field.set_duration(&mut mesh.dns_refresh_rate, millisecond),
+        "connectTimeout" => field.set_duration(&mut mesh.connect_timeout, millisecond, Duration::from_secs(3600)),
+        "protocolDetectionTimeout" => {
+            field.set_duration(&mut mesh.protocol_detection_timeout, Duration::ZERO, Duration::MAX);
+        }
+        "dnsRefreshRate" => field.set_duration(&mut mesh.dns_refresh_rate, millisecond, Duration::MAX),
         "h2UpgradePolicy" => {
             field.set_word(&mut mesh.h2_upgrade, &[("DO_NOT_UPGRADE", false), ("UPGRADE", true)]);
         }
@@ -295,10 +347,27 @@ fn traffic(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
         "meshMTLS" => field.inside(&mut |inner| mesh_mtls(mesh, inner)),
         "tlsDefaults" => field.inside(&mut |inner| tls_defaults(mesh, inner)),
         // What Pods are injected with.
-        "defaultConfig" | "enablePrometheusMerge" => {}
-        _ => return false,
+        "defaultConfig" => field.look(proxy::check),
+        "enablePrometheusMerge" => {}
+        _ => return others(field),
     }
     true
+}
+
+/// What is looked at only: nothing follows from it yet. Returns false.
+fn others(field: &mut Field<'_>) -> bool {
+    match field.key {
+        "extensionProviders" => field.look(providers::check),
+        "discoverySelectors" => field.look(selectors::check),
+        "serviceSettings" => field.look(selectors::check_services),
+        "defaultInboundHttpRetryPolicy" => {
+            if let Some(given) = field.read() {
+                default_retries(&given, field.path(), field.problems);
+            }
+        }
+        _ => {}
+    }
+    false
 }
 
 fn outbound(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
@@ -321,6 +390,9 @@ fn inbound(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
 fn mesh_mtls(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
     match field.key {
         "meshMTLS.cipherSuites" => field.set_known(&mut mesh.mtls_cipher_suites, &tls_names::CIPHERS),
+        "meshMTLS.ecdhCurves" => {
+            field.wrong(Code::MeshFieldInvalid, "connections inside the mesh have no such setting: tlsDefaults has");
+        }
         "meshMTLS.minProtocolVersion" => field.set_word(&mut mesh.mtls_min_version, &TLS_VERSIONS),
         _ => return false,
     }

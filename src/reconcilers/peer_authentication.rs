@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Problems, age, selector::check_labels};
+use super::{Problems, age, checks, target::For};
 use crate::{
-    api::{self, peer_authentication::MutualTlsMode},
+    api::{
+        self,
+        peer_authentication::{MutualTlsMode, PortModes},
+    },
     model::{Code, PeerAuthentication, Problem, peer_authentication::MtlsMode},
 };
 
@@ -13,35 +16,35 @@ use crate::{
 pub fn convert(policy: &api::PeerAuthentication) -> (Option<PeerAuthentication>, Vec<Problem>) {
     let mut problems = Problems::of("PeerAuthentication", &policy.metadata);
     let spec = &policy.spec;
+    For { selector: spec.selector.as_ref(), ..For::default() }.check(&mut problems);
     let selector = spec.selector.as_ref().map(|s| s.match_labels.clone()).filter(|labels| !labels.is_empty());
-    if let Some(labels) = &selector {
-        check_labels("spec.selector.matchLabels", labels, &mut problems);
-    } else if !spec.port_level_mtls.is_empty() {
+    let ports = spec.port_level_mtls.as_ref().map(|modes| ports(modes, &mut problems)).unwrap_or_default();
+    if selector.is_none() && spec.port_level_mtls.as_ref().is_some_and(|modes| !modes.is_empty()) {
         problems.add(
             Code::PortMtlsWithoutSelector,
             "spec.portLevelMtls",
             "has no effect without a selector with labels",
         );
     }
-    let mut ports = BTreeMap::new();
-    for (port, mtls) in spec.port_level_mtls.iter().filter(|_| selector.is_some()) {
-        match u16::try_from(*port) {
-            Ok(number @ 1..) => _ = ports.insert(number, mode(mtls.mode)),
-            _ => problems.add(
-                Code::PortOutOfRange,
-                format!("spec.portLevelMtls[{port}]"),
-                format!("{port} is not a port: 1 to 65535"),
-            ),
-        }
-    }
     let made = PeerAuthentication {
         object: problems.object().clone(),
         age: age(&policy.metadata),
+        ports: if selector.is_some() { ports } else { BTreeMap::new() },
         selector,
         mode: spec.mtls.as_ref().and_then(|mtls| mode(mtls.mode)),
-        ports,
     };
     (Some(made), problems.into_vec())
+}
+
+/// The modes of single ports.
+fn ports(modes: &PortModes, problems: &mut Problems) -> BTreeMap<u16, Option<MtlsMode>> {
+    if modes.is_empty() {
+        problems.add(Code::ClauseEmpty, "spec.portLevelMtls", "is empty: name a port, or leave it out");
+    }
+    let port = |port: u32, problems: &mut Problems| {
+        checks::port(|| format!("spec.portLevelMtls[{port}]"), port.into(), problems)
+    };
+    modes.iter().filter_map(|(number, mtls)| Some((port(*number, problems)?, mode(mtls.mode)))).collect()
 }
 
 const fn mode(said: MutualTlsMode) -> Option<MtlsMode> {
@@ -75,6 +78,6 @@ mod tests {
         );
         assert_eq!(made.mode, Some(MtlsMode::Strict));
         assert_eq!(made.ports, BTreeMap::from([(80, Some(MtlsMode::Disable)), (81, None)]));
-        assert_eq!(problems, ["spec.portLevelMtls[70000]: 70000 is not a port: 1 to 65535"]);
+        assert_eq!(problems, ["spec.portLevelMtls[70000]: 70000 is not a port: use 1 to 65535"]);
     }
 }

@@ -56,6 +56,12 @@ impl Problems {
         self.add(Code::FieldNotHonoured, field, "not honoured yet");
     }
 
+    /// The object is of a kind that nothing follows from.
+    pub(crate) fn kind_not_honoured(&mut self) {
+        let reason = format!("{} is not honoured yet; it has no effect", self.object.kind);
+        self.add(Code::KindNotHonoured, "", reason);
+    }
+
     pub(crate) fn into_vec(self) -> Vec<Problem> {
         self.found
     }

@@ -1,23 +1,22 @@
 //! ServiceEntries: one service per host, and their members (translation §1.4).
 
+mod ports;
+mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    net::IpAddr,
-};
+use std::{collections::HashSet, net::IpAddr};
 
 use ipnet::IpNet;
 
 use super::{
-    Problems, age, annotation, host, name, namespace, selector::check_labels, service::CONNECT_STRATEGY, visibility,
-    workload_entry,
+    Problems, age, annotation, host, name, namespace, service::CONNECT_STRATEGY, target::check_workload_selector,
+    visibility, workload_entry,
 };
 use crate::{
     api::{self, service_entry as spec},
     model::{
-        Code, Host, Problem, Protocol, Service, ServicePort,
+        Code, Host, Problem, Service,
         service::{EndpointAddress, Registry, Resolution},
         workload::{ExternalMembers, WorkloadFacts},
     },
@@ -41,13 +40,14 @@ pub fn convert(entry: &api::ServiceEntry) -> (Option<Converted>, Vec<Problem>) {
 }
 
 fn converted(entry: &api::ServiceEntry, problems: &mut Problems) -> Option<Converted> {
-    let resolution = resolution(&entry.spec, problems)?;
+    let honoured = resolution(&entry.spec, problems);
+    // The rest is read all the same, for what is wrong with it.
+    let resolution = honoured.unwrap_or(Resolution::Passthrough);
+    rules::check(entry, problems);
     if annotation(&entry.metadata, CONNECT_STRATEGY).is_some() {
         problems.not_honoured(format!("metadata.annotations[{CONNECT_STRATEGY}]"));
     }
-    if let Some(selector) = &entry.spec.workload_selector {
-        check_labels("spec.workloadSelector.labels", &selector.labels, problems);
-    }
+    check_workload_selector(entry.spec.workload_selector.as_ref(), problems);
     let members = ExternalMembers {
         object: problems.object().clone(),
         endpoints: endpoints(entry, resolution, problems),
@@ -68,7 +68,7 @@ fn converted(entry: &api::ServiceEntry, problems: &mut Problems) -> Option<Conve
         }
         services.push(Service { host, ..template.clone() });
     }
-    (!services.is_empty()).then_some(Converted { services, members })
+    honoured.filter(|_| !services.is_empty()).map(|_| Converted { services, members })
 }
 
 fn resolution(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Option<Resolution> {
@@ -91,12 +91,15 @@ fn hosts(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<(usize,
         problems.add(Code::HostsMissing, "spec.hosts", "at least one host is required");
     }
     for (index, text) in entry.hosts.iter().enumerate() {
-        match host::parse(text) {
+        let field = || format!("spec.hosts[{index}]");
+        match rules::host(text).and_then(|()| host::parse(text)) {
             Ok(host) if seen.insert(host.clone()) => hosts.push((index, host)),
-            Ok(host) => {
-                problems.add(Code::HostDuplicate, format!("spec.hosts[{index}]"), format!("{host:?} is there twice"));
+            Ok(host) => problems.add(Code::FieldWithoutEffect, field(), format!("{host:?} is there already")),
+            Err(flaw) => {
+                problems.flaw(field(), flaw);
+                // What is stored nevertheless is used as well as it can be.
+                hosts.extend(host::parse(text).ok().filter(|host| seen.insert(host.clone())).map(|host| (index, host)));
             }
-            Err(flaw) => problems.flaw(format!("spec.hosts[{index}]"), flaw),
         }
     }
     hosts
@@ -115,7 +118,7 @@ fn template(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut Pr
         age: age(&entry.metadata),
         registry: Registry::ServiceEntry,
         resolution,
-        ports: ports(&entry.spec, problems),
+        ports: ports::read(&entry.spec.ports, problems),
         vips,
         cidrs,
         primary_ipv6: false,
@@ -159,57 +162,11 @@ fn addresses(
     (vips, cidrs)
 }
 
-fn ports(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<ServicePort> {
-    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
-    let mut made = Vec::with_capacity(entry.ports.len());
-    if entry.ports.is_empty() {
-        problems.add(Code::PortsMissing, "spec.ports", "no ports: nothing is reachable");
-    }
-    for (index, port) in entry.ports.iter().enumerate() {
-        let field = format!("spec.ports[{index}]");
-        let Some(number) = u16::try_from(port.number).ok().filter(|n| *n > 0) else {
-            problems.add(Code::PortOutOfRange, format!("{field}.number"), format!("{} is not a port", port.number));
-            continue;
-        };
-        let Ok(target) = u16::try_from(port.target_port) else {
-            problems.add(
-                Code::PortOutOfRange,
-                format!("{field}.targetPort"),
-                format!("{} is not a port", port.target_port),
-            );
-            continue;
-        };
-        if !names.insert(&port.name) || !numbers.insert(number) {
-            problems.add(
-                Code::PortDuplicate,
-                field,
-                format!("name {:?} or number {number} is there twice: the first counts", port.name),
-            );
-            continue;
-        }
-        let protocol = Protocol::parse(&port.protocol);
-        if protocol.is_none() && !port.protocol.is_empty() {
-            problems.add(
-                Code::ProtocolUnknown,
-                format!("{field}.protocol"),
-                format!("{:?} is not known: it is detected", port.protocol),
-            );
-        }
-        made.push(ServicePort {
-            name: port.name.as_str().into(),
-            number,
-            protocol: protocol.unwrap_or(Protocol::Auto),
-            target: (target > 0).then_some(target),
-            target_name: "".into(),
-        });
-    }
-    made
-}
-
 fn endpoints(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut Problems) -> Vec<WorkloadFacts> {
     let listed = &entry.spec.endpoints;
     if !listed.is_empty() && resolution == Resolution::Passthrough {
-        problems.add(Code::EndpointsUnexpected, "spec.endpoints", "have no effect with resolution NONE");
+        let word = if entry.spec.resolution == spec::Resolution::None { "NONE" } else { "DYNAMIC_DNS" };
+        problems.add(Code::EndpointsUnexpected, "spec.endpoints", format!("have no effect with resolution {word}"));
         return Vec::new();
     }
     if !listed.is_empty() && entry.spec.workload_selector.is_some() {
@@ -241,6 +198,10 @@ fn endpoints(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut P
                     format!("{field}.address"),
                     format!("{path:?}: a Unix socket needs resolution STATIC"),
                 );
+            }
+            (None, Resolution::Dns | Resolution::DnsRoundRobin) => {
+                let reason = "is empty: resolution DNS needs a host name or an IP address";
+                problems.add(Code::EndpointAddressUnfit, format!("{field}.address"), reason);
             }
             _ => made.push(facts),
         }

@@ -5,7 +5,10 @@ mod tests;
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{Flaw, Problems, annotation, host};
+use super::{
+    Flaw, Problems, annotation, checks, host,
+    rules::{self, check_label_syntax, is_dns_label},
+};
 use crate::{
     api::{self, workload_entry::WorkloadEntrySpec},
     model::{
@@ -45,6 +48,8 @@ pub(super) fn facts(
     field: &str,
     problems: &mut Problems,
 ) -> Option<WorkloadFacts> {
+    check_label_syntax(&format!("{field}.labels"), &spec.labels, problems);
+    let ports = spec.ports.iter().filter_map(|(name, number)| port(name, *number, field, problems)).collect();
     let address = match address(&spec.address) {
         Ok(address) => address,
         Err(flaw) => {
@@ -52,6 +57,11 @@ pub(super) fn facts(
             return None;
         }
     };
+    if let Some(EndpointAddress::Hostname(_)) = &address
+        && let Err(flaw) = rules::domain(&spec.address)
+    {
+        problems.flaw(format!("{field}.address"), flaw);
+    }
     if address.is_none() && spec.network.is_empty() {
         problems.add(Code::WorkloadAddressMissing, format!("{field}.address"), "address or network is required");
         return None;
@@ -74,7 +84,7 @@ pub(super) fn facts(
     Some(WorkloadFacts {
         object: problems.object().clone(),
         address,
-        ports: spec.ports.iter().filter_map(|(name, number)| port(name, *number, field, problems)).collect(),
+        ports,
         network: spec.network.as_str().into(),
         locality,
         weight: spec.weight.max(1),
@@ -123,10 +133,11 @@ fn address(text: &str) -> Result<Option<EndpointAddress>, Flaw> {
     }
 }
 
-fn port(name: &str, number: u32, field: &str, problems: &mut Problems) -> Option<(Arc<str>, u16)> {
-    let checked = u16::try_from(number).ok().filter(|n| *n > 0);
-    if checked.is_none() {
-        problems.add(Code::PortOutOfRange, format!("{field}.ports[{name}]"), format!("{number} is not a port"));
+pub(super) fn port(name: &str, number: u32, field: &str, problems: &mut Problems) -> Option<(Arc<str>, u16)> {
+    let at = || format!("{field}.ports[{name}]");
+    if !is_dns_label(name) {
+        let reason = format!("{name:?} is not the name of a port: use letters, digits and inner '-'");
+        problems.add(Code::PortNameInvalid, at(), reason);
     }
-    checked.map(|number| (name.into(), number))
+    checks::port(at, number.into(), problems).map(|number| (name.into(), number))
 }

@@ -10,8 +10,8 @@ use crate::{
     model::{Code, MeshConfig, ObjectRef, Problem},
     reconcilers::{
         ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
-        namespace, peer_authentication, pod, request_authentication, secret, service, service_entry, sidecar,
-        virtual_service, workload_entry,
+        namespace, peer_authentication, pod, proxy_config, request_authentication, secret, service, service_entry,
+        sidecar, telemetry, traffic_extension, virtual_service, wasm_plugin, workload_entry, workload_group,
     },
     translate::filters::envoy_filter::compile,
 };
@@ -135,6 +135,7 @@ fn of_kind(object: &Object, of: &ObjectRef, context: &Context) -> Vec<Problem> {
         Object::EnvoyFilter(o) => {
             let (made, mut problems) = envoy_filter::convert(o, &context);
             problems.extend(made.into_iter().flat_map(|filter| compile(&Arc::new(filter)).1));
+            problems.push(envoy_filter::advice(of));
             problems
         }
         Object::Gateway(o) => gateway::convert(o).1,
@@ -145,15 +146,10 @@ fn of_kind(object: &Object, of: &ObjectRef, context: &Context) -> Vec<Problem> {
         Object::AuthorizationPolicy(o) => authorization_policy::convert(o).1,
         Object::PeerAuthentication(o) => peer_authentication::convert(o).1,
         Object::RequestAuthentication(o) => request_authentication::convert(o).1,
-        Object::ProxyConfig(_)
-        | Object::Telemetry(_)
-        | Object::TrafficExtension(_)
-        | Object::WasmPlugin(_)
-        | Object::WorkloadGroup(_) => vec![not_honoured(of)],
+        Object::ProxyConfig(o) => proxy_config::check(o),
+        Object::Telemetry(o) => telemetry::check(o),
+        Object::TrafficExtension(o) => traffic_extension::check(o),
+        Object::WasmPlugin(o) => wasm_plugin::check(o),
+        Object::WorkloadGroup(o) => workload_group::check(o),
     }
-}
-
-fn not_honoured(of: &ObjectRef) -> Problem {
-    let reason = format!("{} is not honoured yet; it has no effect", of.kind);
-    Problem { object: of.clone(), field: String::new(), reason, code: Code::KindNotHonoured }
 }

@@ -146,6 +146,36 @@ with_first_codes! { codes!
     ResolutionUnsupported "MZ0512" "resolution-unsupported" Warning
         "The resolution of a ServiceEntry is one that is honoured."
         "Use NONE, STATIC, DNS or DNS_ROUND_ROBIN.";
+    AddressAdvised "MZ0513" "address-advised" Warning
+        "A port of protocol TCP goes with addresses, unless addresses are allocated: nothing else tells its connections apart."
+        "Add addresses, or remove the label that turns allocation off.";
+    HostPartialWildcard "MZ0514" "host-partial-wildcard" Warning
+        "A wildcard is the whole first label of a host; Envoy matches no part of a label, so the host is left out."
+        "Write *.example.com, or full names.";
+    HostsAmbiguous "MZ0515" "hosts-ambiguous" Error
+        "Several hosts go with ports of HTTP or TLS, which name the host, or with resolution NONE."
+        "Write one ServiceEntry for each host, or change the protocol.";
+    HostsShareAddress "MZ0516" "hosts-share-address" Warning
+        "Connections to an address are for one host, unless requests name it."
+        "Write one ServiceEntry for each host, with its own address.";
+    HostNotWildcard "MZ0517" "host-not-wildcard" Error
+        "With resolution DYNAMIC_DNS hosts have a wildcard."
+        "Use *.example.com, or resolution DNS.";
+    AddressesUnexpected "MZ0518" "addresses-unexpected" Error
+        "With resolution DYNAMIC_DNS there are no addresses: each request says its host."
+        "Remove addresses, or use another resolution.";
+    ProtocolUnfit "MZ0519" "protocol-unfit" Error
+        "With resolution DYNAMIC_DNS ports are of HTTP, HTTP2, GRPC or TLS, which name the host."
+        "Change the protocol, or use another resolution.";
+    EndpointPortUnknown "MZ0520" "endpoint-port-unknown" Error
+        "The ports of an endpoint have names of ports of the service."
+        "Correct the name, or add the port to the service.";
+    SocketPortsMany "MZ0521" "socket-ports-many" Error
+        "A service with Unix sockets as endpoints has one port."
+        "Write one ServiceEntry for each port.";
+    ProbeMissing "MZ0522" "probe-missing" Error
+        "A probe has one of httpGet, tcpSocket, exec and grpc."
+        "Add one of them, or remove the probe.";
 
     // Sidecar.
     EgressBindWithoutPort "MZ0601" "egress-bind-without-port" Error
@@ -157,6 +187,30 @@ with_first_codes! { codes!
     EgressHostsMissing "MZ0603" "egress-hosts-missing" Error
         "An egress listener has a host that can be used."
         "Add a host such as \"./*\" or \"*/*\".";
+    SidecarEmpty "MZ0604" "sidecar-empty" Error
+        "A Sidecar says something: ingress, egress, outboundTrafficPolicy or inboundConnectionPool."
+        "Add one of them, or remove the object.";
+    DefaultEndpointInvalid "MZ0605" "default-endpoint-invalid" Error
+        "Inbound traffic goes to the workload itself: to 127.0.0.1, [::1], 0.0.0.0 or [::] with a port, or to unix:// with a path."
+        "Write 127.0.0.1 and the port of the application.";
+    IngressTlsUnsupported "MZ0606" "ingress-tls-unsupported" Error
+        "TLS of an inbound listener has certificates in files, and a mode that ends it there."
+        "Use mode SIMPLE or MUTUAL with serverCertificate and privateKey.";
+    SocketCaptured "MZ0607" "socket-captured" Error
+        "Nothing is redirected to a Unix socket: applications connect to it."
+        "Use captureMode NONE, or leave it out.";
+    SocketDuplicate "MZ0608" "socket-duplicate" Error
+        "Listeners on Unix sockets have different paths."
+        "Give each listener its own path.";
+    EgressProxyUnfit "MZ0609" "egress-proxy-unfit" Error
+        "An egress proxy takes what mode ALLOW_ANY lets through, and has a host and a port."
+        "Use mode ALLOW_ANY, and name host and port.";
+    EgressHostDuplicate "MZ0610" "egress-host-duplicate" Warning
+        "Each host of an egress listener stands for something that no other one does."
+        "Remove the host.";
+    ListenerTargetPort "MZ0611" "listener-target-port" Error
+        "The port of a listener has no targetPort."
+        "Remove targetPort; defaultEndpoint says where inbound traffic goes.";
 
     // Security.
     PolicyNotEnforced "MZ0701" "policy-not-enforced" Warning
@@ -168,6 +222,51 @@ with_first_codes! { codes!
     SecretUnusable "MZ0703" "secret-unusable" Error
         "A Secret or ConfigMap with certificates has what Envoy can load: a chain with its key, authorities, revocations."
         "Correct the key that the message names.";
+    PolicyRulesMissing "MZ0704" "policy-rules-missing" Error
+        "A policy with action DENY or CUSTOM has rules: without any it never applies."
+        "Add rules; an empty rule {} is every request.";
+    AuthorizerMissing "MZ0705" "authorizer-missing" Error
+        "A policy with action CUSTOM names the provider that decides."
+        "Set provider.name to one of extensionProviders in the mesh configuration.";
+    AuthorizerUnexpected "MZ0706" "authorizer-unexpected" Error
+        "Only a policy with action CUSTOM has a provider."
+        "Remove provider, or use action CUSTOM.";
+    IdentityUnsupported "MZ0707" "identity-unsupported" Error
+        "A policy with action CUSTOM does not ask for identities of clients or tokens."
+        "Ask for them by another policy with action ALLOW or DENY.";
+    ClauseEmpty "MZ0708" "clause-empty" Error
+        "A clause that is there says something: from, to, source, operation, portLevelMtls."
+        "Add a condition, or remove the clause.";
+    ServiceAccountInvalid "MZ0709" "service-account-invalid" Error
+        "A service account is name or namespace/name, without wildcard, of at most 320 characters."
+        "Write namespace/name.";
+    PathTemplateInvalid "MZ0710" "path-template-invalid" Error
+        "In a path template {*} and {**} are whole segments, {**} is the last of them, and other segments are plain."
+        "Correct the template.";
+    ConditionKeyUnknown "MZ0711" "condition-key-unknown" Error
+        "The key of a condition is one that is known."
+        "Use keys such as request.headers[x], source.ip, destination.port or request.auth.claims[x].";
+    ConditionValuesMissing "MZ0712" "condition-values-missing" Error
+        "A condition has values or notValues."
+        "Add values or notValues.";
+    WildcardMisplaced "MZ0713" "wildcard-misplaced" Error
+        "A pattern has one `*`, at its beginning or its end."
+        "Write prefix*, *suffix or *.";
+    TrustDomainInvalid "MZ0714" "trust-domain-invalid" Error
+        "A trust domain is a name such as cluster.local, without slash."
+        "Correct the name.";
+    DenyTooBroad "MZ0715" "deny-too-broad" Warning
+        "A rule with action DENY that asks for parts of HTTP names ports: without them it refuses every connection to ports of TCP."
+        "Add ports to the operation, or ask for nothing of HTTP.";
+    IssuerMissing "MZ0716" "issuer-missing" Error
+        "A kind of token has an issuer, or jwksUri."
+        "Set issuer.";
+    JwksInvalid "MZ0717" "jwks-invalid" Error
+        "jwks is a set of JSON web keys."
+        "Correct the set; the message names what is wrong.";
+    JwksPrivate "MZ0718" "jwks-private" Warning
+        "jwks has public keys only: whoever may read the object could sign tokens with others."
+        "Remove the private parts, and make a new key.";
 
     // EnvoyFilter and extensions.
     PatchIncomplete "MZ0801" "patch-incomplete" Error
@@ -185,6 +284,39 @@ with_first_codes! { codes!
     PatchFieldUnknown "MZ0805" "patch-field-unknown" Warning
         "Every field in the value of a patch is one that its message has."
         "Correct the name of the field, or remove it.";
+    InternalApi "MZ0806" "internal-api" Warning
+        "What an object depends on is documented; EnvoyFilters depend on how the control plane makes its configuration, which may change."
+        "Use another kind where one does the same, and test before each upgrade.";
+    PatchFieldDeprecated "MZ0807" "patch-field-deprecated" Warning
+        "Fields of a patch are not deprecated by Envoy, which removes those that are."
+        "Use the field that the documentation of Envoy names instead.";
+    TypedConfigMissing "MZ0808" "typed-config-missing" Warning
+        "An extension has typed_config: Envoy knows it by the type, not by its name."
+        "Add typed_config with an @type.";
+    FilterNameDeprecated "MZ0809" "filter-name-deprecated" Warning
+        "A filter is matched by the name that it has now."
+        "Use the name in the message.";
+    MatchIncomplete "MZ0810" "match-incomplete" Error
+        "A match on a filter names the filter."
+        "Set name, or remove the match.";
+    SubFilterUnfit "MZ0811" "sub-filter-unfit" Error
+        "subFilter goes with applyTo HTTP_FILTER and the filter envoy.filters.network.http_connection_manager."
+        "Correct applyTo or the name of the filter, or remove subFilter.";
+    ModuleUrlInvalid "MZ0812" "module-url-invalid" Error
+        "A module is at a URL with scheme http, https, file or oci, or is an OCI reference without scheme."
+        "Write a URL such as oci://registry.example.com/plugin:1.";
+    ChecksumInvalid "MZ0813" "checksum-invalid" Error
+        "The checksum of a module is a SHA-256: 64 digits from 0 to 9 and a to f."
+        "Compute it by sha256sum.";
+    TextTooLong "MZ0814" "text-too-long" Error
+        "A text is no longer than its field allows."
+        "Shorten the text.";
+    VariableValueUnexpected "MZ0815" "variable-value-unexpected" Error
+        "A variable that comes from the proxy has no value of its own."
+        "Remove value, or valueFrom.";
+    ExtensionAmbiguous "MZ0816" "extension-ambiguous" Error
+        "A TrafficExtension is one filter: wasm or lua."
+        "Set one of them.";
 
     // Mesh configuration, Telemetry, ProxyConfig.
     MeshConfigUnreadable "MZ0901" "mesh-config-unreadable" Error
@@ -199,6 +331,42 @@ with_first_codes! { codes!
     InjectorConfigInvalid "MZ0904" "injector-config-invalid" Error
         "The configuration of injection can be read; until it can, Pods are injected as before."
         "Correct the text that the message names.";
+    ProviderNameEmpty "MZ0905" "provider-name-empty" Error
+        "A provider is named."
+        "Set the name of one of extensionProviders in the mesh configuration.";
+    TracingAmbiguous "MZ0906" "tracing-ambiguous" Warning
+        "Spans go to one provider, by one entry: of several the first counts."
+        "Keep one entry with one provider.";
+    TagSourceMissing "MZ0907" "tag-source-missing" Error
+        "A tag says where its value comes from."
+        "Set one of literal, environment, header and formatter.";
+    TagValueUnfit "MZ0908" "tag-value-unfit" Error
+        "A tag that is set has a value, and one that is removed has none."
+        "Set value with UPSERT, and remove it with REMOVE.";
+    ExpressionInvalid "MZ0909" "expression-invalid" Error
+        "A condition or value is an expression of CEL."
+        "Correct the expression.";
+    TagNameEmpty "MZ0910" "tag-name-empty" Warning
+        "A tag that is changed has a name."
+        "Set the name.";
+    ProviderInvalid "MZ0911" "provider-invalid" Warning
+        "A provider in the mesh configuration has a name of its own, one type, and a service with its port; otherwise it cannot be used."
+        "Correct the provider.";
+    ProxyAddressInvalid "MZ0912" "proxy-address-invalid" Error
+        "An address of a service is host:port."
+        "Write a host name or IP address, a colon and a port.";
+    DurationTooLong "MZ0913" "duration-too-long" Error
+        "A duration is not longer than its field allows."
+        "Use a shorter duration.";
+    DrainTooFine "MZ0914" "drain-too-fine" Error
+        "The time in which connections drain is a whole number of seconds."
+        "Round it to seconds.";
+    LabelSelectorInvalid "MZ0915" "label-selector-invalid" Error
+        "A requirement of a label selector has a key and an operator, and values if the operator needs them."
+        "Use In or NotIn with values, or Exists or DoesNotExist without.";
+    TagExpressionInvalid "MZ0916" "tag-expression-invalid" Warning
+        "The value of a tag is an expression of CEL; a text stands in quotes."
+        "Correct the expression.";
 
     // IstioOperator.
     InstallationRefused "MZ0911" "installation-refused" Error

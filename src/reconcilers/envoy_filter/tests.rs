@@ -72,7 +72,7 @@ fn a_local_rate_limit_is_read() {
     let [patch] = &made.patches[..] else { panic!("{:?}", made.patches) };
     assert_eq!((patch.index, patch.apply_to, patch.context), (0, ApplyTo::HttpFilter, PatchContext::SidecarInbound));
     assert_eq!(patch.operation, Operation::InsertBefore);
-    assert_eq!(patch.proxy.version, Some(VersionPattern::new(r"^1\.2").unwrap()));
+    assert_eq!(patch.proxy.version, Some(VersionPattern::new(r"^1\.2")));
     assert_eq!(patch.proxy.metadata["TIER"], "gold");
     assert_eq!(patch.listener.port, Some(8080));
     assert_eq!(patch.listener.chain.application_protocols, ["istio", "http/1.1"]);
@@ -107,7 +107,7 @@ fn a_wrong_version_pattern_drops_its_patch_only() {
     assert_eq!(made.unwrap().patches.iter().map(|p| p.index).collect::<Vec<_>>(), [1]);
     assert_eq!(
         problems,
-        ["EnvoyFilter shop/f: spec.configPatches[0].match.proxy.proxyVersion: \"1.(2\" is not a regular expression: \
+        ["EnvoyFilter shop/f: spec.configPatches[0].match.proxy.proxyVersion: \"1.(2\" is not an RE2 expression: \
           unclosed group; the patch is left out"]
     );
 }

@@ -69,10 +69,10 @@ fn wrong_and_unknown_fields_are_reported_and_keep_their_defaults() {
             "data.mesh: defaultHttpRetryPolicy.attempts: -1 is below zero: use 0 to turn retries off; the entry is left out",
             "data.mesh: defaultServiceExportTo: invalid type: string \".\", expected a sequence",
             "data.mesh: proxyInboundListenPort: 0 is not a port: 15006 is used",
-            "data.mesh: trustDomain: is empty: \"cluster.local\" is used",
+            "data.mesh: trustDomain: \"\" is not the name of a trust domain: \"cluster.local\" is used",
             "data.mesh: enableAutoMtls: invalid type: string \"maybe\", expected a boolean",
             "data.mesh: inboundTrafficPolicy.mode: \"X\" is not one of PASSTHROUGH, LOCALHOST",
-            "data.mesh: meshMTLS.ecdhCurves: not honoured yet",
+            "data.mesh: meshMTLS.ecdhCurves: connections inside the mesh have no such setting: tlsDefaults has",
             "data.mesh: tlsDefaults.cipherSuites[0]: \"NULL-MD5\" is not known; it is left out",
             "data.mesh: tlsDefaults.ecdhCurves[0]: \"P-1\" is not known; it is left out",
             "data.mesh: tlsDefaults.minProtocolVersion: \"TLSV1_1\" is not one of TLS_AUTO, TLSV1_2, TLSV1_3",
@@ -86,4 +86,51 @@ fn unreadable_text_is_no_configuration_and_empty_text_is_the_default() {
     assert_eq!((made, problems.len()), (None, 1));
     assert_eq!(converted("- a", "").0, None);
     assert_eq!(converted("", ""), (Some(MeshConfig::default()), Vec::new()));
+}
+
+#[test]
+fn what_is_not_programmed_is_judged() {
+    let (_, problems) = converted(
+        "connectTimeout: 2h\ndnsRefreshRate: 1.5ms\ntrustDomainAliases: [a.b, 'x/y']\n\
+         defaultConfig: {drainDuration: 1500ms, discoveryAddress: 'a b:1', statusPort: 0, binaryPath: '', concurrency: -1, \
+         proxyMetadata: {ISTIO_META_DNS_AUTO_ALLOCATE: 'true'}, controlPlaneAuthPolicy: X, tracing: {zipkin: {address: z}}, \
+         connectionSettings: {http2InitialStreamWindowSize: 1, httpIdleTimeout: 1}, privateKeyProvider: {qat: {}}, new: 1}\n\
+         extensionProviders: [{name: a, zipkin: {service: z.b, port: 9411}}, {name: a}, {zipkin: {port: 0}, prometheus: {}}]\n\
+         discoverySelectors: [{matchLabels: {a: b}}, {matchExpressions: [{key: a, operator: In}]}]\n\
+         serviceSettings: [{hosts: ['*', 'a b']}]\n",
+        "",
+    );
+    let short: Vec<&str> = problems.iter().filter_map(|line| line.strip_prefix("data.mesh: ")).collect();
+    let starts = [
+        "connectTimeout: 7200s is more than 3600s",
+        "dnsRefreshRate: 1.5ms is not a whole number of milliseconds",
+        "trustDomainAliases[1]: \"x/y\" is not the name of a trust domain",
+        "defaultConfig.drainDuration: 1.5s is not a whole number of seconds",
+        "defaultConfig.discoveryAddress: \"a b:1\" has a host",
+        "defaultConfig.statusPort: 0 is not a port",
+        "defaultConfig.binaryPath: is empty",
+        "defaultConfig.concurrency: -1 is not",
+        "defaultConfig.proxyMetadata.ISTIO_META_DNS_AUTO_ALLOCATE: addresses are allocated",
+        "defaultConfig.controlPlaneAuthPolicy: \"X\" is not one of",
+        "defaultConfig.tracing.zipkin.address: \"z\" is not of the form",
+        "defaultConfig.connectionSettings.http2InitialStreamWindowSize: 1 is not",
+        "defaultConfig.connectionSettings.httpIdleTimeout: 1 is not a text",
+        "defaultConfig.privateKeyProvider.qat: has no pollDelay",
+        "defaultConfig.new: a ProxyConfig has no such field",
+        "extensionProviders[1]: another provider is named \"a\"",
+        "extensionProviders[1]: has no type",
+        "extensionProviders[2].zipkin: has no service",
+        "extensionProviders[2].zipkin: port 0 is not",
+        "extensionProviders[2]: has no name",
+        "extensionProviders[2]: only one of zipkin, prometheus",
+        "extensionProviders: not honoured yet",
+        "discoverySelectors[1].matchExpressions[0]: operator In needs values",
+        "discoverySelectors: not honoured yet",
+        "serviceSettings[0].hosts[1]: \"a b\"",
+        "serviceSettings: not honoured yet",
+    ];
+    assert_eq!(short.len(), starts.len(), "{short:#?}");
+    for (line, start) in short.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line} / {start}");
+    }
 }

@@ -1,6 +1,5 @@
 use super::*;
-use crate::model::Visibility;
-use crate::model::code::without_code;
+use crate::model::{Protocol, Visibility, code::without_code};
 
 fn converted(spec: &str) -> (Option<Converted>, Vec<String>) {
     let yaml = format!(
@@ -32,7 +31,8 @@ fn every_host_is_a_service_with_the_same_members() {
 #[test]
 fn resolutions() {
     let of = |resolution: &str| {
-        let spec = format!("{{hosts: [a.b], ports: [{{number: 80, name: p}}], resolution: {resolution}}}");
+        let spec =
+            format!("{{hosts: [a.b], ports: [{{number: 80, name: p, protocol: HTTP}}], resolution: {resolution}}}");
         let (made, problems) = converted(&spec);
         (made.map(|m| m.services[0].resolution), problems.len())
     };
@@ -40,27 +40,28 @@ fn resolutions() {
     assert_eq!(of("STATIC"), (Some(Resolution::ClientSideLb), 0));
     assert_eq!(of("DNS"), (Some(Resolution::Dns), 0));
     assert_eq!(of("DNS_ROUND_ROBIN"), (Some(Resolution::DnsRoundRobin), 0));
-    assert_eq!(of("DYNAMIC_DNS"), (None, 1));
+    assert_eq!(of("DYNAMIC_DNS"), (None, 2));
 }
 
 #[test]
 fn what_is_wrong_is_said_and_the_rest_stays() {
     let (made, problems) = converted(
-        "{hosts: ['*.w', a.b, a.b, 'x y'], addresses: [10.0.0.0/8, z], resolution: DNS, ports: [{number: 80, name: p}, \
-         {number: 80, name: q}, {number: 70000, name: r}, {number: 81, name: s, protocol: SMTP}]}",
+        "{hosts: ['*.w', a.b, a.b, 'x y'], addresses: [10.0.0.0/8, z], resolution: DNS, ports: [{number: 80, name: p, protocol: HTTP}, \
+         {number: 80, name: q, protocol: HTTP}, {number: 70000, name: r, protocol: HTTP}, {number: 81, name: s, protocol: SMTP}]}",
     );
     let made = made.expect("services");
     assert_eq!((made.services.len(), made.services[0].ports.len()), (1, 2));
     assert_eq!(
         problems,
         [
+            "spec.ports[3].protocol: with protocol SMTP nothing tells the 4 hosts apart",
             "spec.addresses[0]: \"10.0.0.0/8\": a range needs resolution NONE or STATIC",
             "spec.addresses[1]: \"z\" is not an IP address or a range such as 10.0.0.0/8",
-            "spec.ports[1]: name \"q\" or number 80 is there twice: the first counts",
-            "spec.ports[2].number: 70000 is not a port",
+            "spec.ports[1].number: 80 is there twice: the first counts",
+            "spec.ports[2].number: 70000 is not a port: use 1 to 65535",
             "spec.ports[3].protocol: \"SMTP\" is not known: it is detected",
-            "spec.hosts[2]: \"a.b\" is there twice",
-            "spec.hosts[3]: \"x y\" is not a host name, optionally with a leading \"*.\"",
+            "spec.hosts[2]: \"a.b\" is there already",
+            "spec.hosts[3]: \"x y\" is not a host name: its part \"x y\" is no label of a DNS name",
             "spec.hosts[0]: \"*.w\" cannot be resolved: resolution DNS of a wildcard needs endpoints",
         ]
     );
@@ -69,7 +70,9 @@ fn what_is_wrong_is_said_and_the_rest_stays() {
 #[test]
 fn endpoints_fit_the_resolution() {
     let problems = |resolution: &str, rest: &str| {
-        let spec = format!("{{hosts: [a.b], ports: [{{number: 80, name: p}}], resolution: {resolution}, {rest}}}");
+        let spec = format!(
+            "{{hosts: [a.b], ports: [{{number: 80, name: p, protocol: HTTP}}], resolution: {resolution}, {rest}}}"
+        );
         let (made, problems) = converted(&spec);
         (made.map_or(0, |m| m.members.endpoints.len()), problems.len())
     };

@@ -1,7 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::code::without_code;
+use crate::model::{
+    code::without_code,
+    sidecar::{EgressHost, NamespaceMatch},
+};
 
 fn read(spec: &Value) -> (Sidecar, Vec<String>) {
     let object = json!({
@@ -18,7 +21,7 @@ fn nothing_said_imports_everything() {
     let (sidecar, problems) = read(&json!({}));
     assert_eq!(sidecar.egress.len(), 1);
     assert_eq!(sidecar.egress[0].hosts, [EgressHost::everything()]);
-    assert_eq!((sidecar.workload_selector, sidecar.outbound_policy, problems.len()), (None, None, 0));
+    assert_eq!((sidecar.workload_selector, sidecar.outbound_policy, problems.len()), (None, None, 1));
     assert_eq!(sidecar.age.created, i64::MAX);
 }
 
@@ -40,6 +43,7 @@ fn hosts_name_namespaces() {
     assert_eq!(
         problems,
         [
+            "spec.egress[0].hosts[0]: \"*/*\" stands for everything: the other hosts have no effect",
             "spec.egress[0].hosts[5]: \"a.com\" is not of the form namespace/host; it is left out",
             "spec.egress[0].hosts[6]: \"A\" of \"A/x\" is not a namespace, \".\", \"*\" or \"~\"; it is left out",
         ]
@@ -118,6 +122,7 @@ fn policies_and_what_is_missing() {
             "spec.ingress: not honoured yet",
             "spec.inboundConnectionPool: not honoured yet",
             "spec.outboundTrafficPolicy.egressProxy: not honoured yet",
+            "spec.outboundTrafficPolicy.egressProxy.port: is missing: name the port of the service",
         ]
     );
 }

@@ -39,7 +39,10 @@ fn addresses_have_three_forms() {
     assert_eq!(made, None);
     assert_eq!(
         problems,
-        ["WorkloadEntry shop/vm: spec.address: \"a b\" is not an IP address, a host name or a path with unix://"]
+        [
+            "WorkloadEntry shop/vm: spec.ports[x]: 70000 is not a port: use 1 to 65535",
+            "WorkloadEntry shop/vm: spec.address: \"a b\" is not an IP address, a host name or a path with unix://",
+        ]
     );
 }
 

@@ -12,6 +12,7 @@ mod well_known;
 
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
+use prost_reflect::DynamicMessage;
 use serde_json::Value as Json;
 
 pub use error::{JsonAnyError, JsonAnyProblem};
@@ -20,31 +21,61 @@ use reader::Reader;
 use super::descriptors;
 use crate::snapshot::canonical_bytes_of;
 
+/// How many names that are not known are compared with all that are: for one object it should be all that somebody reads.
+pub const SUGGESTIONS: usize = 16;
+
 /// Reads an object such as `{"@type": "type.googleapis.com/…", …}`. The bytes depend on the content alone.
 ///
 /// # Errors
 ///
 /// Names the first field that is unknown, repeated or has a value of the wrong kind.
 pub fn json_to_any(value: &Json) -> Result<Any, JsonAnyError> {
-    let mut reader = Reader::default();
+    let mut reader = Reader::new(SUGGESTIONS);
     let any = reader.any(value)?;
     reader.into_unknown().into_iter().next().map_or(Ok(any), Err)
 }
 
 /// Reads an object as a message of a known type. Fields that the message does not have are left out, as the
-/// reference does, and returned for the user to know.
+/// reference does, and returned for the user to know, as is what should not be written as it is. `suggestions`: for how
+/// many unknown names a similar one may be looked for.
 ///
 /// # Errors
 ///
 /// Names the first field that is repeated or has a value of the wrong kind.
-pub fn json_to_message<M: Message + Name + Default>(value: &Json) -> Result<(M, Vec<JsonAnyError>), JsonAnyError> {
+pub fn json_to_message<M: Message + Name + Default>(
+    value: &Json,
+    suggestions: &mut usize,
+) -> Result<(M, Vec<JsonAnyError>), JsonAnyError> {
     let full_name = M::full_name();
-    let mut reader = Reader::default();
-    let descriptor = descriptors::message(&full_name).ok_or_else(|| reader.unknown_type(&full_name))?;
-    let dynamic = reader.message(&descriptor, value)?;
+    let (dynamic, notes) = read(&full_name, value, suggestions)?;
     let bytes = canonical_bytes_of(&full_name, dynamic.encode_to_vec());
-    let message = M::decode(bytes).map_err(|_| reader.wrong("a message without such deep nesting", value))?;
-    Ok((message, reader.into_unknown()))
+    let too_deep = |_| Reader::new(0).wrong("a message without such deep nesting", value);
+    M::decode(bytes).map(|message| (message, notes)).map_err(too_deep)
+}
+
+/// The same of a message that is known by its full name only; it is only looked at.
+///
+/// # Errors
+///
+/// As of [`json_to_message`].
+pub fn check_message(
+    full_name: &str,
+    value: &Json,
+    suggestions: &mut usize,
+) -> Result<Vec<JsonAnyError>, JsonAnyError> {
+    read(full_name, value, suggestions).map(|(_, notes)| notes)
+}
+
+fn read(
+    full_name: &str,
+    value: &Json,
+    suggestions: &mut usize,
+) -> Result<(DynamicMessage, Vec<JsonAnyError>), JsonAnyError> {
+    let mut reader = Reader::new(*suggestions);
+    let descriptor = descriptors::message(full_name).ok_or_else(|| reader.unknown_type(full_name))?;
+    let message = reader.message(&descriptor, value);
+    *suggestions = reader.suggestions;
+    message.map(|message| (message, reader.into_notes()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
         envoy_filter::{ApplyTo, Operation, Patch},
     },
     translate::filters::{
-        json_any::{JsonAnyError, json_to_message},
+        json_any::{JsonAnyError, JsonAnyProblem, SUGGESTIONS, check_message, json_to_message},
         merge::Lists,
     },
 };
@@ -42,13 +42,21 @@ impl Fault {
     }
 }
 
+/// What is wrong with one patch.
+struct Faults<'a> {
+    found: Vec<Fault>,
+    /// For how many names of the whole object similar ones may still be looked for.
+    suggestions: &'a mut usize,
+}
+
 /// Reads the values of an EnvoyFilter. A patch that cannot be applied is left out; the others are kept.
 #[must_use]
 pub fn compile(filter: &Arc<EnvoyFilter>) -> (CompiledFilter, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut patches = Vec::new();
+    let mut suggestions = SUGGESTIONS;
     for patch in &filter.patches {
-        let mut faults = Vec::new();
+        let mut faults = Faults { found: Vec::new(), suggestions: &mut suggestions };
         match compile_patch(patch, &mut faults) {
             Ok(target) => patches.push(Arc::new(CompiledPatch {
                 object: filter.object.clone(),
@@ -57,9 +65,9 @@ pub fn compile(filter: &Arc<EnvoyFilter>) -> (CompiledFilter, Vec<Problem>) {
                 proxy: patch.proxy.clone(),
                 target,
             })),
-            Err(fault) => faults.push(fault),
+            Err(fault) => faults.found.push(fault),
         }
-        problems.extend(faults.into_iter().map(|fault| Problem {
+        problems.extend(faults.found.into_iter().map(|fault| Problem {
             object: filter.object.clone(),
             field: format!("spec.configPatches[{}].{}", patch.index, fault.field),
             reason: fault.reason,
@@ -69,7 +77,7 @@ pub fn compile(filter: &Arc<EnvoyFilter>) -> (CompiledFilter, Vec<Problem>) {
     (CompiledFilter { filter: Arc::clone(filter), patches }, problems)
 }
 
-fn compile_patch(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Target, Fault> {
+fn compile_patch(patch: &Patch, faults: &mut Faults<'_>) -> Result<Target, Fault> {
     match patch.apply_to {
         ApplyTo::HttpFilter => {
             let names = patch.listener.chain.filter.as_ref();
@@ -82,9 +90,29 @@ fn compile_patch(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Target, Fault
         }
         ApplyTo::Cluster => Ok(Target::Cluster(patch.cluster.clone(), cluster_change(patch, faults)?)),
         other => {
+            if patch.operation != Operation::Remove {
+                note(check_message(message_of(other), &patch.value, faults.suggestions), faults)?;
+            }
             let reason = format!("{} is not honoured yet", other.as_str());
             Err(Fault::new(Code::PatchNotHonoured, "applyTo", reason))
         }
+    }
+}
+
+/// The message that a patch is merged into or added as.
+const fn message_of(apply_to: ApplyTo) -> &'static str {
+    match apply_to {
+        ApplyTo::Listener => "envoy.config.listener.v3.Listener",
+        ApplyTo::FilterChain => "envoy.config.listener.v3.FilterChain",
+        ApplyTo::NetworkFilter => "envoy.config.listener.v3.Filter",
+        ApplyTo::HttpFilter => "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        ApplyTo::RouteConfiguration => "envoy.config.route.v3.RouteConfiguration",
+        ApplyTo::VirtualHost => "envoy.config.route.v3.VirtualHost",
+        ApplyTo::HttpRoute => "envoy.config.route.v3.Route",
+        ApplyTo::Cluster => "envoy.config.cluster.v3.Cluster",
+        ApplyTo::ExtensionConfig => "envoy.config.core.v3.TypedExtensionConfig",
+        ApplyTo::Bootstrap => "envoy.config.bootstrap.v3.Bootstrap",
+        ApplyTo::ListenerFilter => "envoy.config.listener.v3.ListenerFilter",
     }
 }
 
@@ -102,7 +130,7 @@ fn check_anchor(name: Option<&str>, field: &str) -> Result<(), Fault> {
     }
 }
 
-fn filter_change<T>(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Change<T>, Fault>
+fn filter_change<T>(patch: &Patch, faults: &mut Faults<'_>) -> Result<Change<T>, Fault>
 where
     T: NamedFilter + Message + Name + Default,
 {
@@ -117,19 +145,25 @@ where
         Operation::InsertAfter => Some(Place::After),
     };
     let filter: T = value(patch, faults)?;
+    // Said in stronger words.
+    faults.found.retain(|fault| fault.code != Code::TypedConfigMissing || fault.field != "patch.value");
+    let untyped = (!filter.is_configured()).then(|| {
+        let reason = "is missing, but Envoy knows a filter by the type of its configuration";
+        Fault::new(Code::PatchUnusable, "patch.value.typed_config", reason)
+    });
     if filter.name().is_empty() {
+        faults.found.extend(untyped);
         let reason = "is empty, but a filter needs a name";
         return Err(Fault::new(Code::PatchUnusable, "patch.value.name", reason));
     }
-    if !filter.is_configured() {
-        let reason = "is missing, but Envoy knows a filter by the type of its configuration";
-        return Err(Fault::new(Code::PatchUnusable, "patch.value.typed_config", reason));
+    if let Some(untyped) = untyped {
+        return Err(untyped);
     }
     let filter = Box::new(filter);
     Ok(place.map_or_else(|| Change::Replace(filter.clone()), |place| Change::Insert(place, filter.clone())))
 }
 
-fn cluster_change(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Change<Cluster>, Fault> {
+fn cluster_change(patch: &Patch, faults: &mut Faults<'_>) -> Result<Change<Cluster>, Fault> {
     match patch.operation {
         Operation::Remove => Ok(Change::Remove),
         Operation::Merge => Ok(Change::Merge(Lists::Append, Box::new(value(patch, faults)?))),
@@ -149,13 +183,25 @@ fn cluster_change(patch: &Patch, faults: &mut Vec<Fault>) -> Result<Change<Clust
     }
 }
 
-fn value<T: Message + Name + Default>(patch: &Patch, faults: &mut Vec<Fault>) -> Result<T, Fault> {
-    let fault = |code, error: JsonAnyError| {
-        let separator = if error.field.is_empty() { "" } else { "." };
-        Fault::new(code, format!("patch.value{separator}{}", error.field), error.problem.to_string())
-    };
-    let read = json_to_message(&patch.value);
-    let (message, unknown) = read.map_err(|error| fault(Code::PatchUnusable, error))?;
-    faults.extend(unknown.into_iter().map(|error| fault(Code::PatchFieldUnknown, error)));
+fn value<T: Message + Name + Default>(patch: &Patch, faults: &mut Faults<'_>) -> Result<T, Fault> {
+    let (message, notes) =
+        json_to_message(&patch.value, faults.suggestions).map_err(|error| unread(&error, Code::PatchUnusable))?;
+    note(Ok(notes), faults)?;
     Ok(message)
+}
+
+/// What is said of a value that can be read, or why it cannot.
+fn note(read: Result<Vec<JsonAnyError>, JsonAnyError>, faults: &mut Faults<'_>) -> Result<(), Fault> {
+    let notes = read.map_err(|error| unread(&error, Code::PatchUnusable))?;
+    faults.found.extend(notes.iter().map(|error| match error.problem {
+        JsonAnyProblem::Deprecated { .. } => unread(error, Code::PatchFieldDeprecated),
+        JsonAnyProblem::NoTypedConfig { .. } => unread(error, Code::TypedConfigMissing),
+        _ => unread(error, Code::PatchFieldUnknown),
+    }));
+    Ok(())
+}
+
+fn unread(error: &JsonAnyError, code: Code) -> Fault {
+    let separator = if error.field.is_empty() { "" } else { "." };
+    Fault::new(code, format!("patch.value{separator}{}", error.field), error.problem.to_string())
 }

@@ -49,6 +49,18 @@ pub enum JsonAnyProblem {
         /// The other field.
         other: String,
     },
+    /// A field that Envoy is going to remove. No error.
+    #[error("is deprecated in `{message}`: Envoy is going to remove it")]
+    Deprecated {
+        /// The full name of the message.
+        message: String,
+    },
+    /// An extension without configuration. No error.
+    #[error("`{message}` has no `typed_config`, by which Envoy would know the extension")]
+    NoTypedConfig {
+        /// The full name of the message.
+        message: String,
+    },
     /// A value of the wrong kind or out of range.
     #[error("is {found}, but must be {expected}")]
     Wrong {

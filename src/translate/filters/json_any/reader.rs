@@ -17,24 +17,65 @@ use crate::{snapshot::canonical_bytes_of, translate::filters::descriptors};
 /// Protobuf decoders, Envoy's among them, refuse messages that are nested deeper.
 const MAX_DEPTH: usize = 100;
 
+/// As many bytes of paths are noted.
+const MAX_NOTED: usize = 1 << 20;
+
 const ANY: &str = "google.protobuf.Any";
 /// Has no fields, but an `Any` of it may write its emptiness as `value`.
 const EMPTY: &str = "google.protobuf.Empty";
 const TYPE: &str = "@type";
 
 /// One reading; knows where in the value it is.
-#[derive(Default)]
 pub(super) struct Reader {
     /// The path of the current field.
     path: String,
     depth: usize,
+    /// How many names may still be looked for that are like one that is not known: each costs a pass over all.
+    pub(super) suggestions: usize,
+    /// How many bytes of paths are in the notes.
+    noted: usize,
     unknown: Vec<JsonAnyError>,
+    /// What can be read, but should not be written.
+    advice: Vec<JsonAnyError>,
 }
 
 impl Reader {
+    /// Looks for so many similar names at most.
+    pub(super) fn new(suggestions: usize) -> Self {
+        Self { path: String::new(), depth: 0, suggestions, noted: 0, unknown: Vec::new(), advice: Vec::new() }
+    }
+
     /// The unknown fields that were left out.
     pub(super) fn into_unknown(self) -> Vec<JsonAnyError> {
         self.unknown
+    }
+
+    /// The unknown fields, and then what should not be written as it is.
+    pub(super) fn into_notes(self) -> Vec<JsonAnyError> {
+        let Self { mut unknown, advice, .. } = self;
+        unknown.extend(advice);
+        unknown
+    }
+
+    fn advise(&mut self, problem: JsonAnyProblem) {
+        if self.may_note() {
+            let error = self.error(problem);
+            self.advice.push(error);
+        }
+    }
+
+    /// Whether another note may be taken: many of long paths would take more memory than the value.
+    fn may_note(&mut self) -> bool {
+        let may = self.noted < MAX_NOTED;
+        self.noted += self.path.len();
+        may
+    }
+
+    /// Whether a similar name may be looked for.
+    fn may_suggest(&mut self) -> bool {
+        let left = self.suggestions.checked_sub(1);
+        self.suggestions = left.unwrap_or(0);
+        left.is_some()
     }
 
     fn error(&self, problem: JsonAnyProblem) -> JsonAnyError {
@@ -47,8 +88,8 @@ impl Reader {
     }
 
     /// The error for a message that is not known.
-    pub(super) fn unknown_type(&self, name: &str) -> JsonAnyError {
-        let nearest = nearest(name, descriptors::message_names());
+    pub(super) fn unknown_type(&mut self, name: &str) -> JsonAnyError {
+        let nearest = if self.may_suggest() { nearest(name, descriptors::message_names()) } else { None };
         self.error(JsonAnyProblem::UnknownType { name: name.to_owned(), nearest })
     }
 
@@ -136,6 +177,9 @@ impl Reader {
             }
             self.within(&format!(".{name}"), |reader| reader.field_by_name(name, value, &mut message))?;
         }
+        if lacks_typed_config(&message) {
+            self.advise(JsonAnyProblem::NoTypedConfig { message: descriptor.full_name().to_owned() });
+        }
         Ok(message)
     }
 
@@ -143,11 +187,11 @@ impl Reader {
         let descriptor = message.descriptor();
         let found = descriptor.get_field_by_name(name).or_else(|| descriptor.get_field_by_json_name(name));
         let Some(field) = found else {
-            let problem = JsonAnyProblem::UnknownField {
-                message: descriptor.full_name().to_owned(),
-                nearest: nearest_field(name, &descriptor),
-            };
-            self.unknown.push(self.error(problem));
+            if self.may_note() {
+                let nearest = if self.may_suggest() { nearest_field(name, &descriptor) } else { None };
+                let problem = JsonAnyProblem::UnknownField { message: descriptor.full_name().to_owned(), nearest };
+                self.unknown.push(self.error(problem));
+            }
             return Ok(());
         };
         if value.is_null() && !well_known::takes_null(&field) {
@@ -159,6 +203,9 @@ impl Reader {
         let oneof = field.containing_oneof();
         if let Some(other) = oneof.and_then(|oneof| oneof.fields().find(|other| message.has_field(other))) {
             return Err(self.error(JsonAnyProblem::Exclusive { other: other.name().to_owned() }));
+        }
+        if is_deprecated(&field) {
+            self.advise(JsonAnyProblem::Deprecated { message: descriptor.full_name().to_owned() });
         }
         let value = self.field(&field, value)?;
         message.set_field(&field, value);
@@ -202,4 +249,15 @@ impl Reader {
             scalar => scalar::read(scalar, value).map_err(|expected| self.wrong(&expected, value)),
         }
     }
+}
+
+fn is_deprecated(field: &FieldDescriptor) -> bool {
+    field.field_descriptor_proto().options.as_ref().is_some_and(|options| options.deprecated())
+}
+
+/// Whether a message names an extension, and neither configures it nor says where its configuration comes from.
+fn lacks_typed_config(message: &DynamicMessage) -> bool {
+    let descriptor = message.descriptor();
+    let has = |name: &str| descriptor.get_field_by_name(name).is_some_and(|field| message.has_field(&field));
+    descriptor.get_field_by_name("typed_config").is_some() && !has("typed_config") && !has("config_discovery")
 }

@@ -193,11 +193,12 @@ fn errors_name_the_field_and_what_would_be_right() {
 fn unknown_fields_of_a_known_type_are_left_out_and_told() {
     let (message, unknown) = json_to_message::<LocalRateLimit>(
         &json!({"stat_prefix": "x", "no": 1, "token_bucket": {"max_tokens": 3, "yes": 2}}),
+        &mut 2,
     )
     .expect("a message");
     assert_eq!(message.token_bucket.expect("given").max_tokens, 3);
     assert_eq!(unknown.iter().map(|error| &error.field[..]).collect::<Vec<_>>(), ["no", "token_bucket.yes"]);
-    assert!(json_to_message::<HttpFault>(&json!({"delay": 1})).is_err());
+    assert!(json_to_message::<HttpFault>(&json!({"delay": 1}), &mut 0).is_err());
 }
 
 #[test]
@@ -278,7 +279,7 @@ proptest! {
     #[test]
     fn nothing_that_users_write_panics(value in anything()) {
         let _ = json_to_any(&value).map_err(|error| error.to_string());
-        if let Ok((cluster, _)) = json_to_message::<Cluster>(&value) {
+        if let Ok((cluster, _)) = json_to_message::<Cluster>(&value, &mut 0) {
             let bytes = canonical_bytes_of(&Cluster::full_name(), cluster.encode_to_vec());
             let again = Cluster::decode(bytes.clone()).expect("decodes");
             prop_assert_eq!(canonical_bytes_of(&Cluster::full_name(), again.encode_to_vec()), bytes);
