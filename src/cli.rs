@@ -25,6 +25,7 @@ mod standalone;
 mod terminal;
 mod translate;
 mod uninstall;
+mod validator_args;
 mod values;
 mod version;
 

@@ -8,7 +8,7 @@ use std::{
 use super::identities::Identity;
 use crate::{
     api::status::ObjectReport,
-    model::{ObjectRef, Problem},
+    model::{ObjectRef, Problem, Severity},
     snapshot::{ClassId, Generation},
 };
 
@@ -101,11 +101,13 @@ impl Fleet {
             count.programmed += class.at_rest.range(newest..).map(|(_, proxies)| proxies).sum::<u32>();
             class.others.iter().for_each(|member| self.count(&mut count, member, facts, *newest));
         }
+        // As validation tells it.
         let text = |problem: &Problem| match problem.field.as_str() {
-            "" => problem.reason.clone(),
-            field => format!("{field}: {}", problem.reason),
+            "" => format!("{} [{}]", problem.reason, problem.code),
+            field => format!("{field}: {} [{}]", problem.reason, problem.code),
         };
-        let problems: Vec<String> = facts.problems.iter().map(text).collect();
+        let errors = facts.problems.iter().filter(|problem| problem.code.severity() == Severity::Error);
+        let problems: Vec<String> = errors.map(text).collect();
         ObjectReport {
             kind: facts.object.kind.to_owned(),
             name: facts.object.name.to_string(),
@@ -203,5 +205,8 @@ mod tests {
         let report = Fleet::default().judge(&Facts { problems: vec![problem(""), problem("spec.x")], ..facts(1, 1) });
         assert!(report.problem.starts_with("éé") && report.problem.contains("; spec.x: é"), "{}", report.problem);
         assert!(report.problem.len() <= LONGEST_TEXT);
+        let warning = Problem { code: Code::FieldNotHonoured, ..problem("spec.y") };
+        let report = Fleet::default().judge(&Facts { problems: vec![warning], ..facts(1, 1) });
+        assert_eq!(report.problem, "", "who has only warnings is accepted");
     }
 }
