@@ -54,7 +54,7 @@ fuzz target *args:
 
 # Benchmarks of the pure parts, then the goals with what the load generator measured (`--crowd`: with 10,000 clients too).
 bench *args:
-    cargo bench --locked --workspace --bench convert --bench translate --bench engine --bench cold
+    cargo bench --locked --workspace --bench convert --bench translate --bench engine --bench cold --bench validate
     programs="$({{tools}}/build --release)" && "$programs/load" --mizzen "$programs/mizzen" --table {{args}}
 
 # Changes everything for long, and fails when memory grows or a client lacks something in the end.
@@ -63,4 +63,4 @@ soak duration='20m' *args:
 
 # Rewrites the golden files with what the code gives now. Review the difference.
 bless:
-    MIZZEN_BLESS=1 cargo test --locked --workspace --test golden
+    MIZZEN_BLESS=1 cargo test --locked --workspace --test golden --test validation

@@ -82,11 +82,10 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All findings of an object: errors first, then by path.
+/// All findings of an object, at most a thousand: errors first, then by path.
 #[must_use]
 pub fn validate(object: &Value, context: &Context) -> Vec<Finding> {
-    let problems = judge::problems(object, context);
-    sorted(problems.into_iter().map(|problem| Finding::of(problem, object)).collect())
+    findings(judge::problems(object, context), object)
 }
 
 /// All findings of a mesh configuration, the YAML of the key `mesh` in its ConfigMap; paths are relative to it.
@@ -95,9 +94,9 @@ pub fn validate_mesh_config(text: &str) -> Vec<Finding> {
     let object = serde_yaml_ng::from_str(text).unwrap_or_default();
     let relative = |problem: Problem| {
         let field = problem.field.trim_start_matches("data.mesh").trim_start_matches(": ").to_owned();
-        Finding::of(Problem { field, ..problem }, &object)
+        Problem { field, ..problem }
     };
-    sorted(judge::mesh_config(text).into_iter().map(relative).collect())
+    findings(judge::mesh_config(text).into_iter().map(relative).collect(), &object)
 }
 
 /// Whether there is no error among findings.
@@ -106,7 +105,16 @@ pub fn is_valid(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.severity() != Severity::Error)
 }
 
-fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+/// Of more problems the first ones are told: nobody reads them all, and a page of each would be too much for anybody.
+const MOST: usize = 1000;
+
+fn findings(mut problems: Vec<Problem>, object: &Value) -> Vec<Finding> {
+    if problems.len() > MOST {
+        let (errors, others): (Vec<_>, Vec<_>) =
+            problems.into_iter().partition(|problem| problem.code.severity() == Severity::Error);
+        problems = errors.into_iter().chain(others).take(MOST).collect();
+    }
+    let mut findings: Vec<Finding> = problems.into_iter().map(|problem| Finding::of(problem, object)).collect();
     findings.sort_by(|a, b| {
         let order = a.severity().cmp(&b.severity()).then_with(|| path::compare(&a.path, &b.path));
         order.then_with(|| a.code.cmp(&b.code)).then_with(|| a.message.cmp(&b.message))

@@ -16,12 +16,18 @@ use mizzen::{
     reconcilers::intake::{MeshSource, Reconcilers},
     snapshot::{Encoder, PartMap, PartState, Refs, ResourceType, Snapshot, TypeMap, View},
     sources::{Delivery, files::read_once},
+    validate,
     xds::{Machine, Permission, Protocol, Request, Settings, node},
 };
 use prost::Message;
+use serde::Deserialize;
+use serde_json::Value;
 
 /// More answers than this to one request are an endless talk.
 const MAX_ANSWERS: usize = 200;
+
+/// A judgement of what a fuzzer writes takes microseconds; a machine that is busy may add to them.
+const LONGEST_JUDGEMENT: Duration = Duration::from_secs(5);
 
 /// A file of objects, all the way to what a gateway and a sidecar would be sent; then the objects go away again.
 ///
@@ -50,6 +56,24 @@ pub fn crd_yaml(bytes: &[u8]) {
         reconcilers.reset(kind, &[], &[]).apply(offline.db());
     }
     look(&mut offline);
+}
+
+/// Documents of YAML, each judged by itself.
+///
+/// # Panics
+/// When the code under test has a bug: it panics, says nothing of what is wrong, or takes too long.
+pub fn validate(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for document in serde_yaml_ng::Deserializer::from_str(text) {
+        let Ok(object) = Value::deserialize(document) else { return };
+        let start = Instant::now();
+        let findings = validate::validate(&object, &validate::Context::default());
+        assert!(start.elapsed() < LONGEST_JUDGEMENT, "it takes {:?}", start.elapsed());
+        for finding in findings {
+            assert!(!finding.message.is_empty(), "{} says nothing", finding.code);
+            assert!(finding.to_string().ends_with(&format!("[{}]", finding.code)));
+        }
+    }
 }
 
 /// The kinds of the objects of a file that can be read.

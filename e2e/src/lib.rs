@@ -26,6 +26,7 @@ mod golden;
 mod install;
 mod istioctl;
 mod kubectl;
+mod large;
 mod link;
 mod load;
 mod mesh_tls;
@@ -37,6 +38,7 @@ mod scene;
 mod source;
 mod tools;
 mod upstream;
+mod validation;
 mod wait;
 
 pub use api_server::ApiServer;
@@ -48,6 +50,7 @@ pub use envoy::{Admin, Envoy, EnvoyOptions, Node, Warming, XdsServer, XdsTls, Xd
 pub use golden::GoldenCase;
 pub use install::{ISTIO_OPERATOR, Installed, SYSTEM};
 pub use istioctl::istioctl;
+pub use large::{LARGE, large_objects};
 pub use link::Link;
 pub use load::{Load, Tally};
 pub use mesh_tls::MeshTls;
@@ -59,4 +62,5 @@ pub use scene::{Scene, WITHOUT_MTLS, gateway, http_gateway, nothing_refused, rou
 pub use source::{Objects, Source};
 pub use tools::tool;
 pub use upstream::{Echo, Upstream, UpstreamOptions, Wire};
+pub use validation::ValidationCase;
 pub use wait::{PATIENCE, eventually};

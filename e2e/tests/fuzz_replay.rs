@@ -133,6 +133,11 @@ fn no_file_of_objects_panics() {
 }
 
 #[test]
+fn no_object_panics_when_it_is_judged() {
+    replay("validate", fuzz::validate);
+}
+
+#[test]
 fn no_sequence_of_delta_requests_panics() {
     replay("delta_request", fuzz::delta_request);
 }

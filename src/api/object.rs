@@ -149,6 +149,12 @@ pub fn decode(mut value: Value) -> Result<(Object, Vec<String>), DecodeError> {
 /// # Errors
 /// The path of what is missing or of another type than it should be (empty for the object itself), and a reason.
 pub fn decode_as(kind: Kind, value: &Value) -> Result<(Object, Vec<String>), (String, String)> {
+    // A list would be read as the fields in their order.
+    for key in ["metadata", "spec"] {
+        if value.get(key).is_some_and(Value::is_array) {
+            return Err((key.to_owned(), "invalid type: sequence, expected a map of fields".to_owned()));
+        }
+    }
     let lacks_spec = kind.is_custom() && !kind.needs_spec() && value.get("spec").is_none_or(Value::is_null);
     if !lacks_spec {
         return Object::look(kind, value);

@@ -146,4 +146,7 @@ pub struct ObjectReport {
     /// What is wrong with it.
     #[serde(default, deserialize_with = "null_is_unset", skip_serializing_if = "is_unset")]
     pub problem: String,
+    /// What its author should know although it is not wrong.
+    #[serde(default, deserialize_with = "null_is_unset", skip_serializing_if = "is_unset")]
+    pub warning: String,
 }

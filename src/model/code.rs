@@ -66,7 +66,7 @@ impl FromStr for Code {
 
 /// What is said of a problem, for tests that are not about codes.
 #[cfg(test)]
-pub(crate) fn without_code(line: impl fmt::Display) -> String {
+pub(crate) fn without_code(line: &impl fmt::Display) -> String {
     let line = line.to_string();
     line.rsplit_once(" [MZ").map_or(line.as_str(), |(said, _)| said).to_owned()
 }

@@ -36,8 +36,8 @@ mod tests {
     #[test]
     fn whom_a_policy_is_for_is_said_once() {
         let yaml = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: ns}\n\
-                    spec: {selector: {matchLabels: {app: 'a*'}}, targetRef: {kind: Gateway, name: a}, \
-                    targetRefs: [{kind: Gateway, name: b}]}";
+                    spec: {selector: {matchLabels: {app: 'a*'}}, targetRef: {group: gateway.networking.k8s.io, kind: Gateway, name: a}, \
+                    targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: b}]}";
         let policy = serde_yaml_ng::from_str(yaml).expect("an AuthorizationPolicy");
         let (made, problems) = convert(&policy);
         assert_eq!(made.expect("a policy").targets.len(), 2);

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     ConvertContext, Problems, age, fqdn, host, namespace,
+    rules::{check_export_to, check_label_syntax, check_selector_says_something, is_dns_label, wildcard_domain},
     selector::check_labels,
     traffic_policy::{Reader, is_for_gateways_only, policy},
     visibility,
@@ -20,7 +21,7 @@ use crate::{
         load_balancer::LoadBalancerSettings,
         traffic_policy::{ConnectionPoolSettings, TrafficPolicy},
     },
-    model::{Code, DestinationRule, Labels, Problem, Visibility, destination_rule::Subset},
+    model::{Code, DestinationRule, Host, Labels, Problem, Visibility, destination_rule::Subset},
 };
 
 /// The rule of an object; `None` when nobody can tell what it is about.
@@ -29,24 +30,27 @@ pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Op
     let mut problems = Problems::of("DestinationRule", &rule.metadata);
     let namespace = namespace(&rule.metadata);
     let full = fqdn(&rule.spec.host, &namespace, context.domain_suffix);
-    if &*full != "*"
-        && let Err(flaw) = host::parse(&full)
+    let checked = if &*full == "*" { Ok(full) } else { host::parse(&full) };
+    let full = checked.map_err(|flaw| problems.flaw("spec.host", flaw)).ok();
+    if full.is_some()
+        && let Err(flaw) = wildcard_domain(&rule.spec.host)
     {
         problems.flaw("spec.host", flaw);
-        return (None, problems.into_vec());
     }
     let selector = rule.spec.workload_selector.as_ref().map(|s| s.match_labels.clone());
     match &rule.spec.workload_selector {
         Some(given) => {
             check_labels("spec.workloadSelector.matchLabels", &given.match_labels, &mut problems);
+            check_selector_says_something("spec.workloadSelector", &given.match_labels, &mut problems);
             check_listeners(&rule.spec, &mut problems);
         }
         None => check_credentials(&rule.spec, &mut problems),
     }
-    let made = DestinationRule {
+    check_export_to(&rule.spec.export_to, false, &mut problems);
+    let mut made = DestinationRule {
         object: problems.object().clone(),
         age: age(&rule.metadata),
-        host: full,
+        host: Host::default(),
         policy: rule.spec.traffic_policy.as_ref().map(|p| {
             let mut reader = Reader { path: "spec.trafficPolicy", problems: &mut problems };
             Arc::new(policy(&mut reader, p))
@@ -56,7 +60,11 @@ pub fn convert(rule: &api::DestinationRule, context: &ConvertContext<'_>) -> (Op
         workload_selector: selector,
         namespace,
     };
-    (Some(made), problems.into_vec())
+    let made = full.map(|host| {
+        made.host = host;
+        made
+    });
+    (made, problems.into_vec())
 }
 
 /// The policies of a rule and of its subsets, with their fields.
@@ -131,11 +139,8 @@ fn visible_to(
     }
     let own = Visibility::Namespaces(BTreeSet::from([namespace.clone()]));
     if said.is_some_and(|said| said != own) {
-        problems.add(
-            Code::FieldWithoutEffect,
-            "spec.exportTo",
-            "has no effect beside workloadSelector: the rule holds in its own namespace",
-        );
+        let reason = "beside workloadSelector the rule holds in its own namespace only";
+        problems.add(Code::ExportToInvalid, "spec.exportTo", reason);
     }
     Some(own)
 }
@@ -161,6 +166,11 @@ fn subsets(rule: &spec::DestinationRuleSpec, problems: &mut Problems) -> Vec<Sub
             );
             continue;
         }
+        if !is_dns_label(&subset.name) {
+            let reason = format!("{:?} is no label of a DNS name", subset.name);
+            problems.add(Code::SubsetNameInvalid, format!("{field}.name"), reason);
+        }
+        check_label_syntax(&format!("{field}.labels"), &subset.labels, problems);
         let path = format!("{field}.trafficPolicy");
         let own = subset.traffic_policy.as_ref();
         made.push(Subset {

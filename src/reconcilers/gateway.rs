@@ -5,6 +5,7 @@ mod tls;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -12,12 +13,15 @@ use super::{
     Flaw, Problems, age,
     host::{self, is_label},
     name, namespace,
+    rules::{is_dns_label, wildcard_domain},
     selector::check_labels,
 };
 use crate::{
     api::{self, gateway as spec},
     model::{Bind, Code, Gateway, Problem, Protocol, ProtocolClass, Server, ServerTls, gateway::ServerHost},
 };
+
+const SOCKET: &str = "unix://";
 
 /// The Gateway of an object, with the servers that can be programmed.
 #[must_use]
@@ -31,6 +35,10 @@ pub fn convert(gateway: &api::Gateway) -> (Option<Gateway>, Vec<Problem>) {
     let mut servers = Vec::with_capacity(spec.servers.len());
     check_labels("spec.selector", &spec.selector, &mut problems);
     check_names(&spec.servers, &mut problems);
+    check_ports(&spec.servers, &mut problems);
+    if !is_dns_label(gateway.metadata.name.as_deref().unwrap_or_default()) {
+        problems.add(Code::NameInvalid, "metadata.name", "the name of a Gateway is a label of a DNS name");
+    }
     for (index, server) in spec.servers.iter().enumerate() {
         let mut reader = Reader { problems: &mut problems, path: format!("spec.servers[{index}]") };
         servers.extend(reader.server(index, server, &namespace));
@@ -62,6 +70,25 @@ fn check_names(servers: &[spec::Server], problems: &mut Problems) {
     }
 }
 
+/// Ports have names, each its own.
+fn check_ports(servers: &[spec::Server], problems: &mut Problems) {
+    let mut first = HashMap::new();
+    for (index, server) in servers.iter().enumerate() {
+        let field = format!("spec.servers[{index}].port.name");
+        match first.entry(server.port.name.as_str()) {
+            _ if server.port.name.is_empty() => problems.add(Code::FieldMissing, field, "is empty: a port has a name"),
+            Entry::Vacant(place) => {
+                place.insert(index);
+            }
+            Entry::Occupied(place) => {
+                let reason =
+                    format!("{:?} is the name of the port of servers[{}] as well", server.port.name, place.get());
+                problems.add(Code::ServerPortNameDuplicate, field, reason);
+            }
+        }
+    }
+}
+
 /// Reads one server, telling what is wrong with its fields.
 struct Reader<'a> {
     problems: &'a mut Problems,
@@ -86,17 +113,16 @@ impl Reader<'_> {
             self.not_honoured("defaultEndpoint");
         }
         if server.port.target_port != 0 {
-            self.not_honoured("port.targetPort");
+            self.add(Code::ServerTargetPort, "port.targetPort", "has no effect on a Gateway");
         }
-        let port = self.port(server.port.number);
+        let port = self.port(server);
         let protocol = self.protocol(&server.port.protocol);
         let bind = self.bind(&server.bind);
         let hosts = self.hosts(&server.hosts, namespace);
-        let (port, protocol, bind) = (port?, protocol?, bind?);
-        let tls = self.tls(protocol, server.tls.as_ref())?;
+        let tls = protocol.and_then(|protocol| self.tls(protocol, server.tls.as_ref()));
         let redirect = server.tls.as_ref().is_some_and(|t| t.https_redirect);
-        let plaintext_http = protocol.class() == ProtocolClass::Http;
-        if redirect && !plaintext_http {
+        let plaintext_http = protocol.is_some_and(|p| p.class() == ProtocolClass::Http);
+        if redirect && protocol.is_some() && !plaintext_http {
             self.add(
                 Code::RedirectNotHttp,
                 "tls.httpsRedirect",
@@ -107,6 +133,7 @@ impl Reader<'_> {
             self.add(Code::ServerHostsMissing, "hosts", "no usable host is left; the server is not programmed");
             return None;
         }
+        let (port, protocol, bind, tls) = (port?, protocol?, bind?, tls?);
         Some(Server {
             index,
             name: server.name.as_str().into(),
@@ -120,7 +147,16 @@ impl Reader<'_> {
         })
     }
 
-    fn port(&mut self, number: u32) -> Option<u16> {
+    /// A socket has no port.
+    fn port(&mut self, server: &spec::Server) -> Option<u16> {
+        let number = server.port.number;
+        if server.bind.starts_with(SOCKET) {
+            if number != 0 {
+                let reason = format!("{number}: the number is 0 with a Unix socket");
+                self.add(Code::PortOutOfRange, "port.number", reason);
+            }
+            return Some(u16::try_from(number).unwrap_or_default());
+        }
         let port = u16::try_from(number).ok().filter(|p| *p != 0);
         if port.is_none() {
             self.add(
@@ -149,9 +185,11 @@ impl Reader<'_> {
         if text.is_empty() {
             return Some(None);
         }
-        let bind = Bind::parse(text);
+        let bind = Bind::parse(text).filter(|bind| !matches!(bind, Bind::Pipe(path) if !is_socket_path(path)));
         if bind.is_none() {
-            let reason = format!("{text:?} is neither an IP address nor unix://<path>; the server is not programmed");
+            let reason = format!(
+                "{text:?} is neither an IP address nor unix:// with an absolute path; the server is not programmed"
+            );
             self.add(Code::BindInvalid, "bind", reason);
         }
         bind.map(Some)
@@ -160,6 +198,9 @@ impl Reader<'_> {
     fn hosts(&mut self, hosts: &[String], namespace: &Arc<str>) -> Vec<ServerHost> {
         let mut usable = Vec::with_capacity(hosts.len());
         for (i, text) in hosts.iter().enumerate() {
+            if let Some(flaw) = host_style(text) {
+                self.flaw(&format!("hosts[{i}]"), flaw);
+            }
             match server_host(text, namespace) {
                 Ok(host) => usable.push(host),
                 Err(flaw) => self.flaw(&format!("hosts[{i}]"), flaw.then("it is left out")),
@@ -182,6 +223,14 @@ impl Reader<'_> {
                 None
             }
             (true, Some(settings)) => tls::read(settings, self).map(Some),
+            (false, Some(_)) if protocol.class() != ProtocolClass::Http => {
+                self.add(
+                    Code::ServerTlsUnexpected,
+                    "tls",
+                    "it needs protocol HTTPS or TLS; the server is not programmed",
+                );
+                None
+            }
             (false, Some(settings)) if tls::says_more_than_redirect(settings) => {
                 self.add(
                     Code::ServerTlsUnexpected,
@@ -193,6 +242,24 @@ impl Reader<'_> {
             (false, _) => Some(None),
         }
     }
+}
+
+/// What is wrong with how a host is written, if something is; it may be understood all the same.
+fn host_style(text: &str) -> Option<Flaw> {
+    let name = text.split_once('/').map_or(text, |(_, name)| name);
+    if name == "*" || name.parse::<IpAddr>().is_ok() || host::parse(name).is_err() {
+        return None;
+    }
+    if !name.contains('.') {
+        let reason = format!("{text:?} is a short name, which has no namespace here: write it in full");
+        return Some(Flaw::new(Code::ServerHostShort, reason));
+    }
+    wildcard_domain(name).err()
+}
+
+/// An absolute path of a file, or an abstract socket.
+fn is_socket_path(path: &str) -> bool {
+    path.starts_with('@') || (path.starts_with('/') && !path.ends_with('/'))
 }
 
 /// `[namespace/]dnsName` (translation §7.4).

@@ -4,9 +4,9 @@
 mod load_balancer;
 mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::Problems;
+use super::{Problems, rules::domain};
 use crate::{
     api::{self, traffic_policy as spec},
     model::{
@@ -45,6 +45,11 @@ impl Reader<'_> {
         self.problems.add(code, format!("{}.{field}", self.path), reason);
     }
 
+    /// Something is wrong with all that is read.
+    fn here(&mut self, code: Code, reason: &str) {
+        self.problems.add(code, self.path, reason);
+    }
+
     /// A duration of any length, zero included.
     pub(super) fn duration(&mut self, field: &str, text: Option<&api::Duration>) -> Option<Duration> {
         match Duration::try_from(text?) {
@@ -56,12 +61,21 @@ impl Reader<'_> {
         }
     }
 
+    /// A duration where zero is none.
+    fn none_or_positive(&mut self, field: &str, text: Option<&api::Duration>) -> Option<Duration> {
+        let zero = text.and_then(|t| Duration::try_from(t).ok()).filter(Duration::is_zero);
+        zero.or_else(|| self.positive(field, text))
+    }
+
     /// A duration of at least a millisecond, which is what Envoy counts in.
     pub(super) fn positive(&mut self, field: &str, text: Option<&api::Duration>) -> Option<Duration> {
         let duration = self.duration(field, text)?;
         if duration < Duration::from_millis(1) {
             self.wrong(Code::DurationTooShort, field, format!("{duration:?} is less than 1ms"));
             return None;
+        }
+        if duration.subsec_nanos() % 1_000_000 != 0 {
+            self.wrong(Code::DurationTooFine, field, format!("{duration:?} is no whole number of milliseconds"));
         }
         Some(duration)
     }
@@ -95,11 +109,18 @@ impl Reader<'_> {
 }
 
 pub(super) fn policy(reader: &mut Reader<'_>, policy: &spec::TrafficPolicy) -> TrafficPolicy {
+    if *policy == spec::TrafficPolicy::default() {
+        reader.here(Code::PolicyEmpty, "says nothing: set a field of it, or remove it");
+    }
+    if policy.tunnel.is_some() && policy.proxy_protocol.is_some() {
+        reader.wrong(Code::TunnelWithProxyProtocol, "tunnel", "cannot be set beside proxyProtocol");
+    }
+    let detects = policy.outlier_detection.is_some();
     TrafficPolicy {
         blocks: PolicyBlocks {
             connection_pool: policy.connection_pool.as_ref().map(|p| pool_at(reader, p)),
             outlier_detection: policy.outlier_detection.as_ref().map(|o| outlier_at(reader, o)),
-            load_balancer: policy.load_balancer.as_ref().map(|lb| load_balancer::read_at(reader, lb)),
+            load_balancer: policy.load_balancer.as_ref().map(|lb| load_balancer::read_at(reader, lb, detects)),
             tls: policy.tls.as_ref().map(|t| tls_at(reader, t)),
         },
         ports: policy.port_level_settings.iter().enumerate().filter_map(|(i, p)| port_level(reader, i, p)).collect(),
@@ -119,10 +140,15 @@ fn port_level(reader: &mut Reader<'_>, index: usize, port: &spec::PortTrafficPol
             r.wrong(Code::PortOutOfRange, "port.number", format!("{number} is not a port"));
             return None;
         };
+        let said = spec::PortTrafficPolicy { port: None, ..port.clone() };
+        if said == spec::PortTrafficPolicy::default() {
+            r.here(Code::PolicyEmpty, "says nothing of the port: set a field of it, or remove it");
+        }
+        let detects = port.outlier_detection.is_some();
         let blocks = PolicyBlocks {
             connection_pool: port.connection_pool.as_ref().map(|p| pool_at(r, p)),
             outlier_detection: port.outlier_detection.as_ref().map(|o| outlier_at(r, o)),
-            load_balancer: port.load_balancer.as_ref().map(|lb| load_balancer::read_at(r, lb)),
+            load_balancer: port.load_balancer.as_ref().map(|lb| load_balancer::read_at(r, lb, detects)),
             tls: port.tls.as_ref().map(|t| tls_at(r, t)),
         };
         Some((number, blocks))
@@ -144,6 +170,9 @@ fn tls_at(reader: &mut Reader<'_>, settings: &spec::ClientTlsSettings) -> Arc<Cl
 /// Reads `connectionPool`.
 pub(super) fn connection_pool(reader: &mut Reader<'_>, pool: &spec::ConnectionPoolSettings) -> ConnectionPool {
     let mut made = ConnectionPool::default();
+    if pool.tcp.is_none() && pool.http.is_none() {
+        reader.here(Code::PolicyEmpty, "says nothing: set tcp or http, or remove it");
+    }
     if let Some(tcp) = &pool.tcp {
         reader.at("tcp", |r| tcp_settings(r, tcp, &mut made));
     }
@@ -158,7 +187,7 @@ fn tcp_settings(reader: &mut Reader<'_>, tcp: &spec::TcpSettings, made: &mut Con
     made.connect_timeout = reader.positive("connectTimeout", tcp.connect_timeout.as_ref());
     made.keepalive = tcp.tcp_keepalive.as_ref().map(|k| reader.at("tcpKeepalive", |r| keepalive(r, k)));
     made.max_connection_duration = reader.positive("maxConnectionDuration", tcp.max_connection_duration.as_ref());
-    made.tcp_idle_timeout = reader.duration("idleTimeout", tcp.idle_timeout.as_ref());
+    made.tcp_idle_timeout = reader.none_or_positive("idleTimeout", tcp.idle_timeout.as_ref());
 }
 
 /// Reads `tcpKeepalive`.
@@ -177,6 +206,12 @@ fn http_settings(reader: &mut Reader<'_>, http: &spec::HttpSettings, made: &mut 
     made.max_retries = reader.count("maxRetries", http.max_retries);
     made.max_concurrent_streams = reader.count("maxConcurrentStreams", http.max_concurrent_streams);
     made.http_idle_timeout = reader.duration("idleTimeout", http.idle_timeout.as_ref());
+    if made.http_idle_timeout.is_some() {
+        reader.positive("idleTimeout", http.idle_timeout.as_ref());
+    }
+    if http.use_client_protocol && http.h2_upgrade_policy == spec::H2UpgradePolicy::Upgrade {
+        reader.wrong(Code::FieldsExclusive, "useClientProtocol", "cannot be true beside h2UpgradePolicy UPGRADE");
+    }
     made.use_client_protocol = http.use_client_protocol;
     made.h2_upgrade = match http.h2_upgrade_policy {
         spec::H2UpgradePolicy::Default => H2Upgrade::Default,
@@ -192,6 +227,9 @@ fn http2_keepalive(reader: &mut Reader<'_>, settings: &spec::Http2KeepAlive) -> 
     if settings.timeout.is_none() {
         reader.wrong(Code::FieldMissing, "timeout", "is required: without it the pings are left out");
     }
+    if settings.interval.is_none() {
+        reader.wrong(Code::FieldMissing, "interval", "is required: without it no pings are sent");
+    }
     let interval = reader.positive("interval", settings.interval.as_ref());
     timeout.map(|timeout| Http2Keepalive { interval, timeout: Some(timeout) })
 }
@@ -200,6 +238,10 @@ fn http2_keepalive(reader: &mut Reader<'_>, settings: &spec::Http2KeepAlive) -> 
 pub(super) fn outlier_detection(reader: &mut Reader<'_>, outlier: &spec::OutlierDetection) -> OutlierDetection {
     if outlier.consecutive_errors != 0 {
         reader.wrong(Code::FieldDeprecated, "consecutiveErrors", "is not honoured any more: use consecutive5xxErrors");
+    }
+    if !outlier.split_external_local_origin_errors && outlier.consecutive_local_origin_failures.is_some_and(|n| n > 0) {
+        let reason = "needs splitExternalLocalOriginErrors: true";
+        reader.wrong(Code::FieldMissing, "consecutiveLocalOriginFailures", reason);
     }
     let codes = &outlier.outlier_detection_http_error_codes;
     let (valid, invalid): (Vec<u32>, Vec<u32>) = codes.iter().partition(|c| (100..=599).contains(*c));
@@ -239,6 +281,13 @@ fn tunnel(reader: &mut Reader<'_>, settings: &spec::TunnelSettings) -> Option<Tu
     if settings.target_host.is_empty() {
         reader.wrong(Code::TunnelInvalid, "targetHost", "is required");
         return None;
+    }
+    if let Some(flaw) = domain(&settings.target_host).err().filter(|_| settings.target_host.parse::<IpAddr>().is_err())
+    {
+        reader.wrong(Code::TunnelInvalid, "targetHost", flaw.reason);
+    }
+    if !matches!(settings.protocol.as_str(), "" | "CONNECT" | "POST") {
+        reader.wrong(Code::TunnelInvalid, "protocol", format!("{:?} is written in capitals", settings.protocol));
     }
     Some(Tunnel { post, target_host: settings.target_host.as_str().into(), target_port })
 }

@@ -2,7 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{Problems, age, namespace, selector::check_labels};
+use super::{
+    Problems, age, namespace,
+    rules::check_selector_says_something,
+    selector::{check_labels, check_target},
+};
 use crate::{
     api::common::{MatchLabels, PolicyTargetReference},
     model::{Code, UnenforcedPolicy, policy::PolicyTarget},
@@ -30,6 +34,11 @@ pub(super) fn policy(meta: &ObjectMeta, whom: &For<'_>, problems: &mut Problems)
     }
     if let Some(selector) = selector {
         check_labels("spec.selector.matchLabels", &selector.match_labels, problems);
+        check_selector_says_something("spec.selector", &selector.match_labels, problems);
+    }
+    target.iter().for_each(|target| check_target("spec.targetRef", target, problems));
+    for (i, target) in targets.iter().enumerate() {
+        check_target(&format!("spec.targetRefs[{i}]"), target, problems);
     }
     let targets = target.into_iter().chain(targets);
     UnenforcedPolicy {

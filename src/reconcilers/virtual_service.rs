@@ -6,20 +6,26 @@ mod action;
 mod cors;
 mod fault;
 mod headers;
+mod host_set;
 mod http;
 mod l4;
 mod matching;
 mod names;
+mod overlap;
 mod reader;
 mod retry;
 mod text;
+mod unreachable;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use self::reader::{Reader, Site};
-use super::{ConvertContext, Flaw, Problems, age, fqdn, host, namespace, visibility};
+use self::{
+    host_set::HostSet,
+    reader::{Reader, Site},
+};
+use super::{ConvertContext, Flaw, Problems, age, fqdn, host, namespace, rules::check_export_to, visibility};
 use crate::{
-    api,
+    api::{self, virtual_service as spec},
     model::{
         Code, Host, Problem, VirtualService,
         virtual_service::{GatewayName, Retries, RouteSemantics},
@@ -37,35 +43,21 @@ pub fn convert(object: &api::VirtualService, context: &ConvertContext<'_>) -> (O
 fn read(object: &api::VirtualService, context: &ConvertContext<'_>, problems: &mut Problems) -> Option<VirtualService> {
     let namespace = namespace(&object.metadata);
     let spec = &object.spec;
-    let gateways = gateways(&spec.gateways, &namespace, problems)?;
-    let mesh = gateways.contains(&GatewayName::Mesh);
+    let gateways = gateways(&spec.gateways, &namespace, problems);
+    let mesh = gateways.as_ref().is_some_and(|all| all.contains(&GatewayName::Mesh));
     let domain_suffix = context.domain_suffix;
-    let hosts = hosts(&spec.hosts, mesh, &namespace, domain_suffix, problems)?;
-    let delegate = hosts.is_empty();
-    if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
-        problems.add(Code::RulesMissing, "spec", "there are no rules: add http, tls or tcp");
-    }
-    if delegate && !spec.gateways.is_empty() {
-        problems.add(
-            Code::DelegateWithGateways,
-            "spec.gateways",
-            "not used: without hosts this is a delegate, which applies where its root does",
-        );
-    }
-    for (field, empty) in [("spec.tls", spec.tls.is_empty()), ("spec.tcp", spec.tcp.is_empty())] {
-        if delegate && !empty {
-            problems.add(
-                Code::DelegateWithConnections,
-                field,
-                "not used: without hosts this is a delegate, which only has http rules",
-            );
-        }
-    }
+    let hosts = hosts(&spec.hosts, mesh, &namespace, domain_suffix, problems);
+    overlap::check(&spec.hosts, problems);
+    let delegate = spec.hosts.is_empty();
+    check_rules(spec, delegate, problems);
     // Sidecars do not verify tokens of clients; what a delegate's root is bound to is not known here.
-    let site = Site { namespace: &namespace, domain_suffix, delegate, claims: delegate || !mesh, hosts: &hosts };
+    let host_set = HostSet::new(if spec.tls.is_empty() { &[] } else { &spec.hosts });
+    let site = Site { namespace: &namespace, domain_suffix, delegate, claims: delegate || !mesh, hosts: &host_set };
     let http = entries("http", &spec.http, &site, problems, http::route);
     let tls = entries("tls", &spec.tls, &site, problems, l4::tls_route);
     let tcp = entries("tcp", &spec.tcp, &site, problems, l4::tcp_route);
+    unreachable::check(spec, problems);
+    check_export_to(&spec.export_to, false, problems);
     Some(VirtualService {
         http,
         tls,
@@ -73,10 +65,27 @@ fn read(object: &api::VirtualService, context: &ConvertContext<'_>, problems: &m
         object: problems.object().clone(),
         age: age(&object.metadata),
         visibility: visibility(&spec.export_to, &namespace, "spec.exportTo", problems),
-        hosts,
-        gateways,
+        hosts: hosts?,
+        gateways: gateways?,
         semantics: RouteSemantics::Istio,
     })
+}
+
+/// Which rules go together with hosts and gateways.
+fn check_rules(spec: &spec::VirtualServiceSpec, delegate: bool, problems: &mut Problems) {
+    if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
+        problems.add(Code::RulesMissing, "spec", "there are no rules: add http, tls or tcp");
+    }
+    if delegate && !spec.gateways.is_empty() {
+        let reason = "not used: without hosts this is a delegate, which applies where its root does";
+        problems.add(Code::DelegateWithGateways, "spec.gateways", reason);
+    }
+    for (field, empty) in [("spec.tls", spec.tls.is_empty()), ("spec.tcp", spec.tcp.is_empty())] {
+        if delegate && !empty {
+            let reason = "not used: without hosts this is a delegate, which only has http rules";
+            problems.add(Code::DelegateWithConnections, field, reason);
+        }
+    }
 }
 
 /// Retries that the mesh configuration gives at `path`; `None` when they are wrong.
@@ -86,7 +95,8 @@ pub(super) fn default_retries(
     problems: &mut Problems,
 ) -> Option<Retries> {
     let namespace = Arc::from("");
-    let site = Site { namespace: &namespace, domain_suffix: "", delegate: false, claims: false, hosts: &[] };
+    let site =
+        Site { namespace: &namespace, domain_suffix: "", delegate: false, claims: false, hosts: &HostSet::default() };
     let mut reader = Reader::new(&site, path, problems);
     let read = reader.retries("", given);
     (!reader.failed()).then_some(read)
@@ -115,9 +125,13 @@ fn gateways(named: &[String], namespace: &str, problems: &mut Problems) -> Optio
         return Some(vec![GatewayName::Mesh]);
     }
     let mut gateways = Vec::with_capacity(named.len());
+    let mut seen = HashSet::with_capacity(named.len());
     for (index, text) in named.iter().enumerate() {
+        if let Some(flaw) = names::gateway_style(text) {
+            problems.flaw(format!("spec.gateways[{index}]"), flaw);
+        }
         match names::gateway(text, namespace) {
-            Ok(gateway) if gateways.contains(&gateway) => {}
+            Ok(gateway) if !seen.insert(gateway.clone()) => {}
             Ok(gateway) => gateways.push(gateway),
             Err(flaw) => problems.flaw(format!("spec.gateways[{index}]"), flaw.then("it is left out")),
         }
@@ -137,7 +151,11 @@ fn hosts(
     problems: &mut Problems,
 ) -> Option<Vec<Host>> {
     let mut hosts: Vec<Host> = Vec::with_capacity(named.len());
+    let mut seen = HashSet::with_capacity(named.len());
     for (index, text) in named.iter().enumerate() {
+        if let Some(flaw) = names::host_style(text) {
+            problems.flaw(format!("spec.hosts[{index}]"), flaw);
+        }
         let mut wrong = |flaw: Flaw| problems.flaw(format!("spec.hosts[{index}]"), flaw.then("it is left out"));
         let checked = names::address(text).map_or_else(
             || {
@@ -152,7 +170,7 @@ fn hosts(
                 let reason = "\"*\" cannot be routed in the mesh: name gateways without mesh, or hosts";
                 wrong(Flaw::new(Code::WildcardInMesh, reason));
             }
-            Ok(full) if hosts.contains(&full) => {
+            Ok(full) if !seen.insert(full.clone()) => {
                 wrong(Flaw::new(Code::HostDuplicate, format!("{text:?} is there twice")));
             }
             Ok(full) => hosts.push(full),

@@ -106,8 +106,10 @@ impl Fleet {
             "" => format!("{} [{}]", problem.reason, problem.code),
             field => format!("{field}: {} [{}]", problem.reason, problem.code),
         };
-        let errors = facts.problems.iter().filter(|problem| problem.code.severity() == Severity::Error);
-        let problems: Vec<String> = errors.map(text).collect();
+        let told = |errors: bool| -> Vec<String> {
+            let of = facts.problems.iter().filter(|p| (p.code.severity() == Severity::Error) == errors);
+            of.map(text).collect()
+        };
         ObjectReport {
             kind: facts.object.kind.to_owned(),
             name: facts.object.name.to_string(),
@@ -117,7 +119,8 @@ impl Fleet {
             programmed: count.programmed,
             rejected: count.rejected,
             reason: cut(count.reason.as_deref().unwrap_or_default()).to_owned(),
-            problem: cut(&problems.join("; ")).to_owned(),
+            problem: cut(&told(true).join("; ")).to_owned(),
+            warning: cut(&told(false).join("; ")).to_owned(),
         }
     }
 

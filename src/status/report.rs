@@ -162,6 +162,7 @@ impl Reports {
 /// Whether more than numbers differ.
 fn says_more(old: &ObjectReport, new: &ObjectReport) -> bool {
     let state = |o: &ObjectReport| (o.proxies > 0, o.programmed == o.proxies, o.rejected > 0);
-    let words = |o: &ObjectReport| (o.uid.clone(), o.generation, o.reason.clone(), o.problem.clone());
+    let words =
+        |o: &ObjectReport| (o.uid.clone(), o.generation, o.reason.clone(), o.problem.clone(), o.warning.clone());
     state(old) != state(new) || words(old) != words(new)
 }

@@ -24,7 +24,7 @@ fn all_findings_are_told_errors_first() {
         "apiVersion": "networking.istio.io/v7", "kind": "VirtualService", "extra": 1,
         "metadata": {"name": "v", "annotations": {"internal.istio.io/parents": "x"}},
         "spec": {"hosts": ["a"], "hots": [], "http": [
-            {"route": [{"destination": {"host": "a"}, "weight": -1}], "timeout": "1"},
+            {"match": [{"port": 1}], "route": [{"destination": {"host": "a"}, "weight": -1}], "timeout": "1"},
             {"route": [{"destination": {"host": "b c"}}]},
         ]},
     });

@@ -53,11 +53,11 @@ async fn an_object_tells_on_how_many_proxies_it_is_live() -> Result<()> {
     }
 
     // What is wrong with an object is told in its own words.
-    let bad = rule("a").replace("trafficPolicy: {", "trafficPolicy: {outlierDetection: {consecutiveErrors: 5}, ");
+    let bad = rule("a").replace("trafficPolicy: {", "trafficPolicy: {outlierDetection: {maxEjectionPercent: 101}, ");
     world.apply(&bad)?;
     let status = world.says("DestinationRule", "d", "Accepted", "False", "Invalid").await?;
     let message = condition(&status, "Accepted")["message"].as_str().unwrap_or_default().to_owned();
-    assert!(message.contains("consecutiveErrors: is not honoured any more"), "{message}");
+    assert!(message.contains("maxEjectionPercent: 101 is more than 100 [MZ0123]"), "{message}");
     world.apply(&rule("a"))?;
     world.says("DestinationRule", "d", "Accepted", "True", "Accepted").await.map(drop)
 }

@@ -76,14 +76,14 @@ async fn malformed_huge_and_hostile_reviews_are_refused_in_bounded_time_and_memo
     for regex in
         ["(a+)+b", "((a{1,100}){1,100}){1,100}", "(((((a{9}){9}){9}){9}){9}){9}", "\\pL{500}\\pL{500}", "(x+x+)+y"]
     {
-        let (status, said, took) = send(&client, &post(review(&matching("v", regex)))).await?;
+        let (status, said, took) = send(&client, &post(review(&matching("v", regex)))).await.context(regex)?;
         ensure!(status == 200 && took < PROMPT, "{regex}: {status} {took:?} {said}");
     }
     // Very many of them.
     let mut many = valid("v");
     let one = json!({"uri": {"regex": "((a{1,90}){1,90}){1,9}"}});
     many["spec"]["http"][0]["match"] = vec![one; 20_000].into();
-    let (status, said, took) = send(&client, &post(review(&many))).await?;
+    let (status, said, took) = send(&client, &post(review(&many))).await.context("many expressions")?;
     ensure!(status == 200 && took < PROMPT * 3, "{status} {took:?} {said:.300}");
     let grown = peak(id)?.saturating_sub(before);
     ensure!(grown < MEMORY, "{grown} KiB");

@@ -378,12 +378,18 @@ codes! {
     HostOverlap "MZ0327" "host-overlap" Error
         "Hosts of an object do not stand for the same service."
         "Keep one of the forms.";
-    MirrorShareUnused "MZ0328" "mirror-share-unused" Warning
-        "The share of requests that are mirrored stands beside mirror."
-        "Remove the share, or add mirror.";
-    DelegateActions "MZ0329" "delegate-actions" Error
-        "An entry that delegates leaves the action to its delegate."
-        "Remove the field, or move it into the delegate.";
+    FaultMissing "MZ0328" "fault-missing" Error
+        "A fault is a delay or an abort of a kind that Envoy knows."
+        "Set delay with fixedDelay, or abort with httpStatus or grpcStatus.";
+    RetriesDisabled "MZ0329" "retries-disabled" Error
+        "A retry policy with 0 attempts, which turns retries off, says nothing else."
+        "Set attempts, or remove the other fields.";
+    RedirectPrefixUnfit "MZ0330" "redirect-prefix-unfit" Error
+        "A redirect that rewrites the prefix stands beside conditions on prefixes."
+        "Match uri by prefix, or use redirect.uri.";
+    SniAddress "MZ0331" "sni-address" Warning
+        "Server names are DNS names; clients send no addresses."
+        "Use a DNS name.";
 
     // DestinationRule.
     PolicyEmpty "MZ0401" "policy-empty" Error
@@ -395,7 +401,7 @@ codes! {
     SubsetDuplicate "MZ0403" "subset-duplicate" Error
         "Names tell the subsets of a rule apart."
         "Give each subset its own name.";
-    HashKeyMissing "MZ0404" "hash-key-missing" Error
+    HashKeyMissing "MZ0404" "hash-key-missing" Warning
         "A consistent hash says what is hashed."
         "Set one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName.";
     HashCookieInvalid "MZ0405" "hash-cookie-invalid" Error
@@ -425,9 +431,9 @@ codes! {
     ServerNameTooLong "MZ0413" "server-name-too-long" Error
         "A server name has at most 255 bytes."
         "Shorten sni.";
-    ServerUnverified "MZ0414" "server-unverified" Warning
-        "The certificate of a server is verified."
-        "Set caCertificates or credentialName, and remove insecureSkipVerify.";
+    FailoverWithoutDetection "MZ0414" "failover-without-detection" Warning
+        "Failover between localities stands beside outlierDetection, which tells who is unhealthy."
+        "Add outlierDetection to the policy.";
     TunnelInvalid "MZ0415" "tunnel-invalid" Error
         "A tunnel has protocol CONNECT or POST, a target host and a target port."
         "Correct the field.";
@@ -437,9 +443,9 @@ codes! {
     OutlierStatusInvalid "MZ0417" "outlier-status-invalid" Error
         "Statuses that count as errors are from 100 to 599."
         "Correct the statuses.";
-    ClientTlsConflict "MZ0418" "client-tls-conflict" Error
-        "Towards services, mode ISTIO_MUTUAL uses the certificates of the mesh, and no others."
-        "Remove certificates and names, or use mode MUTUAL.";
+    FailoverInvalid "MZ0418" "failover-invalid" Error
+        "Failover goes from one region to another, each named in full and without zone."
+        "Name two different regions.";
 
     // Services, ServiceEntry and workloads.
     HostsMissing "MZ0501" "hosts-missing" Error

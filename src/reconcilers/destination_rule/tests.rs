@@ -23,12 +23,11 @@ fn clean(spec: &str) -> DestinationRule {
 fn every_block_is_read() {
     let made = clean(
         "{host: web, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1, connectTimeout: 30ms, tcpKeepalive: {time: 7200s}}, \
-         http: {http1MaxPendingRequests: 2, h2UpgradePolicy: UPGRADE, http2KeepAlive: {timeout: 1s}}}, \
+         http: {http1MaxPendingRequests: 2, h2UpgradePolicy: UPGRADE, http2KeepAlive: {interval: 9s, timeout: 1s}}}, \
          outlierDetection: {consecutive5xxErrors: 7, interval: 5m, minHealthPercent: 20}, \
          loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: 0s}, maglev: {tableSize: 65537}}, \
          localityLbSetting: {distribute: [{from: a/*, to: {'*': 20, 'a/b/*': 80}}]}}, tls: {mode: SIMPLE, sni: x}, \
-         portLevelSettings: [{port: {number: 81}, tls: {mode: DISABLE}}], tunnel: {targetHost: t, targetPort: 443}, \
-         proxyProtocol: {version: V2}, retryBudget: {percent: 12.5}}, \
+         portLevelSettings: [{port: {number: 81}, tls: {mode: DISABLE}}], proxyProtocol: {version: V2}, retryBudget: {percent: 12.5}}, \
          subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}]}",
     );
     assert_eq!((&*made.host, made.visibility.clone()), ("web.shop.svc.cluster.local", None));
@@ -49,7 +48,13 @@ fn every_block_is_read() {
     assert_eq!(policy.ports[0].0, 81);
     assert_eq!(policy.proxy_protocol, Some(ProxyProtocol::V2));
     assert_eq!(policy.retry_budget.and_then(|b| b.percent).map(|p| p.to_f64()), Some(12.5));
-    assert!(policy.tunnel.is_some() && made.subsets[0].policy.is_some());
+    assert!(policy.tunnel.is_none() && made.subsets[0].policy.is_some());
+    let tunnel = clean("{host: a, trafficPolicy: {tunnel: {targetHost: t, targetPort: 443}}}")
+        .policy
+        .expect("a policy")
+        .tunnel
+        .clone();
+    assert_eq!(tunnel.map(|t| t.target_port), Some(443));
 }
 
 #[test]
@@ -59,7 +64,7 @@ fn selectors_make_rules_private() {
     assert_eq!(&*made.host, "*");
     let (made, problems) = converted("{host: a.b, exportTo: ['*'], workloadSelector: {matchLabels: {a: b}}}");
     assert!(made.expect("a rule").is_private());
-    assert_eq!(problems, ["spec.exportTo: has no effect beside workloadSelector: the rule holds in its own namespace"]);
+    assert_eq!(problems, ["spec.exportTo: beside workloadSelector the rule holds in its own namespace only"]);
     assert!(clean("{host: a.b, exportTo: ['.']}").is_private());
     assert!(!clean("{host: a.b, exportTo: ['.', x]}").is_private());
 }
@@ -84,9 +89,7 @@ fn what_envoy_would_refuse_is_reported_and_left_out() {
         format!("{of}.outlierDetection.outlierDetectionHttpErrorCodes: [99] are not HTTP statuses"),
         format!("{of}.outlierDetection.maxEjectionPercent: 101 is more than 100"),
         format!("{of}.loadBalancer.zoneAwareLbSetting: not honoured yet"),
-        format!(
-            "{of}.loadBalancer.consistentHash.maglev.tableSize: 100 is not a prime of at most 5000011: 65537 is used"
-        ),
+        format!("{of}.loadBalancer.consistentHash.maglev.tableSize: 100 is not a prime below 5000011: 65537 is used"),
         format!(
             "{of}.loadBalancer.consistentHash.httpHeaderName: one of httpHeaderName, httpCookie, useSourceIp, \
              httpQueryParameterName is required: nothing is hashed"
@@ -133,11 +136,11 @@ fn fields_of_tls_that_nothing_follows_from_are_told() {
         ),
         ("SIMPLE", "sni: a", all[..2].to_vec(), "with mode SIMPLE"),
         ("MUTUAL", "sni: a", Vec::new(), ""),
-        ("MUTUAL", "credentialName: configmap://a/b", all.to_vec(), "beside credentialName"),
+        ("MUTUAL", "credentialName: configmap://shop/b", all.to_vec(), "beside credentialName"),
         (
             "MUTUAL",
             "insecureSkipVerify: true, subjectAltNames: [a]",
-            vec!["caCertificates", "caCrl", names],
+            vec!["caCertificates", names, "caCrl"],
             "beside insecureSkipVerify",
         ),
     ] {
@@ -182,12 +185,12 @@ fn fields_of_load_balancers_that_nothing_follows_from_are_told() {
             ["httpCookie", "useSourceIp", "httpQueryParameterName"].map(|f| hash(f, "httpHeaderName")).to_vec(),
         ),
         (
-            "consistentHash: {useSourceIp: true, maglev: {}, ringHash: {}, minimumRingSize: 5}".to_owned(),
-            ["ringHash", "minimumRingSize"].map(|f| hash(f, "maglev")).to_vec(),
+            "consistentHash: {useSourceIp: true, maglev: {tableSize: 7}, ringHash: {}}".to_owned(),
+            vec![hash("ringHash", "maglev")],
         ),
         (
             "consistentHash: {useSourceIp: true, ringHash: {}, minimumRingSize: 5}".to_owned(),
-            vec![hash("minimumRingSize", "ringHash")],
+            vec!["loadBalancer.consistentHash.minimumRingSize: cannot be set beside ringHash".to_owned()],
         ),
     ] {
         assert_eq!(said(&format!("{{loadBalancer: {{{given}}}}}")), expected, "{given}");

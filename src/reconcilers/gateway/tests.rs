@@ -63,11 +63,11 @@ fn hosts_have_namespaces() {
 fn a_wrong_server_is_left_out_and_the_others_stay() {
     let (servers, problems) = read(&json!([
         {"port": {"number": 0, "name": "a", "protocol": "HTTP"}, "hosts": ["*"]},
-        {"port": {"number": 70000, "name": "a", "protocol": "HTTP"}, "hosts": ["*"]},
-        {"port": {"number": 80, "name": "a", "protocol": "HTPP"}, "hosts": ["*"]},
-        {"port": {"number": 80, "name": "a", "protocol": "UDP"}, "hosts": ["*"]},
-        {"port": {"number": 80, "name": "a", "protocol": "HTTP"}, "hosts": []},
-        {"port": {"number": 80, "name": "a", "protocol": "HTTP"}, "hosts": ["*"], "bind": "10.0.0.1:80"},
+        {"port": {"number": 70000, "name": "b", "protocol": "HTTP"}, "hosts": ["*"]},
+        {"port": {"number": 80, "name": "c", "protocol": "HTPP"}, "hosts": ["*"]},
+        {"port": {"number": 80, "name": "d", "protocol": "UDP"}, "hosts": ["*"]},
+        {"port": {"number": 80, "name": "e", "protocol": "HTTP"}, "hosts": []},
+        {"port": {"number": 80, "name": "f", "protocol": "HTTP"}, "hosts": ["*"], "bind": "10.0.0.1:80"},
         {"port": {"number": 80, "name": "good", "protocol": "http", "targetPort": 8080}, "hosts": ["*"]},
     ]));
     assert_eq!(servers.iter().map(|s| (s.index, &*s.port_name)).collect::<Vec<_>>(), [(6, "good")]);
@@ -81,9 +81,9 @@ fn a_wrong_server_is_left_out_and_the_others_stay() {
             "spec.servers[3].port.protocol: protocol \"UDP\" is not one of HTTP, HTTPS, HTTP2, GRPC, GRPC-WEB, \
              MONGO, TCP, TLS; the server is not programmed",
             "spec.servers[4].hosts: no usable host is left; the server is not programmed",
-            "spec.servers[5].bind: \"10.0.0.1:80\" is neither an IP address nor unix://<path>; the server is not \
-             programmed",
-            "spec.servers[6].port.targetPort: not honoured yet",
+            "spec.servers[5].bind: \"10.0.0.1:80\" is neither an IP address nor unix:// with an absolute path; the \
+             server is not programmed",
+            "spec.servers[6].port.targetPort: has no effect on a Gateway",
         ]
     );
 }
@@ -184,6 +184,7 @@ fn what_does_no_harm_is_left_away_and_told() {
         problems,
         [
             "spec.servers[0].tls.insecureSkipVerify: not honoured yet",
+            "spec.servers[0].tls.cipherSuites[2]: \"AES128-SHA\" is there twice",
             "spec.servers[0].tls.cipherSuites[1]: \"NULL\" is not known; it is left out",
             "spec.servers[0].tls.httpsRedirect: only plaintext HTTP can be redirected to HTTPS; it is ignored",
         ]
@@ -246,7 +247,7 @@ fn fields_of_tls_that_nothing_follows_from_are_told() {
 
 #[test]
 fn names_tell_servers_apart() {
-    let named = |name: &str, port: u16| json!({"name": name, "port": {"number": port, "name": "p", "protocol": "HTTP"}, "hosts": ["*"]});
+    let named = |name: &str, port: u16| json!({"name": name, "port": {"number": port, "name": format!("p{port}"), "protocol": "HTTP"}, "hosts": ["*"]});
     let (servers, problems) = read(&json!([named("a", 80), named("", 81), named("", 82), named("a", 83)]));
     assert_eq!(servers.len(), 4);
     assert_eq!(problems, ["spec.servers[3].name: \"a\" is the name of servers[0] as well"]);

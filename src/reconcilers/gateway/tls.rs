@@ -30,20 +30,21 @@ pub(super) fn read(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> Op
     }
     let mode = mode(tls.mode, reader)?;
     unused::check(tls, mode, reader);
-    let certificates = certificates(tls, mode, reader)?;
-    let client_ca = client_ca(tls, mode, reader)?;
-    if !hashes_are_right(tls, reader) {
-        return None;
-    }
+    check_sources(tls, mode, reader);
+    let certificates = certificates(tls, mode, reader);
+    let client_ca = client_ca(tls, mode, reader);
+    let hashes_are_right = hashes_are_right(tls, reader);
     let (min_version, max_version) = (version(tls.min_protocol_version), version(tls.max_protocol_version));
-    if let (Some(min), Some(max)) = (min_version, max_version)
-        && min > max
-    {
+    let versions_cross = matches!((min_version, max_version), (Some(min), Some(max)) if min > max);
+    if versions_cross {
         let reason = "it is below minProtocolVersion, so no version is left; the server is not programmed";
         reader.add(Code::TlsVersionsCrossed, "tls.maxProtocolVersion", reason);
-        return None;
     }
-    Some(ServerTls {
+    let cipher_suites = known(&tls.cipher_suites, &CIPHERS, |i, reason| {
+        reader.add(Code::CipherUnknown, &format!("tls.cipherSuites[{i}]"), reason);
+    });
+    let (certificates, client_ca) = (certificates?, client_ca?);
+    (hashes_are_right && !versions_cross).then(|| ServerTls {
         mode,
         certificates,
         client_ca,
@@ -53,10 +54,31 @@ pub(super) fn read(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> Op
         verify_hash: shared(&tls.verify_certificate_hash),
         min_version,
         max_version,
-        cipher_suites: known(&tls.cipher_suites, &CIPHERS, |i, reason| {
-            reader.add(Code::CipherUnknown, &format!("tls.cipherSuites[{i}]"), reason);
-        }),
+        cipher_suites,
     })
+}
+
+/// What the reference refuses of certificates, and what it warns of.
+fn check_sources(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut Reader<'_>) {
+    let named = !tls.credential_name.is_empty() || !tls.credential_names.is_empty();
+    let checks_files = mode.checks_client() && mode != ServerTlsMode::IstioMutual && !named;
+    if checks_files && tls.ca_certificates.is_empty() && !tls.ca_cert_credential_name.is_empty() {
+        let reason = format!("mode {} with files needs it", mode.as_str());
+        reader.add(Code::ClientAuthorityMissing, "tls.caCertificates", reason);
+    }
+    if !tls.ca_crl.is_empty() && mode == ServerTlsMode::Simple && !named {
+        reader.add(Code::FieldsExclusive, "tls.caCrl", "cannot be set with mode SIMPLE");
+    }
+    let old = matches!(tls.min_protocol_version, spec::TlsProtocol::Tls10 | spec::TlsProtocol::Tls11);
+    if old && tls.cipher_suites.is_empty() {
+        let reason = "Envoy offers no ciphers for versions below TLSV1_2 unless cipherSuites names some";
+        reader.add(Code::TlsVersionOld, "tls.minProtocolVersion", reason);
+    }
+    let mut seen = std::collections::HashSet::new();
+    for (i, name) in tls.cipher_suites.iter().enumerate().filter(|(_, name)| !seen.insert(name.as_str())) {
+        let reason = format!("{name:?} is there twice");
+        reader.add(Code::CipherDuplicate, &format!("tls.cipherSuites[{i}]"), reason);
+    }
 }
 
 fn mode(mode: spec::ServerTlsMode, reader: &mut Reader<'_>) -> Option<ServerTlsMode> {
@@ -100,9 +122,16 @@ fn certificates(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut
     let needed = !mode.is_passthrough() && mode != ServerTlsMode::IstioMutual;
     match (needed, sources.len()) {
         (false, _) => {
+            if sources.len() > 1 && mode != ServerTlsMode::IstioMutual {
+                several(&sources, reader);
+            }
+            let code = match mode {
+                ServerTlsMode::IstioMutual => Code::CertificateUnexpected,
+                _ => Code::CertificateUnused,
+            };
             for (field, _) in sources {
                 let reason = format!("mode {} uses no certificate of its own; it is ignored", mode.as_str());
-                reader.add(Code::CertificateUnused, &format!("tls.{field}"), reason);
+                reader.add(code, &format!("tls.{field}"), reason);
             }
             Some(Certificates::None)
         }
@@ -127,15 +156,16 @@ fn certificates(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut
             None
         }
         (true, _) => {
-            let names: Vec<_> = sources.iter().map(|(name, _)| *name).collect();
-            reader.add(
-                Code::CertificateAmbiguous,
-                "tls",
-                format!("only one of {} can be used; the server is not programmed", names.join(", ")),
-            );
+            several(&sources, reader);
             None
         }
     }
+}
+
+fn several(sources: &[(&str, Certificates)], reader: &mut Reader<'_>) {
+    let names: Vec<_> = sources.iter().map(|(name, _)| *name).collect();
+    let reason = format!("only one of {} can be used; the server is not programmed", names.join(", "));
+    reader.add(Code::CertificateAmbiguous, "tls", reason);
 }
 
 /// What is said of certificates, by field.

@@ -1,6 +1,8 @@
 //! `loadBalancer`.
 
-use std::sync::Arc;
+mod failover;
+
+use std::{collections::HashSet, sync::Arc};
 
 use super::Reader;
 use crate::{
@@ -16,13 +18,44 @@ use crate::{
 const RING_SIZE: u64 = 1024;
 /// Envoy refuses larger rings.
 const MAX_RING_SIZE: u64 = 8 * 1024 * 1024;
-/// Envoy refuses larger tables.
+/// Envoy refuses larger tables, the reference this one too.
 const MAX_TABLE_SIZE: u64 = 5_000_011;
 /// More would be no gradual start.
 const MAX_AGGRESSION: f64 = 1_000.0;
 
-pub(super) fn read_at(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings) -> Arc<LoadBalancer> {
-    Arc::new(reader.at("loadBalancer", |r| load_balancer(r, settings)))
+/// `detects`: whether outliers are detected.
+pub(super) fn read_at(
+    reader: &mut Reader<'_>,
+    settings: &spec::LoadBalancerSettings,
+    detects: bool,
+) -> Arc<LoadBalancer> {
+    Arc::new(reader.at("loadBalancer", |r| {
+        check_localities(r, settings, detects);
+        load_balancer(r, settings)
+    }))
+}
+
+/// Failover, of both ways of balancing between localities.
+fn check_localities(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings, detects: bool) {
+    if settings.locality_lb_setting.is_some() && settings.zone_aware_lb_setting.is_some() {
+        reader.wrong(Code::LocalityAmbiguous, "zoneAwareLbSetting", "cannot be set beside localityLbSetting");
+    }
+    let plain = settings.locality_lb_setting.as_ref().map(|l| ("localityLbSetting", &l.failover, &l.failover_priority));
+    let aware =
+        settings.zone_aware_lb_setting.as_ref().map(|z| ("zoneAwareLbSetting", &z.failover, &z.failover_priority));
+    for (field, regions, labels) in plain.into_iter().chain(aware) {
+        let fails_over = !regions.is_empty() || !labels.is_empty();
+        if fails_over && !detects {
+            let reason = "without outlierDetection nobody is found unhealthy, and so nothing fails over";
+            reader.wrong(Code::FailoverWithoutDetection, field, reason);
+        }
+        reader.at(field, |r| failover::check(r, regions));
+        let topology = labels.iter().enumerate().filter(|(_, label)| failover::is_topology(label));
+        for (i, label) in topology.filter(|_| field == "zoneAwareLbSetting" || !regions.is_empty()) {
+            let reason = format!("{label:?} cannot be set beside failover between regions");
+            reader.wrong(Code::LocalityAmbiguous, &format!("{field}.failoverPriority[{i}]"), reason);
+        }
+    }
 }
 
 fn load_balancer(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings) -> LoadBalancer {
@@ -76,14 +109,20 @@ fn consistent_hash(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> Lb
         reader.without_effect([("ringHash", hash.ring_hash.is_some())], "beside maglev");
     }
     if let Some(ring) = hash.maglev.as_ref().map(|_| "maglev").or(hash.ring_hash.as_ref().map(|_| "ringHash")) {
-        let older = [("minimumRingSize", hash.minimum_ring_size != 0)];
-        reader.without_effect(older, &format!("beside {ring}"));
+        if hash.minimum_ring_size != 0 {
+            reader.wrong(Code::FieldsExclusive, "minimumRingSize", format!("cannot be set beside {ring}"));
+        }
+    } else if hash.minimum_ring_size != 0 {
+        reader.wrong(Code::FieldDeprecated, "minimumRingSize", "is deprecated: use ringHash.minimumRingSize");
     }
     let ring = match (&hash.maglev, &hash.ring_hash) {
         (Some(maglev), _) => HashRing::Maglev { table_size: reader.at("maglev", |r| table_size(r, maglev)) },
         (None, Some(ring)) => reader.at("ringHash", |r| ring_of(r, ring.minimum_ring_size)),
         (None, None) => ring_of(reader, hash.minimum_ring_size),
     };
+    if let Some(cookie) = &hash.http_cookie {
+        reader.at("httpCookie", |r| check_cookie(r, cookie));
+    }
     let key = hash_key(reader, hash);
     if key.is_none() {
         reader.wrong(
@@ -105,13 +144,15 @@ fn ring_of(reader: &mut Reader<'_>, size: u64) -> HashRing {
 fn table_size(reader: &mut Reader<'_>, maglev: &spec::Maglev) -> Option<u64> {
     let size = maglev.table_size;
     if size == 0 {
+        let reason = format!("is missing: name a prime below {MAX_TABLE_SIZE}; 65537 is used");
+        reader.wrong(Code::HashTableInvalid, "tableSize", reason);
         return None;
     }
-    if size > MAX_TABLE_SIZE || !is_prime(size) {
+    if size >= MAX_TABLE_SIZE || !is_prime(size) {
         reader.wrong(
             Code::HashTableInvalid,
             "tableSize",
-            format!("{size} is not a prime of at most {MAX_TABLE_SIZE}: 65537 is used"),
+            format!("{size} is not a prime below {MAX_TABLE_SIZE}: 65537 is used"),
         );
         return None;
     }
@@ -139,6 +180,21 @@ fn hash_key(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> Option<Ha
     Some(key)
 }
 
+fn check_cookie(reader: &mut Reader<'_>, cookie: &spec::HttpCookie) {
+    if cookie.name.is_empty() {
+        reader.wrong(Code::HashCookieInvalid, "name", "is empty: the cookie needs a name");
+    }
+    let mut names = HashSet::new();
+    for (i, attribute) in cookie.attributes.iter().enumerate() {
+        let field = format!("attributes[{i}].name");
+        if attribute.name.is_empty() {
+            reader.wrong(Code::HashCookieInvalid, &field, "is empty: an attribute needs a name");
+        } else if !names.insert(&attribute.name) {
+            reader.wrong(Code::NameDuplicate, &field, format!("{:?} is there twice", attribute.name));
+        }
+    }
+}
+
 fn hash_cookie(reader: &mut Reader<'_>, cookie: &spec::HttpCookie) -> HashKey {
     HashKey::Cookie {
         name: cookie.name.as_str().into(),
@@ -152,6 +208,9 @@ fn warmup(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings) -> Opt
     if let Some(warmup) = &settings.warmup {
         return reader.at("warmup", |r| {
             let aggression = r.decimal("aggression", warmup.aggression, MAX_AGGRESSION);
+            if warmup.aggression == Some(0.0) {
+                r.wrong(Code::NumberOutOfRange, "aggression", "is 0: use more, or leave it out");
+            }
             Some(Warmup {
                 duration: r.positive("duration", Some(&warmup.duration))?,
                 minimum_percent: r.decimal("minimumPercent", warmup.minimum_percent, 100.0),
@@ -172,9 +231,14 @@ pub(in crate::reconcilers) fn locality(reader: &mut Reader<'_>, setting: &spec::
         failover: setting.failover.iter().map(|f| (f.from.as_str().into(), f.to.as_str().into())).collect(),
         failover_priority: setting.failover_priority.iter().map(|l| l.as_str().into()).collect(),
     };
-    let fails_over = !made.failover.is_empty() || !made.failover_priority.is_empty();
-    if fails_over && !made.distribute.is_empty() {
-        reader.wrong(Code::LocalityAmbiguous, "failover", "has no effect beside distribute");
+    let from: Vec<&str> = setting.distribute.iter().map(|d| d.from.as_str()).collect();
+    failover::check_list(reader, "distribute", &from);
+    if !made.distribute.is_empty() {
+        if !made.failover.is_empty() {
+            reader.wrong(Code::LocalityAmbiguous, "failover", "has no effect beside distribute");
+        }
+        let unused = [("failoverPriority", !made.failover_priority.is_empty())];
+        reader.without_effect(unused, "beside distribute");
         made.failover.clear();
         made.failover_priority.clear();
     }
@@ -186,6 +250,11 @@ fn shares(reader: &mut Reader<'_>, distribute: &spec::LocalityDistribute) -> Dis
     if sum != 100 {
         reader.wrong(Code::LocalityShares, "to", format!("the shares add up to {sum}, not 100"));
     }
+    for (locality, share) in distribute.to.iter().filter(|(_, share)| !(1..=100).contains(*share)) {
+        let reason = format!("{share} is no share: use 1 to 100");
+        reader.wrong(Code::LocalityShares, &format!("to[{locality:?}]"), reason);
+    }
+    failover::check_list(reader, "to", &distribute.to.keys().map(String::as_str).collect::<Vec<_>>());
     // Patterns with more said go first, so that `*` takes what is left.
     let mut to: Vec<(Arc<str>, u32)> = distribute.to.iter().map(|(p, w)| (p.as_str().into(), *w)).collect();
     to.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.split('/').filter(|p| *p != "*" && !p.is_empty()).count()));

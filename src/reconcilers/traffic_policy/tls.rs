@@ -16,6 +16,7 @@ const MAX_SNI: usize = 255;
 pub(super) fn read(reader: &mut Reader<'_>, settings: &spec::ClientTlsSettings) -> ClientTls {
     let mode = mode(settings.mode);
     check_effect(reader, settings, mode);
+    check_config_map(reader, settings);
     let files = [("clientCertificate", &settings.client_certificate), ("privateKey", &settings.private_key)];
     if mode == ClientTlsMode::Mutual && settings.credential_name.is_empty() {
         for (field, _) in files.iter().filter(|(_, file)| file.is_empty()) {
@@ -71,17 +72,34 @@ fn check_effect(reader: &mut Reader<'_>, given: &spec::ClientTlsSettings, mode: 
             let rest = [credential_name, skip];
             reader.without_effect([own, authorities].concat().into_iter().chain(rest), "with mode ISTIO_MUTUAL");
         }
+        ClientTlsMode::Simple | ClientTlsMode::Mutual if credential => {
+            for (field, _) in own.into_iter().chain(authorities).filter(|(_, set)| *set) {
+                reader.wrong(Code::CredentialWithFiles, field, "has no effect beside credentialName");
+            }
+        }
         ClientTlsMode::Simple => reader.without_effect(own, "with mode SIMPLE"),
-        ClientTlsMode::Mutual if credential => reader.without_effect(own, "beside credentialName"),
         ClientTlsMode::Mutual => {}
     }
-    if matches!(mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) {
-        if lax {
-            let unused = authorities.into_iter().chain([names]);
-            reader.without_effect(unused, "beside insecureSkipVerify");
-        } else if credential {
-            reader.without_effect(authorities, "beside credentialName");
+    if matches!(mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) && lax {
+        let simple = ("credentialName", credential && mode == ClientTlsMode::Simple);
+        for (field, _) in [authorities[0], names, simple].into_iter().filter(|(_, set)| *set) {
+            reader.wrong(Code::FieldsExclusive, field, "has no effect beside insecureSkipVerify");
         }
+        reader.without_effect([authorities[1]].into_iter().filter(|_| !credential), "beside insecureSkipVerify");
+    }
+}
+
+/// A ConfigMap is read in the namespace of the rule.
+fn check_config_map(reader: &mut Reader<'_>, given: &spec::ClientTlsSettings) {
+    let Some(name) = given.credential_name.strip_prefix(CONFIG_MAP) else { return };
+    let own = reader.problems.object().namespace.clone();
+    match name.split_once('/') {
+        _ if name.is_empty() => reader.wrong(Code::CredentialForeign, "credentialName", "names no ConfigMap"),
+        Some((namespace, _)) if *namespace != *own => {
+            let reason = format!("{:?} is not in namespace {own:?}, where the rule is", given.credential_name);
+            reader.wrong(Code::CredentialForeign, "credentialName", reason);
+        }
+        _ => {}
     }
 }
 

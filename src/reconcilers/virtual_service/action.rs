@@ -9,13 +9,17 @@ use crate::{
             Body, DirectResponse, PathRewrite, Redirect, RedirectCode, RedirectPath, RedirectPort, Rewrite,
         },
     },
+    reconcilers::regex,
 };
 
 /// Envoy is told to allow no larger bodies of direct responses.
 const MAX_BODY: usize = 1024 * 1024;
+/// Larger ones cost memory that somebody should know of.
+const LARGE_BODY: usize = 100 * 1024;
 
 impl Reader<'_> {
-    pub(super) fn redirect(&mut self, given: &spec::HttpRedirect) -> Option<Redirect> {
+    pub(super) fn redirect(&mut self, given: &spec::HttpRedirect, matches: &[spec::HttpMatch]) -> Option<Redirect> {
+        self.check_prefix_rewrite(given, matches);
         if !given.uri.is_empty() && !given.prefix_rewrite.is_empty() {
             self.error(Code::FieldsExclusive, "redirect", "only one of uri and prefixRewrite can be set");
         }
@@ -44,6 +48,15 @@ impl Reader<'_> {
             );
         }
         Some(redirect)
+    }
+
+    /// There is a prefix to rewrite only where one is matched.
+    fn check_prefix_rewrite(&mut self, given: &spec::HttpRedirect, matches: &[spec::HttpMatch]) {
+        let uris = matches.iter().filter_map(|m| m.uri.as_ref());
+        if !given.prefix_rewrite.is_empty() && uris.into_iter().any(|uri| uri.prefix.is_none()) {
+            let reason = "it needs every condition on uri to be one on its prefix";
+            self.note(Code::RedirectPrefixUnfit, "redirect.prefixRewrite", reason);
+        }
     }
 
     fn scheme(&mut self, scheme: &str) -> Option<std::sync::Arc<str>> {
@@ -87,11 +100,11 @@ impl Reader<'_> {
             None => 0,
         };
         if size > MAX_BODY {
-            self.error(
-                Code::ResponseTooLarge,
-                "directResponse.body",
-                format!("it has {size} bytes: use at most {MAX_BODY}"),
-            );
+            let reason = format!("it has {size} bytes: use at most {MAX_BODY}");
+            self.error(Code::ResponseTooLarge, "directResponse.body", reason);
+        } else if size > LARGE_BODY {
+            let reason = format!("it has {size} bytes, which every proxy holds in memory");
+            self.note(Code::ResponseLarge, "directResponse.body", reason);
         }
         let status = self.http_status("directResponse.status", given.status.into())?;
         Some(DirectResponse { status, body })
@@ -119,7 +132,7 @@ impl Reader<'_> {
     }
 
     fn regex_rewrite(&mut self, given: &spec::RegexRewrite) -> Option<PathRewrite> {
-        let groups = self.check("rewrite.uriRegexRewrite.match", text::regex(&given.r#match))?;
+        let groups = self.check("rewrite.uriRegexRewrite.match", regex::check(&given.r#match))?;
         self.check("rewrite.uriRegexRewrite.rewrite", text::substitution(&given.rewrite, groups))?;
         if given.rewrite.is_empty() {
             self.error(Code::RewriteEmpty, "rewrite.uriRegexRewrite.rewrite", "it is empty");

@@ -11,15 +11,18 @@ use crate::{
     },
 };
 
+/// The methods of HTTP, and `*` for all.
+const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
+
 impl Reader<'_> {
     pub(super) fn cors(&mut self, given: &spec::CorsPolicy) -> Cors {
         let max_age = self.duration("corsPolicy.maxAge", given.max_age.as_ref());
         if max_age.is_some_and(|age| age.subsec_nanos() > 0) {
-            self.note(Code::FieldWithoutEffect, "corsPolicy.maxAge", "only whole seconds count; the rest is dropped");
+            self.note(Code::DurationTooFine, "corsPolicy.maxAge", "only whole seconds count; the rest is dropped");
         }
         Cors {
             allow_origins: self.origins(given),
-            allow_methods: self.names("corsPolicy.allowMethods", &given.allow_methods),
+            allow_methods: self.methods(&given.allow_methods),
             allow_headers: self.names("corsPolicy.allowHeaders", &given.allow_headers),
             expose_headers: self.names("corsPolicy.exposeHeaders", &given.expose_headers),
             max_age: max_age.map(|age| Duration::from_secs(age.as_secs())),
@@ -48,7 +51,18 @@ impl Reader<'_> {
         origins
     }
 
-    /// Methods, and names of headers; `*` is all.
+    fn methods(&mut self, given: &[String]) -> Vec<Arc<str>> {
+        for (index, method) in given.iter().enumerate() {
+            let field = format!("corsPolicy.allowMethods[{index}]");
+            if self.check(&field, text::header_name(method)).is_some() && !METHODS.contains(&method.as_str()) {
+                let reason = format!("{method:?} is not one of {}", METHODS.join(", "));
+                self.note(Code::ValueUnknown, &field, reason);
+            }
+        }
+        given.iter().map(|n| n.as_str().into()).collect()
+    }
+
+    /// Names of headers; `*` is all.
     fn names(&mut self, field: &str, given: &[String]) -> Vec<Arc<str>> {
         for (index, name) in given.iter().enumerate() {
             self.check(&format!("{field}[{index}]"), text::header_name(name));

@@ -5,7 +5,7 @@ use crate::{
     api::http_route as spec,
     model::{
         Code,
-        virtual_service::{Abort, AbortStatus, Delay, Fault},
+        virtual_service::{Abort, AbortStatus, Delay, Fault, Percent},
     },
 };
 
@@ -30,10 +30,13 @@ const GRPC_STATUSES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
+/// Envoy counts in millionths.
+const SMALLEST_PERCENT: f64 = 0.0001;
+
 impl Reader<'_> {
     pub(super) fn fault(&mut self, given: &spec::HttpFaultInjection) -> Fault {
         if given.delay.is_none() && given.abort.is_none() {
-            self.note(Code::FaultEmpty, "fault", "it injects nothing: set delay or abort");
+            self.note(Code::FaultMissing, "fault", "it injects nothing: set delay or abort");
         }
         Fault {
             delay: given.delay.as_ref().and_then(|d| self.delay(d)),
@@ -43,23 +46,24 @@ impl Reader<'_> {
 
     fn delay(&mut self, given: &spec::FaultDelay) -> Option<Delay> {
         if given.exponential_delay.is_some() {
-            self.not_honoured("fault.delay.exponentialDelay");
+            self.note(Code::FaultMissing, "fault.delay.exponentialDelay", "not honoured: use fixedDelay");
         } else if given.fixed_delay.is_none() {
             self.note(Code::FaultEmpty, "fault.delay", "it delays nothing: set fixedDelay");
         }
         let older = self.whole_percent("fault.delay.percent", given.percent.into());
-        let percent = self.percent("fault.delay.percentage", given.percentage.as_ref()).unwrap_or(older);
+        let percent = self.fault_percent("fault.delay.percentage", given.percentage.as_ref()).unwrap_or(older);
         let fixed = self.duration("fault.delay.fixedDelay", given.fixed_delay.as_ref())?;
         Some(Delay { fixed, percent })
     }
 
     fn abort(&mut self, given: &spec::FaultAbort) -> Option<Abort> {
-        let percent = self.percent("fault.abort.percentage", given.percentage.as_ref());
+        let percent = self.fault_percent("fault.abort.percentage", given.percentage.as_ref());
         if percent.is_none() {
             self.note(Code::FaultEmpty, "fault.abort", "without percentage no request is aborted");
         }
         if given.http2_error.is_some() {
-            self.not_honoured("fault.abort.http2Error");
+            let reason = "not honoured: use httpStatus or grpcStatus";
+            self.note(Code::FaultMissing, "fault.abort.http2Error", reason);
         }
         let status = match (given.http_status, given.grpc_status.as_deref()) {
             (Some(_), Some(_)) => {
@@ -75,6 +79,17 @@ impl Reader<'_> {
             }
         };
         Some(Abort { status: status?, percent })
+    }
+
+    /// A share that is not too small to be counted.
+    fn fault_percent(&mut self, field: &str, given: Option<&spec::Percent>) -> Option<Percent> {
+        if let Some(value) =
+            given.map(|p| p.value).filter(|value| (0.0..SMALLEST_PERCENT).contains(value) && *value > 0.0)
+        {
+            let reason = format!("{value} is too small: use 0, or at least {SMALLEST_PERCENT}");
+            self.note(Code::PercentOutOfRange, field, reason);
+        }
+        self.percent(field, given)
     }
 
     fn grpc_status(&mut self, name: &str) -> Option<u32> {

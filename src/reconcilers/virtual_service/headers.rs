@@ -20,8 +20,8 @@ impl Reader<'_> {
 
     /// `authority`: whether setting `Host` means something.
     fn ops(&mut self, field: &str, given: &spec::HeaderOperations, authority: bool) -> HeaderOps {
-        for name in &given.remove {
-            self.header_name(&format!("{field}.remove"), name, false);
+        for (index, name) in given.remove.iter().enumerate() {
+            self.header_name(&format!("{field}.remove[{index}]"), name, false);
         }
         HeaderOps {
             set: self.changes(&format!("{field}.set"), &given.set, authority),
@@ -37,26 +37,21 @@ impl Reader<'_> {
         authority: bool,
     ) -> BTreeMap<Arc<str>, Arc<str>> {
         for (name, value) in given {
-            self.header_name(field, name, authority);
+            self.header_name(&format!("{field}[{name:?}]"), name, authority);
             self.check(&format!("{field}[{name:?}]"), text::header_value(value));
         }
         given.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
     }
 
-    fn header_name(&mut self, field: &str, name: &str, authority: bool) {
-        let at = format!("{field}[{name:?}]");
+    fn header_name(&mut self, at: &str, name: &str, authority: bool) {
         let is_authority = name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority");
         if is_authority && authority {
             return;
         }
         if is_authority || name.starts_with(':') {
-            self.note(
-                Code::HeaderProtected,
-                &at,
-                "Envoy does not let this header be changed here; it is left as it is",
-            );
+            self.note(Code::HeaderProtected, at, "Envoy does not let this header be changed here; it is left as it is");
         } else {
-            self.check(&at, text::header_name(name));
+            self.check(at, text::header_name(name));
         }
     }
 }

@@ -18,6 +18,7 @@ pub(super) fn route(reader: &mut Reader<'_>, index: usize, given: &spec::HttpRou
     let mirror_percent = reader.percent("mirrorPercentage", given.mirror_percentage.as_ref()).or(older);
     let mirrors = given.mirrors.iter().enumerate().filter_map(|(i, m)| mirrors(reader, i, m)).collect();
     let timeout = timeout(reader, given);
+    check_authority(reader, given);
     Some(HttpRoute {
         name: given.name.as_str().into(),
         index,
@@ -38,8 +39,11 @@ pub(super) fn route(reader: &mut Reader<'_>, index: usize, given: &spec::HttpRou
 
 /// Reports what only has an effect on requests that are forwarded.
 fn check_effect(reader: &mut Reader<'_>, given: &spec::HttpRoute, answered_by: &str) {
+    let others = [("rewrite", given.rewrite.is_some()), ("fault", given.fault.is_some())];
+    for (field, _) in others.into_iter().filter(|(_, set)| *set) {
+        reader.note(Code::FieldsExclusive, field, format!("cannot be set beside {answered_by}"));
+    }
     let fields = [
-        ("rewrite", given.rewrite.is_some()),
         ("timeout", given.timeout.is_some()),
         ("retries", given.retries.is_some()),
         ("mirror", given.mirror.is_some()),
@@ -53,13 +57,43 @@ fn check_effect(reader: &mut Reader<'_>, given: &spec::HttpRoute, answered_by: &
 fn check_mirrors(reader: &mut Reader<'_>, given: &spec::HttpRoute) {
     let shares =
         [("mirrorPercentage", given.mirror_percentage.is_some()), ("mirrorPercent", given.mirror_percent.is_some())];
+    if given.mirror.is_some() && !given.mirrors.is_empty() {
+        reader.note(Code::MirrorAmbiguous, "mirrors", "cannot be set beside mirror");
+    }
+    if given.mirror_percent.is_some() {
+        reader.note(Code::FieldDeprecated, "mirrorPercent", "is deprecated: use mirrorPercentage");
+    }
     if given.mirror.is_none() {
         // A delegate's own entries may say which service gets the copies.
         for (field, _) in shares.into_iter().filter(|(_, set)| *set && given.delegate.is_none()) {
-            reader.note(Code::MirrorShareUnused, field, "has no effect without mirror");
+            reader.note(Code::FieldWithoutEffect, field, "has no effect without mirror");
         }
     } else if shares.iter().all(|(_, set)| *set) {
         reader.note(Code::FieldWithoutEffect, "mirrorPercent", "has no effect beside mirrorPercentage");
+    }
+}
+
+/// The beginning of a text, enough to know it.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(64)]
+}
+
+/// The host is changed in one place.
+fn check_authority(reader: &mut Reader<'_>, given: &spec::HttpRoute) {
+    let mut taken = given.rewrite.as_ref().map_or("", |r| &r.authority);
+    let ops = given.headers.as_ref().and_then(|h| h.request.as_ref());
+    let changes = ops.into_iter().flat_map(|ops| [("set", &ops.set), ("add", &ops.add)]);
+    for (list, name, value) in changes.flat_map(|(list, map)| map.iter().map(move |(name, value)| (list, name, value)))
+    {
+        if !(name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")) {
+            continue;
+        }
+        if taken.is_empty() {
+            taken = value;
+        } else {
+            let reason = format!("{value:?}: the host is already changed to {:?}", cut(taken));
+            reader.note(Code::AuthorityAmbiguous, &format!("headers.request.{list}[{name:?}]"), reason);
+        }
     }
 }
 
@@ -97,7 +131,7 @@ fn action(reader: &mut Reader<'_>, given: &spec::HttpRoute) -> Option<HttpAction
         check_effect(reader, given, set[0]);
     }
     match given {
-        spec::HttpRoute { redirect: Some(to), .. } => reader.redirect(to).map(HttpAction::Redirect),
+        spec::HttpRoute { redirect: Some(to), .. } => reader.redirect(to, &given.r#match).map(HttpAction::Redirect),
         spec::HttpRoute { direct_response: Some(answer), .. } => {
             reader.direct_response(answer).map(HttpAction::DirectResponse)
         }
@@ -108,9 +142,10 @@ fn action(reader: &mut Reader<'_>, given: &spec::HttpRoute) -> Option<HttpAction
 
 fn destinations(reader: &mut Reader<'_>, given: &[spec::HttpRouteDestination]) -> Option<Vec<HttpDestination>> {
     let weights: Vec<i32> = given.iter().map(|d| d.weight).collect();
-    let weights = names::weights(&weights).map_err(|(at, flaw)| reader.flaw(&format!("route[{at}].weight"), flaw));
+    let (weights, flaws) = names::weights(&weights);
+    flaws.into_iter().for_each(|(at, flaw)| reader.flaw(&format!("route[{at}].weight"), flaw));
     let mut made = Vec::with_capacity(given.len());
-    for (at, (to, weight)) in given.iter().zip(weights.ok()?).enumerate() {
+    for (at, (to, weight)) in given.iter().zip(weights).enumerate() {
         let headers = to.headers.as_ref().map(|h| reader.headers(&format!("route[{at}].headers"), h));
         let destination = reader.destination(&format!("route[{at}].destination"), &to.destination);
         made.extend(destination.map(|destination| HttpDestination {

@@ -9,7 +9,6 @@ use crate::{
     api::virtual_service as spec,
     model::{
         Code,
-        host::is_subset,
         virtual_service::{L4Destination, TcpMatch, TcpRoute, TlsMatch, TlsRoute},
     },
     reconcilers::{Flaw, host},
@@ -38,7 +37,12 @@ impl Reader<'_> {
             let checked = if name == "*" { Ok("*".into()) } else { host::parse(name) };
             let field = format!("{field}.sniHosts[{index}]");
             let Some(sni) = self.check(&field, checked) else { continue };
-            if !self.site.hosts.iter().any(|host| is_subset(&sni, host) || is_subset(host, &sni)) {
+            if text_is_address(name) {
+                let reason = format!("{name:?} is an address: clients send names only");
+                self.note(Code::SniAddress, &field, reason);
+            } else if let Some(flaw) = names::host_style(name) {
+                self.note(flaw.code, &field, flaw.reason);
+            } else if !self.site.hosts.covers(&sni) {
                 self.note(
                     Code::SniOutsideHosts,
                     &field,
@@ -85,12 +89,17 @@ impl Reader<'_> {
             self.error(Code::DestinationMissing, "route", "a destination is needed");
         }
         let weights: Vec<i32> = given.iter().map(|d| d.weight).collect();
-        let weights = names::weights(&weights).map_err(|(at, flaw)| self.flaw(&format!("route[{at}].weight"), flaw));
+        let (weights, flaws) = names::weights(&weights);
+        flaws.into_iter().for_each(|(at, flaw)| self.flaw(&format!("route[{at}].weight"), flaw));
         let mut made = Vec::with_capacity(given.len());
-        for (at, (to, weight)) in given.iter().zip(weights.ok()?).enumerate() {
+        for (at, (to, weight)) in given.iter().zip(weights).enumerate() {
             let destination = self.destination(&format!("route[{at}].destination"), &to.destination);
             made.extend(destination.map(|destination| L4Destination { destination, weight }));
         }
         Some(made)
     }
+}
+
+fn text_is_address(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
 }

@@ -9,7 +9,11 @@ use crate::{
         Code, Labels,
         virtual_service::{HttpMatch, SourceMatch, StringMatch, is_claim},
     },
+    reconcilers::rules::is_dns_label,
 };
+
+/// What HTTP/2 has in place of the request line and the status line.
+const PSEUDO_HEADERS: [&str; 5] = ["method", "scheme", "authority", "path", "status"];
 
 impl Reader<'_> {
     pub(super) fn http_match(&mut self, field: &str, given: &spec::HttpMatch) -> HttpMatch {
@@ -32,6 +36,11 @@ impl Reader<'_> {
 
     /// Which proxies have a rule.
     pub(super) fn source(&mut self, field: &str, labels: &Labels, namespace: &str, gateways: &[String]) -> SourceMatch {
+        self.label_syntax(&format!("{field}.sourceLabels"), labels);
+        if !namespace.is_empty() && !is_dns_label(namespace) {
+            let reason = format!("{namespace:?} is not the name of a namespace");
+            self.note(Code::NamespaceInvalid, &format!("{field}.sourceNamespace"), reason);
+        }
         SourceMatch {
             labels: labels.clone(),
             namespace: (!namespace.is_empty()).then(|| namespace.into()),
@@ -52,7 +61,13 @@ impl Reader<'_> {
             let at = format!("{field}[{name:?}]");
             if !is_claim(name) {
                 // Pseudo headers may be matched, as Envoy does.
-                self.check(&at, text::header_name(name.strip_prefix(':').unwrap_or(name)));
+                let bare = name.strip_prefix(':').unwrap_or(name);
+                let right = self.check(&at, text::header_name(bare)).is_some();
+                if right && bare != name && !PSEUDO_HEADERS.contains(&bare) {
+                    self.note(Code::HeaderNameInvalid, &at, format!("{name:?} is no pseudo header of HTTP"));
+                }
+            } else if self.site.delegate {
+                self.note(Code::ClaimInMesh, &at, "claims are matched in a VirtualService that names gateways itself");
             } else if !self.site.claims {
                 self.error(
                     Code::ClaimInMesh,

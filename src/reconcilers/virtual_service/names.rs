@@ -9,7 +9,10 @@ use crate::{
         Code, Host,
         virtual_service::{Destination, GatewayName},
     },
-    reconcilers::{Flaw, fqdn, host},
+    reconcilers::{
+        Flaw, fqdn, host,
+        rules::{domain, is_dns_label, wildcard_domain},
+    },
 };
 
 /// `mesh`, `namespace/name`, `./name`, `name`, or the old form `name.namespace.svc…`.
@@ -28,6 +31,40 @@ pub(super) fn gateway(text: &str, namespace: &str) -> Result<GatewayName, Flaw> 
         return Err(Flaw::new(Code::GatewayNameInvalid, reason));
     }
     Ok(GatewayName::Named(format!("{ns}/{name}").into()))
+}
+
+/// What is wrong with how a gateway is named, if something is; it may be understood all the same.
+pub(super) fn gateway_style(text: &str) -> Option<Flaw> {
+    if text == "mesh" {
+        return None;
+    }
+    let wrong = |reason: String| Some(Flaw::new(Code::GatewayNameInvalid, reason));
+    match (text.split_once('/'), text.split_once('.')) {
+        // Told where it is read.
+        _ if gateway(text, "x").is_err() => None,
+        (Some((namespace, name)), _) if !is_dns_label(namespace) || !is_dns_label(name) => {
+            wrong(format!("{text:?}: namespace and name of a Gateway are labels of DNS names, such as \"ns/gateway\""))
+        }
+        (None, Some((name, rest))) => match domain(text) {
+            Err(flaw) => wrong(flaw.reason),
+            Ok(()) => {
+                let namespace = rest.split('.').next().unwrap_or(rest);
+                let reason = format!("{text:?} is the old form: write \"{namespace}/{name}\"");
+                Some(Flaw::new(Code::GatewayNameQualified, reason))
+            }
+        },
+        (None, None) if !is_dns_label(text) => wrong(format!("{text:?} is no label of a DNS name")),
+        _ => None,
+    }
+}
+
+/// What is wrong with how a host is written, if something is; it may be understood all the same.
+pub(super) fn host_style(text: &str) -> Option<Flaw> {
+    // Names of the form that gateways between networks use.
+    if address(text).is_some() || text.starts_with("outbound_.") || host::parse(text).is_err() {
+        return None;
+    }
+    wildcard_domain(text).err()
 }
 
 /// An IP address in its usual form: one of IPv6 can be written in many, and Envoy takes a domain once.
@@ -51,6 +88,13 @@ impl Reader<'_> {
             address(text).map_or_else(named, Ok)
         };
         let host = self.check(&format!("{field}.host"), checked);
+        if let Some(flaw) = host_style(text).filter(|_| host.is_some()) {
+            self.note(flaw.code, &format!("{field}.host"), flaw.reason);
+        }
+        if !given.subset.is_empty() && is_name(&given.subset) && !is_dns_label(&given.subset) {
+            let reason = format!("{:?} is no label of a DNS name", given.subset);
+            self.note(Code::SubsetNameInvalid, &format!("{field}.subset"), reason);
+        }
         if !given.subset.is_empty() && !is_name(&given.subset) {
             self.error(
                 Code::SubsetNameInvalid,
@@ -71,27 +115,34 @@ impl Reader<'_> {
     /// Which gateways a condition is about.
     pub(super) fn gateways(&mut self, field: &str, named: &[String]) -> Vec<GatewayName> {
         let namespace: &Arc<str> = self.site.namespace;
+        for (i, flaw) in named.iter().enumerate().filter_map(|(i, text)| Some((i, gateway_style(text)?))) {
+            self.note(flaw.code, &format!("{field}[{i}]"), flaw.reason);
+        }
         let read = named.iter().enumerate().map(|(i, text)| (format!("{field}[{i}]"), gateway(text, namespace)));
         let read: Vec<_> = read.collect();
         read.into_iter().filter_map(|(field, gateway)| self.check(&field, gateway)).collect()
     }
 }
 
-/// What is wrong with the weights of several destinations, if something is.
-pub(super) fn weights(weights: &[i32]) -> Result<Vec<u32>, (usize, Flaw)> {
+/// Weights of several destinations, and what is wrong with which of them.
+pub(super) fn weights(weights: &[i32]) -> (Vec<u32>, Vec<(usize, Flaw)>) {
+    let mut flaws = Vec::new();
     let mut read = Vec::with_capacity(weights.len());
     for (at, weight) in weights.iter().enumerate() {
-        let negative = || Flaw::new(Code::WeightNegative, format!("{weight} is not a weight: use 0 or more"));
-        read.push(u32::try_from(*weight).map_err(|_| (at, negative()))?);
+        read.push(u32::try_from(*weight).unwrap_or_else(|_| {
+            let reason = format!("{weight} is not a weight: use 0 or more");
+            flaws.push((at, Flaw::new(Code::WeightNegative, reason)));
+            0
+        }));
     }
     let sum: u64 = read.iter().copied().map(u64::from).sum();
-    if read.len() > 1 && sum == 0 {
+    if read.len() > 1 && sum == 0 && flaws.is_empty() {
         let reason = "all destinations have weight 0: give at least one of them a weight";
-        return Err((0, Flaw::new(Code::WeightsZero, reason)));
+        flaws.push((0, Flaw::new(Code::WeightsZero, reason)));
     }
     if sum > u64::from(u32::MAX) {
         let reason = format!("the weights add up to {sum}: use at most {}", u32::MAX);
-        return Err((0, Flaw::new(Code::WeightsTooLarge, reason)));
+        flaws.push((0, Flaw::new(Code::WeightsTooLarge, reason)));
     }
-    Ok(read)
+    (read, flaws)
 }

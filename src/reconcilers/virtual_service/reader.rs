@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::text;
+use super::{host_set::HostSet, text};
 use crate::{
     api,
     model::{
-        Code, Host,
+        Code, Labels,
         virtual_service::{Percent, StringMatch},
     },
-    reconcilers::{Flaw, Problems},
+    reconcilers::{Flaw, Problems, regex, rules::check_label_syntax},
 };
 
 /// What the entries of an object have in common.
@@ -24,7 +24,7 @@ pub(super) struct Site<'a> {
     /// Whether claims of tokens can be matched.
     pub(super) claims: bool,
     /// The object's hosts.
-    pub(super) hosts: &'a [Host],
+    pub(super) hosts: &'a HostSet,
 }
 
 /// Reads one entry. Fields are given relative to it.
@@ -62,6 +62,11 @@ impl<'a> Reader<'a> {
         self.problems.add(code, self.at(field), reason);
     }
 
+    /// Labels that workloads could have.
+    pub(super) fn label_syntax(&mut self, field: &str, labels: &Labels) {
+        check_label_syntax(&self.at(field), labels, self.problems);
+    }
+
     pub(super) fn not_honoured(&mut self, field: &str) {
         self.problems.not_honoured(self.at(field));
     }
@@ -92,6 +97,8 @@ impl<'a> Reader<'a> {
         let read = self.check(field, read)?;
         if read < Duration::from_millis(1) {
             self.error(Code::DurationTooShort, field, format!("{read:?} is too short: use at least 1ms"));
+        } else if read.subsec_nanos() % 1_000_000 != 0 {
+            self.note(Code::DurationTooFine, field, format!("{read:?} is no whole number of milliseconds"));
         }
         Some(read)
     }
@@ -136,7 +143,7 @@ impl<'a> Reader<'a> {
             (Some(exact), None, None) => StringMatch::Exact(exact.as_str().into()),
             (None, Some(prefix), None) => StringMatch::Prefix(prefix.as_str().into()),
             (None, None, Some(regex)) => {
-                self.check(field, text::regex(regex))?;
+                self.check(field, regex::check(regex))?;
                 StringMatch::Regex(regex.as_str().into())
             }
             _ => {
@@ -147,9 +154,14 @@ impl<'a> Reader<'a> {
         Some(read)
     }
 
-    /// The same for all but paths: no prefix is empty, and the expression `*` asks for presence.
+    /// The same for all but paths: no prefix is empty, and the expression `*` asks for presence, although the reference
+    /// takes it for headers that must be absent only.
     pub(super) fn text_condition(&mut self, field: &str, given: &api::common::StringMatch) -> Option<StringMatch> {
         if given.regex.as_deref() == Some("*") {
+            if !field.contains("withoutHeaders") {
+                let reason = "\"*\" is not an RE2 expression: leave the condition empty to ask for presence";
+                self.note(Code::RegexInvalid, field, reason);
+            }
             return Some(StringMatch::Present);
         }
         if given.prefix.as_deref() == Some("") {

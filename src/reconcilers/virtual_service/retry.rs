@@ -28,6 +28,9 @@ const CONDITIONS: [&str; 16] = [
     "unavailable",
 ];
 
+/// More wrong words are not repeated.
+const MOST_NAMED: usize = 5;
+
 impl Reader<'_> {
     /// `within` is what stands before the names of the fields.
     pub(super) fn retries(&mut self, within: &str, given: &spec::HttpRetry) -> Retries {
@@ -40,6 +43,12 @@ impl Reader<'_> {
             );
             0
         });
+        let others =
+            [given.per_try_timeout.is_some(), !given.retry_on.is_empty(), given.retry_remote_localities.is_some()];
+        if given.attempts == 0 && others.contains(&true) {
+            let reason = "0 turns retries off: the other fields have no effect";
+            self.note(Code::RetriesDisabled, &field("attempts"), reason);
+        }
         let (conditions, status_codes) = self.retry_on(&field("retryOn"), &given.retry_on);
         Retries {
             attempts,
@@ -54,17 +63,24 @@ impl Reader<'_> {
 
     /// Words and status codes, separated by commas.
     fn retry_on(&mut self, field: &str, given: &str) -> (Vec<Arc<str>>, Vec<u32>) {
-        let (mut conditions, mut codes) = (Vec::new(), Vec::new());
-        for word in given.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+        let (mut conditions, mut codes, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for written in given.split(',').filter(|w| !w.trim().is_empty()) {
+            let word = written.trim();
             match word.parse() {
                 Ok(code @ 100..=599) => codes.push(code),
                 _ if CONDITIONS.contains(&word) => conditions.push(word.into()),
-                _ => {
-                    let known = CONDITIONS.join(", ");
-                    let reason = format!("{word:?} is ignored: use status codes or {known}");
-                    self.note(Code::RetryConditionUnknown, field, reason);
-                }
+                _ => others.push(word),
             }
+            if word != written {
+                others.push(written);
+            }
+        }
+        if !others.is_empty() {
+            let more = if others.len() > MOST_NAMED { ", …" } else { "" };
+            others.truncate(MOST_NAMED);
+            let known = CONDITIONS.join(", ");
+            let reason = format!("{others:?}{more}: use statuses or {known}, separated by commas without blanks");
+            self.note(Code::RetryConditionUnknown, field, reason);
         }
         (conditions, codes)
     }

@@ -31,7 +31,9 @@ fn rule(rule: &Value) -> (bool, Vec<(String, String)>) {
     let (made, problems) = read(&json!({"hosts": ["web"], "http": [rule, {"name": "last", "route": to("b")}]}));
     let http = made.expect("usable").http;
     assert_eq!(http.last().map(|h| &*h.name), Some("last"), "one wrong rule hurts only itself");
-    (http.len() == 2, problems.into_iter().map(|p| (p.field, p.reason)).collect())
+    // That the last rule gets nothing is about the first one.
+    let of_rule = problems.into_iter().filter(|p| p.field != "spec.http[1]");
+    (http.len() == 2, of_rule.map(|p| (p.field, p.reason)).collect())
 }
 
 fn to(host: &str) -> Value {
@@ -40,7 +42,7 @@ fn to(host: &str) -> Value {
 
 #[test]
 fn every_name_is_qualified() {
-    let made = good(&json!({
+    let (made, problems) = read(&json!({
         "hosts": ["web", "*.Example.com", "10.0.0.1", "FD00:0::1"],
         "gateways": ["mesh", "edge", "./inner", "other/edge", "old.legacy.svc.cluster.local", "edge"],
         "http": [{
@@ -49,6 +51,9 @@ fn every_name_is_qualified() {
         }],
         "exportTo": [".", "other"],
     }));
+    let made = made.expect("usable");
+    let fields: Vec<&str> = problems.iter().map(|p| p.field.as_str()).collect();
+    assert_eq!(fields, ["spec.gateways[2]", "spec.gateways[4]"], "understood, but not as it should be written");
     let hosts: Vec<&str> = made.hosts.iter().map(|h| &**h).collect();
     assert_eq!(hosts, ["web.shop.svc.cluster.local", "*.example.com", "10.0.0.1", "fd00::1"]);
     let gateways: Vec<String> = made.gateways.iter().map(ToString::to_string).collect();
@@ -145,7 +150,7 @@ fn a_rule_that_envoy_would_refuse_is_left_out_with_the_field_named() {
         ),
         (
             json!({"route": to("a"), "headers": {"response": {"remove": ["a b"]}}}),
-            "headers.response.remove[\"a b\"]",
+            "headers.response.remove[0]",
             "not the name",
         ),
         (
@@ -191,11 +196,8 @@ fn what_is_not_honoured_is_said_and_the_rest_is_used() {
         (json!({"directResponse": {"status": 200}, "mirror": {"host": "b"}}), "mirror"),
         (json!({"redirect": {"uri": "/"}, "mirrors": [{"destination": {"host": "b"}}]}), "mirrors"),
         (json!({"route": to("a"), "mirrorPercentage": {"value": 1.0}}), "mirrorPercentage"),
-        (json!({"route": to("a"), "mirrorPercent": 1}), "mirrorPercent"),
-        (
-            json!({"route": to("a"), "mirror": {"host": "b"}, "mirrorPercent": 1, "mirrorPercentage": {"value": 1.0}}),
-            "mirrorPercent",
-        ),
+        (json!({"route": to("a"), "mirror": {"host": "b"}, "mirrorPercent": 1}), "mirrorPercent"),
+        (json!({"route": to("a"), "mirror": {"host": "b"}, "mirrors": [{"destination": {"host": "c"}}]}), "mirrors"),
         (
             json!({"route": to("a"), "fault": {"abort": {"http2Error": "X", "httpStatus": 500,
                    "percentage": {"value": 1.0}}}}),
@@ -213,11 +215,11 @@ fn what_is_not_honoured_is_said_and_the_rest_is_used() {
 fn values_are_read_as_they_are_meant() {
     let made = good(&json!({"hosts": ["web"], "gateways": ["edge"], "http": [
         {
-            "match": [{"uri": {}, "headers": {"x": {"regex": "*"}, "y": {}, "@request.auth.claims[a]": {"exact": "b"}}}],
+            "match": [{"uri": {}, "headers": {"x": {}, "y": {}, "@request.auth.claims[a]": {"exact": "b"}}}],
             "route": to("a"),
             "timeout": "0s",
-            "retries": {"attempts": 3, "retryOn": "503, connect-failure", "perTryTimeout": "250ms"},
-            "mirror": {"host": "b"}, "mirrorPercent": 7,
+            "retries": {"attempts": 3, "retryOn": "503,connect-failure", "perTryTimeout": "250ms"},
+            "mirror": {"host": "b"}, "mirrorPercentage": {"value": 7.0},
             "fault": {"delay": {"percent": 5, "fixedDelay": "1s"}},
         },
         {"redirect": {"derivePort": "FROM_REQUEST_PORT"}},
@@ -230,7 +232,7 @@ fn values_are_read_as_they_are_meant() {
     let retries = first.retries.as_ref().expect("retries");
     assert_eq!((retries.attempts, &retries.status_codes[..]), (3, &[503][..]));
     assert_eq!(retries.conditions, ["connect-failure".into()]);
-    assert_eq!(first.mirror_percent, Some(Percent::Hundredths(7)));
+    assert_eq!(first.mirror_percent, Some(Percent::Millionths(70_000)));
     let delay = first.fault.as_ref().and_then(|f| f.delay).expect("a delay");
     assert_eq!(delay.percent, Percent::Hundredths(5));
     let HttpAction::Redirect(redirect) = &made.http[1].action else { panic!("a redirect") };
@@ -254,6 +256,7 @@ fn rules_for_connections_are_checked_too() {
     assert_eq!(
         fields,
         [
+            "spec.tls[0].match[0].sniHosts[1]",
             "spec.tls[0].match[0].sniHosts[2]",
             "spec.tls[1].match[0].sniHosts",
             "spec.tls[2].route",

@@ -67,7 +67,7 @@ impl Intake for Recorder {
                 live.iter().for_each(|object| world.apply(object));
             }
             Delivery::Problem(problem) => {
-                world.problems.insert(problem.key.clone(), without_code(problem));
+                world.problems.insert(problem.key.clone(), without_code(&problem));
             }
             Delivery::ProblemGone(key) => {
                 world.problems.remove(&key);

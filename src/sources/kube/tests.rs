@@ -24,7 +24,7 @@ impl Intake for Lines {
                 let live: Vec<_> = live.iter().map(|object| name(object.meta())).collect();
                 format!("reset {live:?} kept {}", kept.iter().map(ToString::to_string).collect::<String>())
             }
-            Delivery::Problem(problem) => format!("problem {}", without_code(problem)),
+            Delivery::Problem(problem) => format!("problem {}", without_code(&problem)),
             Delivery::ProblemGone(key) if key.origin == Origin::Cluster => format!("gone {}", key.field),
             Delivery::ProblemGone(key) => format!("gone {:?}", key.origin),
         };

@@ -45,14 +45,16 @@ impl Verdict {
         let programmed: u32 = of_newest.clone().map(|report| report.programmed).sum();
         let rejected: u32 = of_newest.clone().map(|report| report.rejected).sum();
         let reason = of_newest.clone().map(|report| report.reason.as_str()).find(|reason| !reason.is_empty());
-        let problem = of_newest.map(|report| report.problem.as_str()).find(|problem| !problem.is_empty());
+        let first = |text: fn(&ObjectReport) -> &str| of_newest.clone().map(text).find(|text| !text.is_empty());
+        let problem = first(|report| &report.problem);
+        let warning = first(|report| &report.warning);
         Some(Self {
             uid: newest.uid.clone(),
             generation: newest.generation,
             accepted: Said {
                 is_true: problem.is_none(),
                 reason: if problem.is_none() { "Accepted" } else { INVALID },
-                message: problem.unwrap_or_default().to_owned(),
+                message: problem.or(warning).unwrap_or_default().to_owned(),
             },
             programmed: is_programmed.then(|| programmed_said(proxies, programmed, rejected, reason)),
         })
@@ -63,10 +65,14 @@ impl Verdict {
         (!self.accepted.is_true).then_some(&*self.accepted.message)
     }
 
-    /// Whether a status says the same. Where nothing but acceptance is told, that goes without saying.
+    /// Whether a status says the same. Where nothing but acceptance is told, that goes without saying, unless
+    /// there is something to say.
     pub(super) fn is_said_by(&self, status: &Status) -> bool {
         self.agrees(status, |condition, said| condition.message == said.message)
-            || self.programmed.is_none() && self.accepted.is_true && condition_of(status, ACCEPTED).is_none()
+            || self.programmed.is_none()
+                && self.accepted.is_true
+                && self.accepted.message.is_empty()
+                && condition_of(status, ACCEPTED).is_none()
     }
 
     /// Whether only numbers differ from what a status says: that can wait.
@@ -231,6 +237,15 @@ mod tests {
         let newer = verdict(report(2, 3, 3, 0));
         assert!(!newer.is_meant_by(&more) && !newer.is_said_by(&more));
         assert_eq!(newer.status(&more, times[2]).observed_generation, Some(IntOrString::Int(2)));
+    }
+
+    #[test]
+    fn a_warning_leaves_an_object_accepted() {
+        let warned = ObjectReport { warning: "spec.x: has no effect".to_owned(), ..report(1, 0, 0, 0) };
+        let status =
+            Verdict::of(true, [warned].iter()).expect("a report").status(&Status::default(), Timestamp::UNIX_EPOCH);
+        let accepted = &status.conditions[0];
+        assert_eq!((&*accepted.status, &*accepted.message), ("True", "spec.x: has no effect"));
     }
 
     #[test]

@@ -9,7 +9,11 @@ use crate::{
 pub(super) fn check(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: &mut Reader<'_>) {
     let word = mode.as_str();
     if mode == ServerTlsMode::IstioMutual {
-        report(authorities(tls), &format!("with mode {word}: clients have certificates of the mesh"), reader);
+        for field in authorities(tls) {
+            let code = if field == "caCertificates" { Code::CertificateUnexpected } else { Code::FieldWithoutEffect };
+            let reason = format!("has no effect with mode {word}: clients have certificates of the mesh");
+            reader.add(code, &format!("tls.{field}"), reason);
+        }
     } else if !mode.checks_client() {
         let all = authorities(tls).into_iter().chain(checks(tls));
         report(all, &format!("with mode {word}: no certificate of a client is looked at"), reader);
@@ -17,9 +21,13 @@ pub(super) fn check(tls: &spec::ServerTlsSettings, mode: ServerTlsMode, reader: 
     if mode.is_passthrough() {
         report(parameters(tls), &format!("with mode {word}: TLS does not end here"), reader);
     }
-    half_pair("tls", &tls.server_certificate, &tls.private_key, reader);
+    let needed = matches!(mode, ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual);
+    let named = !tls.credential_name.is_empty() || !tls.credential_names.is_empty();
+    // Of those that have an effect the reference refuses what is half.
+    let code = if needed && !named { Code::CertificateIncomplete } else { Code::FieldWithoutEffect };
+    half_pair(code, "tls", &tls.server_certificate, &tls.private_key, reader);
     for (i, pair) in tls.tls_certificates.iter().enumerate() {
-        half_pair(&format!("tls.tlsCertificates[{i}]"), &pair.server_certificate, &pair.private_key, reader);
+        half_pair(code, &format!("tls.tlsCertificates[{i}]"), &pair.server_certificate, &pair.private_key, reader);
     }
 }
 
@@ -62,15 +70,11 @@ fn report(fields: impl IntoIterator<Item = String>, why: &str, reader: &mut Read
 }
 
 /// A certificate without its key, or the other way round.
-fn half_pair(within: &str, certificate: &str, key: &str, reader: &mut Reader<'_>) {
+fn half_pair(code: Code, within: &str, certificate: &str, key: &str, reader: &mut Reader<'_>) {
     let (lacks, has) = match (certificate.is_empty(), key.is_empty()) {
         (false, true) => ("privateKey", "serverCertificate"),
         (true, false) => ("serverCertificate", "privateKey"),
         (true, true) | (false, false) => return,
     };
-    reader.add(
-        Code::CertificateIncomplete,
-        &format!("{within}.{lacks}"),
-        format!("is missing: {has} has no effect without it"),
-    );
+    reader.add(code, &format!("{within}.{lacks}"), format!("is missing: {has} has no effect without it"));
 }
