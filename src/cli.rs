@@ -30,6 +30,7 @@ mod terminal;
 mod translate;
 mod uninstall;
 mod validate;
+mod validator_args;
 mod values;
 mod version;
 

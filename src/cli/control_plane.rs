@@ -109,6 +109,15 @@ pub struct InjectorSettings {
     pub revision: String,
 }
 
+/// What the command line decides on validation.
+#[derive(Clone, Debug)]
+pub struct ValidatorSettings {
+    /// Whether webhook configurations are kept right.
+    pub mends_webhooks: bool,
+    /// The revision of this control plane; empty is the default one.
+    pub revision: String,
+}
+
 /// What the command line decides on status.
 #[derive(Clone, Debug)]
 pub struct StatusSettings {
@@ -135,6 +144,8 @@ pub struct Settings {
     pub authority: Option<AuthoritySettings>,
     /// The injector; `None` without one. It needs a cluster.
     pub injector: Option<InjectorSettings>,
+    /// Validation of what is to be stored; `None` without it.
+    pub validator: Option<ValidatorSettings>,
     /// Whether streams over TLS must prove who they are (`XDS_AUTH`).
     pub xds_auth: bool,
     /// The namespace of the control plane.
@@ -391,7 +402,8 @@ impl Listeners {
         // Without certificates there is nothing to say on the TLS port.
         let has_certificate = settings.tls.is_some() || settings.authority.is_some();
         let secure_grpc = if has_certificate { secure_grpc } else { "" };
-        let https = if has_certificate && settings.injector.is_some() { https } else { "" };
+        let has_webhooks = settings.injector.is_some() || settings.validator.is_some();
+        let https = if has_certificate && has_webhooks { https } else { "" };
         Ok(Self {
             http: bind("--httpAddr", http).await?,
             monitoring: bind("--monitoringAddr", monitoring).await?,

@@ -14,6 +14,7 @@ use super::{
     core,
     injector_args::InjectorArgs,
     log_args::LogArgs,
+    validator_args::ValidatorArgs,
     values::duration,
 };
 use crate::sources::kube::Scope;
@@ -109,6 +110,8 @@ pub(super) struct DiscoveryArgs {
     xds_auth: bool,
     #[command(flatten, next_help_heading = "Injection")]
     injector: InjectorArgs,
+    #[command(flatten, next_help_heading = "Validation")]
+    validator: ValidatorArgs,
     /// Write into the cluster on which proxies objects are live, and what proxies refuse
     #[arg(long = "write-status", value_name = "BOOL", env = "MIZZEN_WRITE_STATUS", default_value_t = true,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
@@ -243,6 +246,7 @@ impl DiscoveryArgs {
             // Nobody sends Pods.
             Source::Files { .. } => None,
         };
+        let validator = Some(self.validator.settings(&self.revision));
         Settings {
             source,
             addresses: Addresses {
@@ -260,6 +264,7 @@ impl DiscoveryArgs {
             tls_cipher_suites: self.tls_cipher_suites,
             authority,
             injector,
+            validator,
             xds_auth: self.xds_auth,
             system_namespace: self.namespace,
             mesh_config_map,

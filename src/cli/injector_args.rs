@@ -8,7 +8,7 @@ use crate::webhook::inject::live::NativeSidecars;
 /// Settings of the injector, under istiod's names of environment variables.
 #[derive(Args, Clone, Debug)]
 pub(super) struct InjectorArgs {
-    /// Where Pods are injected, over HTTPS; empty: on the HTTP address
+    /// Where Pods are injected and objects validated, over HTTPS; empty: on the HTTP address
     #[arg(long = "httpsAddr", value_name = "ADDR", default_value = ":15017")]
     pub(super) https_addr: String,
     /// Whether Pods are injected

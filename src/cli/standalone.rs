@@ -132,6 +132,7 @@ impl StandaloneArgs {
             tls_cipher_suites: Vec::new(),
             authority: None,
             injector: None,
+            validator: None,
             xds_auth: true,
             system_namespace: "istio-system".to_owned(),
             mesh_config_map: "istio".to_owned(),

@@ -251,7 +251,7 @@ fn wanted(object: &Object, before: Option<&Value>) -> Result<Option<Value>, Clus
             return Err(ClusterError::Terminating(object.id().name));
         }
         "Namespace" if before["metadata"]["labels"][OURS.0] != OURS.1 => return Ok(None),
-        "MutatingWebhookConfiguration" => leave_policies(&mut wanted, before),
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => leave_policies(&mut wanted, before),
         _ => {}
     }
     Ok(Some(wanted))

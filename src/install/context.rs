@@ -56,7 +56,7 @@ impl Context {
             read::<IstioOperator>(tree).map_err(|(path, reason)| InstallError::Value { path, reason })?;
         warnings.extend(unknown.iter().map(|path| format!("{path} is not known or not supported, and has no effect")));
         let IstioOperator { metadata, spec } = object;
-        warn_of_components(&spec, &values, warnings);
+        warn_of_components(&spec, warnings);
         let images = Images::of(
             spec.hub.as_ref().or(values.global.hub.as_ref()),
             spec.tag.as_ref().or(values.global.tag.as_ref()),
@@ -144,7 +144,7 @@ fn settle(components: &mut Value, values: &Values) {
     }
 }
 
-fn warn_of_components(spec: &IstioOperatorSpec, values: &Values, warnings: &mut Vec<String>) {
+fn warn_of_components(spec: &IstioOperatorSpec, warnings: &mut Vec<String>) {
     let components = &spec.components;
     for (name, component) in
         [("cni", &components.cni), ("ztunnel", &components.ztunnel), ("istiodRemote", &components.istiod_remote)]
@@ -158,10 +158,6 @@ fn warn_of_components(spec: &IstioOperatorSpec, values: &Values, warnings: &mut 
             "profile remote: only definitions are installed; a control plane in another cluster is not supported"
                 .to_owned(),
         );
-    }
-    if values.global.config_validation && components.pilot.enabled == Some(true) {
-        warnings
-            .push("spec.values.global.configValidation: objects are not validated when they are stored yet".to_owned());
     }
     if !components.pilot.namespace.is_empty() {
         warnings.push(

@@ -61,7 +61,7 @@ const fn kind(
 
 /// All kinds: what others need first, and webhooks last, when there is somebody to answer. Definitions and namespaces hold
 /// what is the user's.
-pub(super) const TYPES: [Type; 13] = [
+pub(super) const TYPES: [Type; 14] = [
     kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", false, false),
     kind("v1", "Namespace", "namespaces", false, false),
     kind("v1", "ServiceAccount", "serviceaccounts", true, true),
@@ -78,6 +78,13 @@ pub(super) const TYPES: [Type; 13] = [
         "admissionregistration.k8s.io/v1",
         "MutatingWebhookConfiguration",
         "mutatingwebhookconfigurations",
+        false,
+        true,
+    ),
+    kind(
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
         false,
         true,
     ),

@@ -8,6 +8,7 @@ mod injector;
 mod mesh;
 pub(super) mod operator;
 mod pilot;
+mod validator;
 
 use super::{ComponentName, InstallError, Object, context::Context};
 use crate::api::istio_operator::Component;
@@ -26,6 +27,7 @@ pub(super) fn all(context: &Context) -> Result<Vec<Object>, InstallError> {
     if components.pilot.enabled == Some(true) {
         let made = pilot::objects(context).into_iter().chain(access::of_control_plane(context));
         let made = made.chain(mesh::objects(context)).chain(injector::objects(context));
+        let made = made.chain(validator::objects(context));
         all.extend(made.map(|value| Object::new(ComponentName::Pilot, value)));
     }
     for (component, path, list) in [

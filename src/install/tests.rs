@@ -49,6 +49,8 @@ fn a_demo_is_a_control_plane_with_both_gateways() {
         expected.extend(of_each(kind, ""));
     }
     expected.push("MutatingWebhookConfiguration istio-sidecar-injector".to_owned());
+    let validators = ["istio-validator-istio-system", "istiod-default-validator"];
+    expected.extend(validators.map(|name| format!("ValidatingWebhookConfiguration {name}")));
     assert_eq!(names(&made), expected);
     let definitions = made.objects.iter().filter(|o| o.id().kind == "CustomResourceDefinition").count();
     assert_eq!(definitions, crate::api::crds::definitions().len());

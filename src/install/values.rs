@@ -54,8 +54,8 @@ impl Default for Base {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Global {
-    /// Whether objects are validated when they are stored.
-    pub(super) config_validation: bool,
+    /// Whether objects are validated before they are stored; they are where nothing is said.
+    pub(super) config_validation: Option<bool>,
     pub(super) default_pod_disruption_budget: Switch,
     pub(super) default_resources: Option<ResourceRequirements>,
     pub(super) default_tolerations: Option<Vec<Toleration>>,

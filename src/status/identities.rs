@@ -11,8 +11,25 @@ use crate::{
     model::ObjectRef,
 };
 
+/// The kinds of whose objects it is known which proxies have them.
+pub const PROGRAMMED: [Kind; 3] = [Kind::Gateway, Kind::VirtualService, Kind::DestinationRule];
+
 /// The kinds whose objects have conditions.
-pub const KINDS: [Kind; 3] = [Kind::Gateway, Kind::VirtualService, Kind::DestinationRule];
+pub fn kinds() -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter().filter(|kind| kind.is_custom())
+}
+
+/// One of them, by its name.
+#[must_use]
+pub fn kind_of(name: &str) -> Option<Kind> {
+    kinds().find(|kind| kind.kind() == name)
+}
+
+/// Whether it is known of objects of a kind which proxies have them.
+#[must_use]
+pub fn is_programmed(kind: &str) -> bool {
+    PROGRAMMED.iter().any(|programmed| programmed.kind() == kind)
+}
 
 /// Which version of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +45,7 @@ impl Identity {
     #[must_use]
     pub fn of(object: &Object) -> Option<Self> {
         let meta = object.meta();
-        let uid = meta.uid.as_deref().filter(|_| KINDS.contains(&object.kind()))?;
+        let uid = meta.uid.as_deref().filter(|_| object.kind().is_custom())?;
         Some(Self { uid: uid.into(), generation: meta.generation.unwrap_or_default() })
     }
 }
@@ -74,7 +91,7 @@ impl Identities {
 
     /// Something else is to be told of an object, if it has conditions.
     pub fn touch(&self, object: &ObjectRef) {
-        if KINDS.iter().any(|kind| kind.kind() == object.kind) {
+        if kind_of(object.kind).is_some() {
             self.table().touched.insert(object.clone());
         }
     }
@@ -91,11 +108,13 @@ impl Identities {
         self.table().known.get(object).cloned()
     }
 
-    /// The first objects after one, or of all.
+    /// The first objects after one, or of all, of which proxies may have come to have more or less.
     #[must_use]
     pub fn after(&self, object: Option<&ObjectRef>, most: usize) -> Vec<ObjectRef> {
         let from = object.map_or(Bound::Unbounded, Bound::Excluded);
-        self.table().known.range::<ObjectRef, _>((from, Bound::Unbounded)).map(|(o, _)| o.clone()).take(most).collect()
+        let table = self.table();
+        let after = table.known.range::<ObjectRef, _>((from, Bound::Unbounded)).map(|(object, _)| object);
+        after.filter(|object| is_programmed(object.kind)).take(most).cloned().collect()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -140,6 +159,9 @@ mod tests {
         assert_eq!((all.take_touched(), all.get(&b)), (BTreeSet::from([b]), None));
         all.touch(&ObjectRef::new("Service", "ns", "s"));
         assert!(all.take_touched().is_empty());
+        let entry = ObjectRef::new("ServiceEntry", "ns", "e");
+        all.take(Event::Seen(entry.clone(), identity(1)));
+        assert_eq!(all.take_touched(), BTreeSet::from([entry]), "which is not swept");
         assert_eq!((all.after(None, 9), all.after(Some(&a), 9)), (vec![a], Vec::new()));
     }
 }

@@ -101,6 +101,7 @@ impl Fleet {
             count.programmed += class.at_rest.range(newest..).map(|(_, proxies)| proxies).sum::<u32>();
             class.others.iter().for_each(|member| self.count(&mut count, member, facts, *newest));
         }
+        // As validation tells it.
         let text = |problem: &Problem| match problem.field.as_str() {
             "" => format!("{} [{}]", problem.reason, problem.code),
             field => format!("{field}: {} [{}]", problem.reason, problem.code),
@@ -207,5 +208,8 @@ mod tests {
         let report = Fleet::default().judge(&Facts { problems: vec![problem(""), problem("spec.x")], ..facts(1, 1) });
         assert!(report.problem.starts_with("éé") && report.problem.contains("; spec.x: é"), "{}", report.problem);
         assert!(report.problem.len() <= LONGEST_TEXT);
+        let warning = Problem { code: Code::FieldNotHonoured, ..problem("spec.y") };
+        let report = Fleet::default().judge(&Facts { problems: vec![warning], ..facts(1, 1) });
+        assert_eq!(report.problem, "", "who has only warnings is accepted");
     }
 }

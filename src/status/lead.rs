@@ -1,6 +1,7 @@
 //! What one replica writes for all: the conditions of objects, and the sums of workloads.
 
 mod conditions;
+mod events;
 mod totals;
 
 use std::{
@@ -22,12 +23,12 @@ use kube::{
 use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
-use self::conditions::Verdict;
+use self::{conditions::Verdict, events::Events};
 use super::{
     Replica,
     alive::{self, Alive},
     apply::{Troubles, by, is_gone},
-    identities::KINDS,
+    identities::{is_programmed, kind_of, kinds},
     workloads::apply_entry,
 };
 use crate::api::{
@@ -67,7 +68,10 @@ pub async fn run(client: Client, replica: Replica) {
             Some(event) = reports.next() => leader.reports(event),
             Some(event) = proxies.next() => leader.proxies(event),
             _ = look.tick() => leader.bury().await,
-            _ = tick.tick() => leader.write().await,
+            _ = tick.tick() => {
+                leader.write().await;
+                leader.events.write().await;
+            }
         }
     }
 }
@@ -92,6 +96,7 @@ struct Leader {
     troubles: Troubles,
     /// Of what replicas left that are gone: it must not keep from writing the rest.
     burial: Troubles,
+    events: Events,
 }
 
 /// A report, by object.
@@ -103,6 +108,7 @@ struct Reported {
 impl Leader {
     fn new(client: Client, replica: Replica) -> Self {
         Self {
+            events: Events::new(client.clone(), replica.name.clone()),
             client,
             replica,
             reports: BTreeMap::new(),
@@ -121,7 +127,7 @@ impl Leader {
 
     /// What the objects say already, so that it is not written again.
     async fn read_written(&mut self) {
-        for kind in KINDS {
+        for kind in kinds() {
             loop {
                 match self.statuses(kind).await {
                     Ok(found) => break self.written.extend(found),
@@ -176,7 +182,7 @@ impl Leader {
     fn report(&mut self, report: ReplicaReport) {
         let (name, spec) = (report.name_any(), report.spec);
         let keyed = |object: ObjectReport| {
-            let kind = KINDS.into_iter().find(|kind| kind.kind() == object.kind)?;
+            let kind = kind_of(&object.kind)?;
             Some(((kind.kind(), spec.namespace.clone(), object.name.clone()), object))
         };
         let new: BTreeMap<Key, ObjectReport> = spec.objects.into_iter().filter_map(keyed).collect();
@@ -276,14 +282,15 @@ impl Leader {
         let (mut urgent, mut lazy) = (Vec::new(), Vec::new());
         for key in std::mem::take(&mut self.objects) {
             let reports = self.reports.values().filter_map(|reported| reported.objects.get(&key));
-            let Some(verdict) = Verdict::of(reports) else {
+            let Some(verdict) = Verdict::of(is_programmed(key.0), reports) else {
                 self.written.remove(&key);
                 continue;
             };
             let before = self.written.get(&key).filter(|(uid, _)| *uid == verdict.uid).map(|(_, status)| status);
-            match before {
-                Some(status) if verdict.is_said_by(status) => {}
-                Some(status) if verdict.is_meant_by(status) => lazy.push((key, verdict)),
+            let none = Status::default();
+            match before.unwrap_or(&none) {
+                status if verdict.is_said_by(status) => {}
+                status if verdict.is_meant_by(status) => lazy.push((key, verdict)),
                 _ => urgent.push((key, verdict)),
             }
         }
@@ -295,9 +302,15 @@ impl Leader {
             writes.push(self.write_status(key, verdict).boxed());
         }
         let done: Vec<_> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
+        let verdicts: BTreeMap<&Key, &Verdict> = now.iter().map(|(key, verdict)| (key, verdict)).collect();
         for (key, result) in done {
             match result {
-                Ok(status) => drop(self.written.insert(key, status)),
+                Ok(status) => {
+                    let before = self.written.get(&key).filter(|(uid, _)| *uid == status.0);
+                    let told = before.and_then(|(_, status)| conditions::told(status));
+                    self.events.say(&key, &status.0, verdicts.get(&key).and_then(|verdict| verdict.problem()), told);
+                    self.written.insert(key, status);
+                }
                 Err(error) if is_gone(&error) => drop(self.written.remove(&key)),
                 Err(error) => {
                     self.objects.insert(key);
@@ -312,7 +325,7 @@ impl Leader {
         let none = Status::default();
         let before = self.written.get(key).filter(|(uid, _)| *uid == verdict.uid).map_or(&none, |(_, status)| status);
         let status = verdict.status(before, Timestamp::now());
-        let Some(kind) = KINDS.into_iter().find(|known| known.kind() == *kind) else {
+        let Some(kind) = kind_of(kind) else {
             return (key.clone(), Ok((verdict.uid.clone(), status)));
         };
         let resource = resource(kind);

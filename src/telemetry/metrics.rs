@@ -129,6 +129,44 @@ pub struct WebhookFailure {
     pub reason: Arc<str>,
 }
 
+/// Label `reason`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// Why, in a word.
+    pub reason: Arc<str>,
+}
+
+/// Label `status`, of HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    /// The code.
+    pub status: Arc<str>,
+}
+
+/// Labels of an object that was validated.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ValidationLabels {
+    /// The API group.
+    pub group: Arc<str>,
+    /// The version.
+    pub version: Arc<str>,
+    /// The resource, such as `virtualservices`.
+    pub resource: Arc<str>,
+}
+
+/// Labels of an object that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ValidationFailure {
+    /// The API group.
+    pub group: Arc<str>,
+    /// The version.
+    pub version: Arc<str>,
+    /// The resource, such as `virtualservices`.
+    pub resource: Arc<str>,
+    /// Why, in a word.
+    pub reason: Arc<str>,
+}
+
 /// A histogram family with the given buckets.
 #[derive(Clone, Debug)]
 pub struct Buckets(&'static [f64]);
@@ -237,6 +275,20 @@ metrics! {
         "sidecar_injection_skip_total", "Pods that were left as they are";
     injection_time: Histogram = Histogram::new(SECONDS),
         "sidecar_injection_time_seconds", "Seconds to answer a request to inject a Pod";
+    validations: Family<ValidationLabels, Counter> = Family::default(),
+        "galley_validation_passed", "Objects that were found valid before they were stored";
+    validation_failures: Family<ValidationFailure, Counter> = Family::default(),
+        "galley_validation_failed", "Objects that were refused, or not looked at";
+    validation_http_errors: Family<StatusLabel, Counter> = Family::default(),
+        "galley_validation_http_error", "Requests to validate an object that were none";
+    validation_config_loads: Counter = Counter::default(),
+        "galley_validation_config_load", "Times that the certificates of validating webhooks were read";
+    validation_config_load_errors: Family<ReasonLabel, Counter> = Family::default(),
+        "galley_validation_config_load_error", "Times that the certificates of validating webhooks could not be read";
+    validation_config_updates: Counter = Counter::default(),
+        "galley_validation_config_updates", "Times that a validating webhook configuration was mended";
+    validation_config_update_errors: Family<ReasonLabel, Counter> = Family::default(),
+        "galley_validation_config_update_error", "Times that a validating webhook configuration could not be mended";
     webhook_patches: Family<WebhookLabel, Counter> = Family::default(),
         "webhook_patch_attempts_total", "Times that a webhook configuration was to be mended";
     webhook_patch_failures: Family<WebhookFailure, Counter> = Family::default(),

@@ -71,14 +71,18 @@ async fn an_object_is_installed_repaired_and_removed_and_tells_how_it_is() -> Re
             world.server.kubectl(&["wait", "--for=condition=Established", "crd/istiooperators.install.istio.io"])
         })
         .await?;
-    world.server.apply(&std::fs::read_to_string(ISTIO_OPERATOR)?)?;
+    let file = std::fs::read_to_string(ISTIO_OPERATOR)?;
+    world.server.apply(&file.replace("    defaultRevision:", "    noSuchValue: x\n    defaultRevision:"))?;
     let of = |status: &Value, component: &str| status["componentStatus"][component]["status"].clone();
     let seen = until(&mut operator, &world, "the installation", |s| s["status"] == "RECONCILING").await?;
     assert_eq!(of(&seen, "Base"), "HEALTHY", "{seen:#}");
     for component in ["Pilot", "IngressGateways", "EgressGateways"] {
         assert_eq!(of(&seen, component), "RECONCILING", "{seen:#}");
     }
-    ensure!(seen["message"].as_str().is_some_and(|text| text.contains("configValidation")), "{seen:#}");
+    ensure!(
+        seen["message"].as_str().is_some_and(|text| text.contains("spec.values.noSuchValue is not known")),
+        "{seen:#}"
+    );
     make_ready(&world)?;
     let seen = until(&mut operator, &world, "health", |s| s["status"] == "HEALTHY").await?;
     assert_eq!(of(&seen, "Pilot"), "HEALTHY", "{seen:#}");

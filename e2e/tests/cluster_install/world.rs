@@ -10,7 +10,8 @@ use serde_json::Value;
 pub(crate) const OURS: &str = "app.kubernetes.io/managed-by=mizzen";
 /// All kinds that an installation has.
 pub(crate) const KINDS: &str = "serviceaccounts,clusterroles,clusterrolebindings,roles,rolebindings,configmaps,services,\
-    poddisruptionbudgets,deployments,horizontalpodautoscalers,mutatingwebhookconfigurations";
+    poddisruptionbudgets,deployments,horizontalpodautoscalers,mutatingwebhookconfigurations,\
+    validatingwebhookconfigurations";
 
 pub(crate) struct World {
     pub(crate) server: ApiServer,

@@ -34,6 +34,7 @@ fn settings(directory: PathBuf) -> Settings {
         tls_cipher_suites: Vec::new(),
         authority: None,
         injector: None,
+        validator: None,
         xds_auth: true,
         system_namespace: "istio-system".to_owned(),
         mesh_config_map: "istio".to_owned(),

@@ -10,7 +10,7 @@ use crate::{
     engine::Engine,
     reconcilers::intake::{Changes, Reconcilers, object_ref},
     sources::{Delivery, Intake},
-    status::identities::{Event, Identities, Identity, KINDS},
+    status::identities::{Event, Identities, Identity},
     telemetry::metrics::{KindEvent, Metrics, Type},
 };
 
@@ -106,7 +106,7 @@ fn event(delivery: &Delivery) -> Option<Event> {
         Delivery::Delete(object) => Some(Event::Gone(object.clone())),
         Delivery::Reset { kind, live, kept } => {
             let known = live.iter().filter_map(|object| Some((object_ref(object), Identity::of(object)?)));
-            KINDS.contains(kind).then(|| Event::Reset(*kind, known.collect(), kept.clone()))
+            kind.is_custom().then(|| Event::Reset(*kind, known.collect(), kept.clone()))
         }
         Delivery::Problem(_) | Delivery::ProblemGone(_) => None,
     }

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::validator;
 use crate::{
     api::{Kind, status::GROUP},
     install::{
@@ -22,7 +23,7 @@ pub(super) fn of_control_plane(context: &Context) -> Vec<Value> {
     let mut rules = reads();
     rules.extend(proofs());
     rules.extend(roots(context));
-    rules.extend(webhooks());
+    rules.extend(webhooks(context));
     rules.extend(statuses());
     let mut all = in_cluster(&cluster_wide, &rules, &account, namespace);
     all.extend(in_namespace(&account, namespace, &account, &own_namespace()));
@@ -133,13 +134,16 @@ fn roots(context: &Context) -> Vec<Value> {
     vec![rule(&[""], &["configmaps"], &["get", "list", "watch", "create"]), write]
 }
 
-/// The authority of webhooks.
-fn webhooks() -> Vec<Value> {
-    vec![rule(
-        &["admissionregistration.k8s.io"],
-        &["mutatingwebhookconfigurations"],
-        &["get", "list", "watch", "update", "patch"],
-    )]
+/// The authority of webhooks, and whether they are closed.
+fn webhooks(context: &Context) -> Vec<Value> {
+    let group = ["admissionregistration.k8s.io"];
+    let mut write = rule(&group, &["validatingwebhookconfigurations"], &["update"]);
+    write["resourceNames"] = json!([validator::own_name(context), validator::DEFAULT_NAME]);
+    vec![
+        rule(&group, &["mutatingwebhookconfigurations"], &["get", "list", "watch", "update", "patch"]),
+        rule(&group, &["validatingwebhookconfigurations"], &READ),
+        write,
+    ]
 }
 
 /// What is told of objects.
@@ -156,7 +160,9 @@ fn statuses() -> Vec<Value> {
         rule(&[GROUP], &["proxystatuses"], &["get", "list", "watch", "create", "delete"]),
         rule(&[GROUP], &["proxystatuses/status"], &["patch"]),
     ];
-    groups.iter().map(of_group).chain(own).collect()
+    // What is wrong with an object, where people look for it.
+    let told = rule(&["events.k8s.io"], &["events"], &["create"]);
+    groups.iter().map(of_group).chain(own).chain([told]).collect()
 }
 
 /// In its own namespace: the authority's key, locks between replicas, and what these tell each other.
@@ -167,5 +173,7 @@ fn own_namespace() -> Vec<Value> {
         // What replicas tell each other, and that they are alive.
         rule(&[GROUP], &["replicareports"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule(&["coordination.k8s.io"], &["leases"], &["get", "list", "create", "patch", "delete"]),
+        // Dry: whether an invalid one is refused.
+        rule(&[Kind::Gateway.group()], &[Kind::Gateway.plural()], &["create"]),
     ]
 }

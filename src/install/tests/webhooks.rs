@@ -91,5 +91,37 @@ fn a_revision_has_other_names() {
     assert_eq!(of("prod")["metadata"]["labels"]["istio.io/tag"], "prod");
     assert_eq!(of("prod")["webhooks"][0]["clientConfig"]["service"]["name"], "istiod-canary");
     let none = manifest(&json!({"profile": "minimal"}), &["values.global.operatorManageWebhooks=true"]);
-    assert!(!names(&none).iter().any(|name| name.contains("Webhook")));
+    assert!(!names(&none).iter().any(|name| name.contains("MutatingWebhook")));
+}
+
+#[test]
+fn each_object_is_judged_by_its_revision_or_else_by_the_default_one() {
+    let of = |settings: &[&str]| -> Vec<(String, Value)> {
+        let made = manifest(&json!({"profile": "minimal"}), settings);
+        let all = made.objects.iter().filter(|o| o.id().kind == "ValidatingWebhookConfiguration");
+        all.map(|o| (o.id().name, o.value["webhooks"][0].clone())).collect()
+    };
+    let usual = of(&[]);
+    let named: Vec<_> = usual.iter().map(|(name, hook)| (name.as_str(), hook["name"].as_str())).collect();
+    assert_eq!(
+        named,
+        [
+            ("istio-validator-istio-system", Some("rev.validation.istio.io")),
+            ("istiod-default-validator", Some("validation.istio.io")),
+        ]
+    );
+    let selected = |hook: &Value| hook["objectSelector"]["matchExpressions"][0].clone();
+    assert_eq!(selected(&usual[0].1), json!({"key": "istio.io/rev", "operator": "In", "values": ["default"]}));
+    assert_eq!(selected(&usual[1].1), json!({"key": "istio.io/rev", "operator": "DoesNotExist"}));
+    for (_, hook) in &usual {
+        let service = json!({"name": "istiod", "namespace": "istio-system", "path": "/validate", "port": 443});
+        assert_eq!(hook["clientConfig"], json!({"service": service}));
+        assert_eq!((&hook["failurePolicy"], &hook["sideEffects"]), (&json!("Ignore"), &json!("None")));
+    }
+    let canary = of(&["revision=canary"]);
+    assert_eq!(canary.len(), 1, "the objects of nobody are the default revision's");
+    assert_eq!(canary[0].0, "istio-validator-canary-istio-system");
+    assert_eq!(canary[0].1["clientConfig"]["service"]["name"], "istiod-canary");
+    assert_eq!(of(&["revision=canary", "values.defaultRevision=canary"])[1].0, "istiod-default-validator");
+    assert!(of(&["values.global.configValidation=false"]).is_empty());
 }

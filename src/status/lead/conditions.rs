@@ -16,13 +16,16 @@ pub(super) const ACCEPTED: &str = "Accepted";
 /// That all proxies that it concerns have it.
 pub(super) const PROGRAMMED: &str = "Programmed";
 
+/// Why an object is not accepted.
+pub(super) const INVALID: &str = "Invalid";
+
 /// What is to be said of an object: status, reason and message of each condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) uid: String,
     pub(super) generation: i64,
     accepted: Said,
-    programmed: Said,
+    programmed: Option<Said>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +37,8 @@ struct Said {
 
 impl Verdict {
     /// Of reports about one object; `None` without any. The newest version counts: who reports an older one has nothing of
-    /// the newest yet.
-    pub(super) fn of<'a>(reports: impl Iterator<Item = &'a ObjectReport> + Clone) -> Option<Self> {
+    /// the newest yet. Of some kinds it is not known which proxies have an object.
+    pub(super) fn of<'a>(is_programmed: bool, reports: impl Iterator<Item = &'a ObjectReport> + Clone) -> Option<Self> {
         let newest = reports.clone().max_by_key(|report| report.generation)?;
         let of_newest = reports.clone().filter(|report| report.generation == newest.generation);
         let proxies: u32 = reports.map(|report| report.proxies).sum();
@@ -50,46 +53,56 @@ impl Verdict {
             generation: newest.generation,
             accepted: Said {
                 is_true: problem.is_none(),
-                reason: if problem.is_none() { "Accepted" } else { "Invalid" },
+                reason: if problem.is_none() { "Accepted" } else { INVALID },
                 message: problem.or(warning).unwrap_or_default().to_owned(),
             },
-            programmed: programmed_said(proxies, programmed, rejected, reason),
+            programmed: is_programmed.then(|| programmed_said(proxies, programmed, rejected, reason)),
         })
     }
 
-    /// Whether a status says the same.
+    /// What is wrong with the object.
+    pub(super) fn problem(&self) -> Option<&str> {
+        (!self.accepted.is_true).then_some(&*self.accepted.message)
+    }
+
+    /// Whether a status says the same. Where nothing but acceptance is told, that goes without saying, unless
+    /// there is something to say.
     pub(super) fn is_said_by(&self, status: &Status) -> bool {
-        let says = |name: &str, said: &Said| {
-            status.conditions.iter().any(|condition| {
-                condition.condition_type == name
-                    && condition.status == said.status()
-                    && condition.reason == said.reason
-                    && condition.message == said.message
-                    && number(&condition.observed_generation) == Some(self.generation)
-            })
-        };
-        says(ACCEPTED, &self.accepted) && says(PROGRAMMED, &self.programmed)
+        self.agrees(status, |condition, said| condition.message == said.message)
+            || self.programmed.is_none()
+                && self.accepted.is_true
+                && self.accepted.message.is_empty()
+                && condition_of(status, ACCEPTED).is_none()
     }
 
     /// Whether only numbers differ from what a status says: that can wait.
     pub(super) fn is_meant_by(&self, status: &Status) -> bool {
-        let means = |name: &str, said: &Said| {
-            status.conditions.iter().any(|condition| {
-                condition.condition_type == name
-                    && condition.status == said.status()
+        self.agrees(status, |_, _| true)
+    }
+
+    fn agrees(&self, status: &Status, more: impl Fn(&Condition, &Said) -> bool) -> bool {
+        self.said().all(|(name, said)| {
+            condition_of(status, name).is_some_and(|condition| {
+                condition.status == said.status()
                     && condition.reason == said.reason
                     && number(&condition.observed_generation) == Some(self.generation)
+                    && more(condition, said)
             })
-        };
-        means(ACCEPTED, &self.accepted) && means(PROGRAMMED, &self.programmed)
+        })
+    }
+
+    /// Each condition that is to be there.
+    fn said(&self) -> impl Iterator<Item = (&'static str, &Said)> {
+        let programmed = self.programmed.iter().map(|said| (PROGRAMMED, said));
+        [(ACCEPTED, &self.accepted)].into_iter().chain(programmed)
     }
 
     /// The status that says it. A condition that stays what it was keeps the time of its last transition.
     pub(super) fn status(&self, before: &Status, now: Timestamp) -> Status {
         let generation = i32::try_from(self.generation).map(IntOrString::Int);
         let observed_generation = Some(generation.unwrap_or_else(|_| IntOrString::String(self.generation.to_string())));
-        let condition = |name: &str, said: &Said| {
-            let was = before.conditions.iter().find(|c| c.condition_type == name && c.status == said.status());
+        let condition = |(name, said): (&str, &Said)| {
+            let was = condition_of(before, name).filter(|c| c.status == said.status());
             Condition {
                 condition_type: name.to_owned(),
                 status: said.status().to_owned(),
@@ -100,12 +113,23 @@ impl Verdict {
                 ..Condition::default()
             }
         };
+        // Conditions are one list: what others have said stays.
+        let others = before.conditions.iter().filter(|c| self.said().all(|(name, _)| name != c.condition_type));
         Status {
-            conditions: vec![condition(ACCEPTED, &self.accepted), condition(PROGRAMMED, &self.programmed)],
+            conditions: self.said().map(condition).chain(others.cloned()).collect(),
             observed_generation: observed_generation.clone(),
             ..Status::default()
         }
     }
+}
+
+/// What a status says is wrong with the object.
+pub(super) fn told(status: &Status) -> Option<&str> {
+    condition_of(status, ACCEPTED).filter(|c| c.status == "False").map(|c| &*c.message)
+}
+
+fn condition_of<'a>(status: &'a Status, name: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.condition_type == name)
 }
 
 impl Said {
@@ -169,7 +193,7 @@ mod tests {
     }
 
     fn said(reports: &[ObjectReport]) -> (bool, &'static str, String) {
-        let programmed = Verdict::of(reports.iter()).expect("reports").programmed;
+        let programmed = Verdict::of(true, reports.iter()).and_then(|verdict| verdict.programmed).expect("reports");
         (programmed.is_true, programmed.reason, programmed.message)
     }
 
@@ -183,20 +207,20 @@ mod tests {
             (false, "Rejected", "4/5 proxies, 1 refuse it: gw.ns refuses it".to_owned())
         );
         assert_eq!(said(&[report(2, 0, 0, 0)]).1, "NoProxies");
-        assert_eq!(Verdict::of([].iter()), None);
+        assert_eq!(Verdict::of(true, [].iter()), None);
     }
 
     #[test]
     fn who_has_not_read_the_newest_version_has_nothing_of_it() {
         let all = [report(3, 3, 3, 0), report(2, 2, 2, 0)];
         assert_eq!(said(&all), (false, "Pending", "3/5 proxies".to_owned()));
-        assert_eq!(Verdict::of(all.iter()).map(|verdict| verdict.generation), Some(3));
+        assert_eq!(Verdict::of(true, all.iter()).map(|verdict| verdict.generation), Some(3));
     }
 
     #[test]
     fn times_move_with_the_status_of_a_condition_only() {
         let times = [10, 20, 30].map(|second| Timestamp::from_second(second).expect("a time"));
-        let verdict = |report: ObjectReport| Verdict::of([report].iter()).expect("a report");
+        let verdict = |report: ObjectReport| Verdict::of(true, [report].iter()).expect("a report");
         let pending = verdict(report(1, 2, 1, 0)).status(&Status::default(), times[0]);
         let time = |status: &Status, name: &str| {
             let found = status.conditions.iter().find(|c| c.condition_type == name);
@@ -218,7 +242,8 @@ mod tests {
     #[test]
     fn a_warning_leaves_an_object_accepted() {
         let warned = ObjectReport { warning: "spec.x: has no effect".to_owned(), ..report(1, 0, 0, 0) };
-        let status = Verdict::of([warned].iter()).expect("a report").status(&Status::default(), Timestamp::UNIX_EPOCH);
+        let status =
+            Verdict::of(true, [warned].iter()).expect("a report").status(&Status::default(), Timestamp::UNIX_EPOCH);
         let accepted = &status.conditions[0];
         assert_eq!((&*accepted.status, &*accepted.message), ("True", "spec.x: has no effect"));
     }
@@ -226,9 +251,31 @@ mod tests {
     #[test]
     fn a_problem_makes_an_object_not_accepted() {
         let bad = ObjectReport { problem: "spec.hosts: is empty".to_owned(), ..report(1, 0, 0, 0) };
-        let status = Verdict::of([bad].iter()).expect("a report").status(&Status::default(), Timestamp::UNIX_EPOCH);
+        let status =
+            Verdict::of(true, [bad].iter()).expect("a report").status(&Status::default(), Timestamp::UNIX_EPOCH);
         let accepted = &status.conditions[0];
         assert_eq!((&*accepted.status, &*accepted.reason), ("False", "Invalid"));
         assert_eq!(accepted.message, "spec.hosts: is empty");
+    }
+
+    #[test]
+    fn where_nothing_but_acceptance_is_known_only_what_is_wrong_is_told() {
+        let verdict = |problem: &str, generation: i64| {
+            let report = ObjectReport { problem: problem.to_owned(), ..report(generation, 0, 0, 0) };
+            Verdict::of(false, [report].iter()).expect("a report")
+        };
+        let healthy =
+            Condition { condition_type: "Healthy".to_owned(), status: "True".to_owned(), ..Condition::default() };
+        let none = Status { conditions: vec![healthy.clone()], ..Status::default() };
+        assert!(verdict("", 1).is_said_by(&none));
+        let bad = verdict("spec.hosts: is empty", 2);
+        assert!(!bad.is_said_by(&none) && told(&none).is_none());
+        let said = bad.status(&none, Timestamp::UNIX_EPOCH);
+        assert_eq!((said.conditions.len(), &said.conditions[1]), (2, &healthy), "what others say stays");
+        assert_eq!((told(&said), bad.problem()), (Some("spec.hosts: is empty"), told(&said)));
+        assert!(bad.is_said_by(&said));
+        let good = verdict("", 3);
+        assert!(!good.is_said_by(&said), "it is to be taken back");
+        assert_eq!(told(&good.status(&said, Timestamp::UNIX_EPOCH)), None);
     }
 }

@@ -1,58 +1,18 @@
 //! What the API server asks of each Pod, and the answer (contract §5.1).
 
 use k8s_openapi::api::core::v1::Pod;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Settings, Target, inject};
-use crate::webhook::patch;
-
-/// The longest request that is looked at, in bytes: an object of the API server has at most 1.5 MiB, and may be there
-/// twice.
-pub const LARGEST: usize = 3 * 1024 * 1024 + 512 * 1024;
-
-/// Why a request is none.
-#[derive(Debug, thiserror::Error)]
-pub enum ReviewError {
-    /// It is no AdmissionReview.
-    #[error("the body is no AdmissionReview")]
-    Syntax(#[source] serde_json::Error),
-    /// It is of another kind or version.
-    #[error("the body is {kind:?} of {version:?}: it must be AdmissionReview of admission.k8s.io/v1 or v1beta1")]
-    Kind {
-        /// What it says that it is.
-        kind: String,
-        /// Of which version.
-        version: String,
-    },
-    /// It asks nothing.
-    #[error("the AdmissionReview has no request")]
-    NoRequest,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Review {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
-    request: Option<Request>,
-}
-
-#[derive(Deserialize)]
-struct Request {
-    #[serde(default)]
-    uid: String,
-    #[serde(default)]
-    namespace: String,
-    #[serde(default)]
-    object: Value,
-}
+use crate::webhook::{
+    patch,
+    request::chain,
+    review::{Answer, Request, ReviewError},
+};
 
 /// What became of a request, for the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// The Pod is injected.
     Injected,
     /// It is left as it is.
@@ -65,29 +25,19 @@ pub enum Outcome {
 ///
 /// # Errors
 /// It is no request. What is wrong with the Pod is no error here but a refusal.
-pub fn answer(
+pub(super) fn answer(
     settings: &Settings,
     body: &[u8],
     variables: &[(String, String)],
 ) -> Result<(Value, Outcome), ReviewError> {
-    let Review { api_version, kind, request } = serde_json::from_slice(body).map_err(ReviewError::Syntax)?;
-    if kind != "AdmissionReview" || !["admission.k8s.io/v1", "admission.k8s.io/v1beta1"].contains(&&*api_version) {
-        return Err(ReviewError::Kind { kind, version: api_version });
-    }
-    let Request { uid, namespace, object } = request.ok_or(ReviewError::NoRequest)?;
-    let (outcome, mut response) = match operations(settings, &namespace, object, variables) {
-        Ok(None) => (Outcome::Skipped, json!({"allowed": true})),
-        Ok(Some(patch)) => {
-            let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, patch.to_string());
-            (Outcome::Injected, json!({"allowed": true, "patchType": "JSONPatch", "patch": encoded}))
-        }
-        Err(message) => (
-            Outcome::Failed,
-            json!({"allowed": false, "status": {"code": 400, "reason": "BadRequest", "message": message}}),
-        ),
+    let mut request = Request::read(body)?;
+    let object = request.object.take();
+    let (outcome, answer) = match operations(settings, &request.namespace, object, variables) {
+        Ok(None) => (Outcome::Skipped, Answer::Allowed),
+        Ok(Some(patch)) => (Outcome::Injected, Answer::Patched(patch)),
+        Err(message) => (Outcome::Failed, Answer::Denied(message)),
     };
-    response["uid"] = uid.into();
-    Ok((json!({"apiVersion": api_version, "kind": "AdmissionReview", "response": response}), outcome))
+    Ok((request.answer(answer, &[]), outcome))
 }
 
 /// What is to be changed; nothing when the Pod is left as it is.
@@ -97,10 +47,6 @@ fn operations(
     object: Value,
     variables: &[(String, String)],
 ) -> Result<Option<Value>, String> {
-    let chain = |error: &dyn std::error::Error| {
-        let causes = std::iter::successors(Some(error), |e| e.source());
-        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-    };
     let pod: Pod = serde_json::from_value(object).map_err(|e| format!("the object is no Pod: {e}"))?;
     // The API server fills the namespace in later.
     let own = pod.metadata.namespace.as_deref().unwrap_or_default();
@@ -112,8 +58,7 @@ fn operations(
 
 /// The variables that a path of the webhook names: `/inject/<key>/<value>/…`, where `cluster` and `net` stand for those of
 /// the proxy's metadata, `--slash--` for a slash; or `/inject/:ENV:<name>=<value>…` (contract §5.1).
-#[must_use]
-pub fn variables_of_path(path: &str) -> Vec<(String, String)> {
+pub(super) fn variables_of_path(path: &str) -> Vec<(String, String)> {
     let rest = path.strip_prefix("/inject").unwrap_or_default().trim_matches('/');
     let unescaped = |text: &str| text.replace("--slash--", "/");
     if rest.starts_with(":ENV:") {
@@ -132,6 +77,8 @@ pub fn variables_of_path(path: &str) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn review(object: &Value) -> Vec<u8> {
@@ -166,21 +113,6 @@ mod tests {
         assert_eq!((outcome, &said["response"]["allowed"]), (Outcome::Failed, &json!(false)));
         let message = said["response"]["status"]["message"].as_str().expect("a message");
         assert!(message.starts_with("the object is no Pod: "), "{message}");
-    }
-
-    #[test]
-    fn what_is_no_request_is_told() {
-        let told = |body: &[u8]| answer(&Settings::default(), body, &[]).expect_err("no request").to_string();
-        assert_eq!(told(b"[1]"), "the body is no AdmissionReview");
-        let other = told(br#"{"apiVersion": "v1", "kind": "Pod"}"#);
-        assert!(other.starts_with("the body is \"Pod\" of \"v1\""), "{other}");
-        let none = told(br#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}"#);
-        assert_eq!(none, "the AdmissionReview has no request");
-        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-        let body = format!(
-            "{{\"apiVersion\": \"admission.k8s.io/v1\", \"kind\": \"AdmissionReview\", \"request\": {{\"object\": {deep}}}}}"
-        );
-        assert_eq!(told(body.as_bytes()), "the body is no AdmissionReview", "serde_json bounds the depth");
     }
 
     #[test]

@@ -1,10 +1,19 @@
-use axum::body::Body;
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, to_bytes},
+    http::Request,
+};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::webhook::inject::Settings;
+use crate::{
+    telemetry::metrics::Metrics,
+    webhook::{Capacity, inject::Settings, request::LARGEST},
+};
 
 struct World {
     router: Router,
@@ -12,9 +21,11 @@ struct World {
 }
 
 fn world(settings: Option<Result<Arc<Settings>, Arc<str>>>) -> World {
-    let metrics = Arc::new(Metrics::new("1"));
+    let (metrics, capacity) = (Arc::new(Metrics::new("1")), Capacity::default());
     let (_, settings) = watch::channel(settings);
-    World { router: router(Injector { settings, metrics: metrics.clone() }), metrics }
+    let injector = Injector { settings, metrics: metrics.clone(), capacity: capacity.clone() };
+    let validator = Validator { context: Arc::default(), metrics: metrics.clone(), capacity };
+    World { router: Webhooks { injector: Some(injector), validator: Some(validator) }.router(), metrics }
 }
 
 fn working() -> World {
@@ -23,7 +34,11 @@ fn working() -> World {
 
 impl World {
     async fn send(&self, content_type: &str, body: impl Into<Body>) -> (u16, String) {
-        let request = Request::post("/inject/cluster/c1").header("content-type", content_type);
+        self.send_to("/inject/cluster/c1", content_type, body).await
+    }
+
+    async fn send_to(&self, path: &str, content_type: &str, body: impl Into<Body>) -> (u16, String) {
+        let request = Request::post(path).header("content-type", content_type);
         let response =
             self.router.clone().oneshot(request.body(body.into()).expect("a request")).await.expect("served");
         let status = response.status().as_u16();
@@ -84,13 +99,6 @@ async fn what_is_no_request_is_refused_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_given_up() {
-    let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-    let given_up = read(never, Duration::from_millis(1)).await.expect_err("no body");
-    assert_eq!(given_up.status(), 408);
-}
-
-#[tokio::test]
 async fn without_settings_nothing_is_answered() {
     let pod = review(&json!({"spec": {"containers": []}}));
     assert_eq!(world(None).send("application/json", pod.clone()).await.0, 503);
@@ -99,4 +107,48 @@ async fn without_settings_nothing_is_answered() {
     assert_eq!((status, said.as_str()), (500, "the settings of the injector are wrong: data.values: broken\n"));
     let ready = broken.router.oneshot(Request::get("/ready").body(Body::empty()).expect("a request")).await;
     assert_eq!(ready.expect("served").status(), 503);
+}
+
+#[tokio::test]
+async fn objects_are_judged_and_counted_also_without_an_injector() {
+    let world = world(None);
+    let validate = |object: &Value| {
+        let resource = json!({"group": "networking.istio.io", "version": "v1", "resource": "gateways"});
+        let request = json!({"uid": "u", "operation": "CREATE", "resource": resource, "object": object});
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+        world.send_to("/validate", "application/json", review.to_string())
+    };
+    let server = json!({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["a.example.com"]});
+    let mut gateway = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "g"},
+        "spec": {"selector": {"a": "b"}, "servers": [server]},
+    });
+    let (status, said) = validate(&gateway).await;
+    assert!(status == 200 && said.contains("\"allowed\":true"), "{said}");
+    gateway["spec"]["servers"] = json!([]);
+    let (status, said) = validate(&gateway).await;
+    assert!(status == 200 && said.contains("\"allowed\":false"), "{said}");
+    for (body, status) in [("", 400), ("{", 400), ("[]", 400)] {
+        assert_eq!(world.send_to("/validate", "application/json", body).await.0, status);
+    }
+    assert_eq!(world.send_to("/validate", "text/plain", "{}").await.0, 415);
+    assert_eq!(world.send_to("/validate", "application/json", vec![b' '; LARGEST + 1]).await.0, 413);
+    let text = world.metrics.text();
+    let labels = "group=\"networking.istio.io\",version=\"v1\",resource=\"gateways\"";
+    for line in [
+        format!("galley_validation_passed{{{labels}}} 1"),
+        format!("galley_validation_failed{{{labels},reason=\"invalid_resource\"}} 1"),
+        "galley_validation_http_error{status=\"400\"} 3".to_owned(),
+        "galley_validation_http_error{status=\"415\"} 1".to_owned(),
+        "galley_validation_http_error{status=\"413\"} 1".to_owned(),
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");
+    }
+    let get = Request::get("/validate").body(Body::empty()).expect("a request");
+    assert_eq!(world.router.clone().oneshot(get).await.expect("served").status(), 405);
+    let alone = Webhooks { injector: None, ..Webhooks::default() }.router();
+    let ready = alone.oneshot(Request::get("/ready").body(Body::empty()).expect("a request")).await;
+    assert_eq!(ready.expect("served").status(), 200);
 }

@@ -1,0 +1,39 @@
+//! Configurations of validation. A validator works when the API server has refused an invalid object for its sake.
+
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+
+use super::{Configuration, Event, Hook, Keeper, ProofError, refusal};
+use crate::telemetry::metrics::{Metrics, ReasonLabel};
+
+/// How the names of webhooks end that validate.
+const OURS: &str = "validation.istio.io";
+
+impl Configuration for ValidatingWebhookConfiguration {
+    const KIND: &'static str = "ValidatingWebhookConfiguration";
+
+    fn hooks(&mut self) -> Vec<Hook<'_>> {
+        let ours = self.webhooks.iter_mut().flatten().filter(|webhook| webhook.name.ends_with(OURS));
+        ours.map(|webhook| Hook {
+            name: &webhook.name,
+            client_config: &mut webhook.client_config,
+            failure_policy: &mut webhook.failure_policy,
+            objects: webhook.object_selector.as_ref(),
+        })
+        .collect()
+    }
+
+    async fn prove(keeper: &Keeper, hook: &Hook<'_>, _: &str) -> Result<(), ProofError> {
+        Ok(refusal::happens(&keeper.client, &keeper.namespace, hook.name, hook.objects).await?)
+    }
+
+    fn count(metrics: &Metrics, _: &str, event: Event) {
+        match event {
+            Event::Attempted | Event::PutOff => return,
+            Event::Written => metrics.validation_config_updates.inc(),
+            Event::Failed(reason) => {
+                let label = ReasonLabel { reason: reason.into() };
+                metrics.validation_config_update_errors.get_or_create(&label).inc()
+            }
+        };
+    }
+}
