@@ -6,7 +6,7 @@ mod proxies;
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, sync::Arc};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::{ArgAction, Args};
 
 use self::objects::Objects;
@@ -76,7 +76,7 @@ pub(super) async fn run(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let mut objects = Objects::of_files(input::read(&args.files)?);
     let mut namespace = args.namespace.clone();
     if args.use_kube {
-        let found = cluster::read(args.cluster.client().await?, &mesh).await?;
+        let found = look(&args, &mesh).await.context("cannot look at the cluster (--use-kube=false: only at files)")?;
         if namespace.is_none() && !args.all_namespaces && args.files.is_empty() {
             namespace = Some(found.namespace.clone());
         }
@@ -84,6 +84,10 @@ pub(super) async fn run(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     }
     let report = judge(&args, mesh, objects, namespace.as_deref());
     args.report.print(report)
+}
+
+async fn look(args: &AnalyzeArgs, mesh: &MeshSource) -> anyhow::Result<cluster::Cluster> {
+    cluster::read(args.cluster.client().await?, mesh).await
 }
 
 fn mesh_source(args: &AnalyzeArgs) -> MeshSource {

@@ -13,6 +13,9 @@ use crate::{
     validate::{self, Context},
 };
 
+/// Bytes of a value that is quoted as a whole.
+const LONGEST_VALUE: usize = 256;
+
 /// What became of an object.
 pub(super) enum Verdict {
     /// Its kind is none of our business.
@@ -109,6 +112,7 @@ fn violated(object: Option<ObjectRef>, violation: Violation) -> Finding {
         Rule::Enum | Rule::Bounds | Rule::Duplicate | Rule::Cel => Code::SchemaViolated,
     };
     let Violation { path, value, message, .. } = violation;
+    let value = value.filter(|value| value.to_string().len() <= LONGEST_VALUE);
     Finding { code, object, path, value, message, place: None }
 }
 
