@@ -30,7 +30,7 @@ mod tests {
         for good in [
             "response.code >= 400",
             "'a' + request.host",
-            "has(request.headers['x']) ? request.headers['x'] : ''",
+            "'x' in request.headers ? request.headers['x'] : ''",
             "connection.mtls || response.flags == 0 && !('x' in request.headers)",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
