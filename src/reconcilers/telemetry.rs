@@ -2,6 +2,7 @@
 
 mod expression;
 
+use self::expression::Expressions;
 use super::{Problems, checks, target::For};
 use crate::{
     api::{
@@ -26,11 +27,12 @@ pub fn check(telemetry: &api::Telemetry) -> Vec<Problem> {
     for (i, tracing) in spec.tracing.iter().enumerate() {
         check_tracing(&format!("spec.tracing[{i}]"), tracing, &mut problems);
     }
+    let mut expressions = Expressions::default();
     for (i, metrics) in spec.metrics.iter().enumerate() {
-        check_metrics(&format!("spec.metrics[{i}]"), metrics, &mut problems);
+        check_metrics(&format!("spec.metrics[{i}]"), metrics, &mut expressions, &mut problems);
     }
     for (i, logging) in spec.access_logging.iter().enumerate() {
-        check_logging(&format!("spec.accessLogging[{i}]"), logging, &mut problems);
+        check_logging(&format!("spec.accessLogging[{i}]"), logging, &mut expressions, &mut problems);
     }
     problems.into_vec()
 }
@@ -81,7 +83,7 @@ fn check_tag(field: &str, tag: &CustomTag, problems: &mut Problems) {
     }
 }
 
-fn check_metrics(field: &str, metrics: &Metrics, problems: &mut Problems) {
+fn check_metrics(field: &str, metrics: &Metrics, expressions: &mut Expressions, problems: &mut Problems) {
     check_providers(field, &metrics.providers, problems);
     if let Some(interval) = &metrics.reporting_interval {
         checks::duration(&format!("{field}.reportingInterval"), interval, problems);
@@ -98,12 +100,12 @@ fn check_metrics(field: &str, metrics: &Metrics, problems: &mut Problems) {
             }
         }
         for (name, tag) in &change.tag_overrides {
-            check_override(&format!("{field}.tagOverrides[{name}]"), name, tag, problems);
+            check_override(&format!("{field}.tagOverrides[{name}]"), name, tag, expressions, problems);
         }
     }
 }
 
-fn check_override(field: &str, name: &str, tag: &TagOverride, problems: &mut Problems) {
+fn check_override(field: &str, name: &str, tag: &TagOverride, expressions: &mut Expressions, problems: &mut Problems) {
     if name.is_empty() {
         problems.add(Code::TagNameEmpty, field, "the name of a tag is empty");
     }
@@ -115,7 +117,7 @@ fn check_override(field: &str, name: &str, tag: &TagOverride, problems: &mut Pro
             problems.add(Code::TagValueUnfit, format!("{field}.value"), "has no effect with REMOVE");
         }
         (TagOperation::Upsert, false) => {
-            if let Err(why) = expression::check(&tag.value) {
+            if let Err(why) = expressions.check(&tag.value) {
                 problems.add(Code::TagExpressionInvalid, format!("{field}.value"), why);
             }
         }
@@ -123,10 +125,10 @@ fn check_override(field: &str, name: &str, tag: &TagOverride, problems: &mut Pro
     }
 }
 
-fn check_logging(field: &str, logging: &AccessLogging, problems: &mut Problems) {
+fn check_logging(field: &str, logging: &AccessLogging, expressions: &mut Expressions, problems: &mut Problems) {
     check_providers(field, &logging.providers, problems);
     if let Some(filter) = &logging.filter
-        && let Err(why) = expression::check(&filter.expression)
+        && let Err(why) = expressions.check(&filter.expression)
     {
         problems.add(Code::ExpressionInvalid, format!("{field}.filter.expression"), why);
     }

@@ -369,10 +369,10 @@ with_first_codes! { codes!
         "Correct the expression.";
 
     // IstioOperator.
-    InstallationRefused "MZ0911" "installation-refused" Error
+    InstallationRefused "MZ0917" "installation-refused" Error
         "An IstioOperator says what can be installed."
         "Correct the key that the message names.";
-    InstallationPartial "MZ0912" "installation-partial" Warning
+    InstallationPartial "MZ0918" "installation-partial" Warning
         "Each key of an IstioOperator is one that decides on something here."
         "Do without the key, or accept that nothing follows from it.";
 

@@ -121,6 +121,7 @@ fn policies_and_what_is_missing() {
         [
             "spec.ingress: not honoured yet",
             "spec.inboundConnectionPool: not honoured yet",
+            "spec.inboundConnectionPool: says nothing: set tcp or http, or remove it",
             "spec.outboundTrafficPolicy.egressProxy: not honoured yet",
             "spec.outboundTrafficPolicy.egressProxy.port: is missing: name the port of the service",
         ]

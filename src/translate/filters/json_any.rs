@@ -24,6 +24,9 @@ use crate::snapshot::canonical_bytes_of;
 /// How many names that are not known are compared with all that are: for one object it should be all that somebody reads.
 pub const SUGGESTIONS: usize = 16;
 
+/// How deep the parts of a value may lie, added up: each is measured and copied once for every message around it.
+const MAX_WEIGHT: usize = 2_000_000;
+
 /// Reads an object such as `{"@type": "type.googleapis.com/…", …}`. The bytes depend on the content alone.
 ///
 /// # Errors
@@ -31,6 +34,7 @@ pub const SUGGESTIONS: usize = 16;
 /// Names the first field that is unknown, repeated or has a value of the wrong kind.
 pub fn json_to_any(value: &Json) -> Result<Any, JsonAnyError> {
     let mut reader = Reader::new(SUGGESTIONS);
+    check_weight(&reader, value)?;
     let any = reader.any(value)?;
     reader.into_unknown().into_iter().next().map_or(Ok(any), Err)
 }
@@ -72,10 +76,24 @@ fn read(
     suggestions: &mut usize,
 ) -> Result<(DynamicMessage, Vec<JsonAnyError>), JsonAnyError> {
     let mut reader = Reader::new(*suggestions);
+    check_weight(&reader, value)?;
     let descriptor = descriptors::message(full_name).ok_or_else(|| reader.unknown_type(full_name))?;
     let message = reader.message(&descriptor, value);
     *suggestions = reader.suggestions;
     message.map(|message| (message, reader.into_notes()))
+}
+
+fn check_weight(reader: &Reader, value: &Json) -> Result<(), JsonAnyError> {
+    fn spend(value: &Json, depth: usize, left: usize) -> Option<usize> {
+        let left = left.checked_sub(depth)?;
+        match value {
+            Json::Array(items) => items.iter().try_fold(left, |left, item| spend(item, depth + 1, left)),
+            Json::Object(fields) => fields.values().try_fold(left, |left, field| spend(field, depth + 1, left)),
+            _ => Some(left),
+        }
+    }
+    let light = spend(value, 1, MAX_WEIGHT);
+    light.map(|_| ()).ok_or_else(|| reader.wrong("a smaller value, or one that is nested less deeply", value))
 }
 
 #[cfg(test)]

@@ -202,6 +202,16 @@ fn unknown_fields_of_a_known_type_are_left_out_and_told() {
 }
 
 #[test]
+fn what_is_large_and_deep_is_an_error() {
+    let nested = |depth| (0..depth).fold(json!("a"), |inner, _| json!([inner]));
+    let cluster = |values: Vec<Json>| json!({"metadata": {"filter_metadata": {"a": {"b": values}}}});
+    let read = |value: Json| check_message("envoy.config.cluster.v3.Cluster", &value, &mut 0);
+    assert_eq!(read(cluster(vec![nested(30); 100])), Ok(Vec::new()));
+    let error = read(cluster(vec![nested(30); 10_000])).expect_err("too much").to_string();
+    assert!(error.contains("a smaller value, or one that is nested less deeply"), "{error}");
+}
+
+#[test]
 fn deep_nesting_is_an_error() {
     let mut value = json!({});
     for _ in 0..120 {
