@@ -19,7 +19,13 @@ const LEAST_CASES: usize = 950;
 const ALWAYS: [Code; 3] = [Code::KindNotHonoured, Code::PolicyNotEnforced, Code::InternalApi];
 
 /// What no case here can break: files and objects of other kinds are needed for it.
-const ELSEWHERE: [Code; 3] = [Code::ServiceUnusable, Code::SecretUnusable, Code::InjectorConfigInvalid];
+const ELSEWHERE: [Code; 5] = [
+    Code::ServiceUnusable,
+    Code::SecretUnusable,
+    Code::InjectorConfigInvalid,
+    Code::InstallationRefused,
+    Code::InstallationPartial,
+];
 
 fn short(finding: &Finding) -> String {
     match finding.path.as_str() {
