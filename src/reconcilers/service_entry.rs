@@ -145,13 +145,18 @@ fn addresses(
         let field = || format!("spec.addresses[{index}]");
         match (text.parse::<IpAddr>(), text.parse::<IpNet>()) {
             (Ok(ip), _) => vips.push(ip),
-            (_, Ok(net)) if net.prefix_len() == net.max_prefix_len() => vips.push(net.addr()),
-            (_, Ok(net)) if ranges => cidrs.push(net.trunc()),
-            (_, Ok(_)) => problems.add(
-                Code::RangeUnsupported,
-                field(),
-                format!("{text:?}: a range needs resolution NONE or STATIC"),
-            ),
+            (_, Ok(net)) => {
+                if !ranges {
+                    let reason = format!("{text:?}: a range needs resolution NONE or STATIC");
+                    problems.add(Code::RangeUnsupported, field(), reason);
+                }
+                // A range of one address is one, whatever the resolution.
+                if net.prefix_len() == net.max_prefix_len() {
+                    vips.push(net.addr());
+                } else if ranges {
+                    cidrs.push(net.trunc());
+                }
+            }
             _ => problems.add(
                 Code::AddressInvalid,
                 field(),

@@ -127,7 +127,7 @@ async fn an_absent_crd_is_an_empty_kind_and_a_broken_object_hurts_only_itself() 
             .join("---\n"),
     )?;
     world.answers("/good", "one").await?;
-    let told = "VirtualService default/broken: spec.hosts: invalid type: integer `5`, expected a sequence";
+    let told = "VirtualService default/broken: spec.hosts: invalid type: integer `5`, expected a sequence [MZ0004]";
     world.problems(&[told]).await?;
     let series = "mizzen_config_problems{kind=\"VirtualService\"}";
     assert_eq!(world.mizzen.metric(series).await?, Some(1.0));
