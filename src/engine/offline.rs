@@ -15,17 +15,11 @@ pub struct Offline {
 
 impl Default for Offline {
     fn default() -> Self {
-        Self::over(Db::on_all_cores())
+        Self::over(Db::default())
     }
 }
 
 impl Offline {
-    /// One that evaluates on so many cores; by default on all that the process has.
-    #[must_use]
-    pub fn on_cores(cores: usize) -> Self {
-        Self::over(Db::on_cores(cores))
-    }
-
     fn over(mut db: Db) -> Self {
         register(&mut db);
         Self { db }

@@ -109,7 +109,7 @@ fn cases() -> [Case; 5] {
 fn told(objects: &[Value]) -> Offline {
     let source = MeshSource { namespace: "istio-system".into(), name: "istio".into() };
     let reconcilers = Reconcilers::new(MeshConfig::default(), source);
-    let mut offline = Offline::on_cores(1);
+    let mut offline = Offline::default();
     reconcilers.initial().apply(offline.db());
     for object in objects {
         reconcilers.apply(&objects::decoded(object)).apply(offline.db());

@@ -1,14 +1,10 @@
 //! Evaluation on several cores. Nodes of one stage do not read each other, so each core takes the next of them: it holds
-//! the graph while it reads and when it stores the result, and lets go of it while it translates, which is most of the
-//! work. What a query asks for that is not there yet is made by the core that asks, while it holds the graph.
+//! the graph while it reads and when it stores the result, and lets go of it while it translates.
+//! What a query asks for that is not there yet is made by the core that asks, while it holds the graph.
 
-use std::{
-    num::NonZero,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -66,12 +62,6 @@ impl Db {
     #[must_use]
     pub fn on_cores(cores: usize) -> Self {
         Self { cores: Cores::of(cores), ..Self::default() }
-    }
-
-    /// A graph that evaluates on all cores that the process has.
-    #[must_use]
-    pub fn on_all_cores() -> Self {
-        Self::on_cores(thread::available_parallelism().map_or(1, NonZero::get))
     }
 
     /// Brings nodes of one stage up to date.
