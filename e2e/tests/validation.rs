@@ -94,10 +94,10 @@ fn each_rule_of_an_object_is_broken_by_some_case() -> Result<()> {
 }
 
 /// What is about as large as an API server takes is judged in bounded time: 50 ms when it is optimized. Without, and beside
-/// other tests, it may take forty times as long; what grows faster than the object takes minutes.
+/// other tests on a slow machine, it may take a hundred times as long; what grows with the square of the object takes minutes.
 #[test]
 fn large_objects_take_no_longer_than_their_size() {
-    let most = Duration::from_millis(if cfg!(debug_assertions) { 2_000 } else { 50 });
+    let most = Duration::from_millis(if cfg!(debug_assertions) { 5_000 } else { 50 });
     let mut slow = Vec::new();
     for (what, object) in large_objects() {
         let times = (0..3).map(|_| {
