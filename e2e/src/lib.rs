@@ -61,7 +61,10 @@ pub use offline::{Outcome, each_format_as_stored, large_mesh, offline_fixture, r
 pub use pod::{CONTROL_PLANE, Pod, PodOptions, Signer};
 pub use ports::free_port;
 pub use process::{Process, Signal};
-pub use scene::{Scene, WITHOUT_MTLS, gateway, http_gateway, nothing_refused, route_all, service, virtual_service};
+pub use scene::{
+    Scene, WITHOUT_MTLS, gateway, http_gateway, nothing_refused, route_all, secret, service, tls_secret,
+    virtual_service,
+};
 pub use source::{Objects, Source};
 pub use tools::tool;
 pub use upstream::{Echo, Upstream, UpstreamOptions, Wire};

@@ -9,14 +9,14 @@ use std::{
 use super::{
     checks::Checked,
     graph::{Cx, Db, Emission, Emit, Query},
-    index::{PodsIn, SlicesOf, WorkloadsIn},
+    index::{PodsIn, SlicesOf, WorkloadsLabelled},
     inputs::{External, NamespacedName, Namespaces, Nodes, Pods, ServiceKey, Slices, Workloads},
     services::mesh,
     stage,
 };
 use crate::{
     model::{
-        Code, Endpoint, Namespace, ObjectRef, Problem, Service,
+        Code, Endpoint, Labels, Namespace, ObjectRef, Problem, Service,
         service::{Registry, Resolution},
         workload::selects,
     },
@@ -159,12 +159,21 @@ fn of_kubernetes(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Service) 
     }
     // A Service with a selector also selects WorkloadEntries of its namespace (translation §1.3).
     if let (Some(selector), Resolution::ClientSideLb) = (&service.selector, service.resolution) {
-        let surroundings = Surroundings::of(cx, &service.namespace);
-        for workload in cx.set(&WorkloadsIn(service.namespace.clone())).iter() {
-            let Some(facts) = cx.input(&Workloads(workload.clone())) else { continue };
-            if facts.is_selected_by(selector) {
-                all.extend(of_workload(&facts, service, true, &surroundings.context()));
-            }
+        all.extend(of_workloads(cx, service, selector));
+    }
+    all
+}
+
+/// The WorkloadEntries that a service selects. One label of the selector is enough to find them: a change of an entry costs
+/// nothing at services that it has no label of.
+fn of_workloads(cx: &mut Cx<'_, Members>, service: &Service, selector: &Labels) -> Vec<Arc<Endpoint>> {
+    let surroundings = Surroundings::of(cx, &service.namespace);
+    let (name, value) = selector.iter().next().map_or(("", ""), |(name, value)| (name.as_str(), value.as_str()));
+    let mut all = Vec::new();
+    for workload in cx.set(&WorkloadsLabelled(service.namespace.clone(), name.into(), value.into())).iter() {
+        let Some(facts) = cx.input(&Workloads(workload.clone())) else { continue };
+        if facts.is_selected_by(selector) {
+            all.extend(of_workload(&facts, service, true, &surroundings.context()));
         }
     }
     all
@@ -178,12 +187,7 @@ fn of_service_entry(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Servic
         all.extend(of_workload(endpoint, service, false, &surroundings.context()));
     }
     if let Some(selector) = &external.selector {
-        for workload in cx.set(&WorkloadsIn(service.namespace.clone())).iter() {
-            let Some(facts) = cx.input(&Workloads(workload.clone())) else { continue };
-            if facts.is_selected_by(selector) {
-                all.extend(of_workload(&facts, service, true, &surroundings.context()));
-            }
-        }
+        all.extend(of_workloads(cx, service, selector));
         for pod in cx.set(&PodsIn(service.namespace.clone())).iter() {
             let Some(facts) = cx.input(&Pods(pod.clone())).filter(|p| selects(selector, &p.labels)) else { continue };
             let node = cx.input(&Nodes(facts.node.clone()));

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     graph::{Cx, Query},
-    index::{RulesByHost, ServicesByHost},
+    index::{RulesByHost, ServicesByHost, ServicesSelecting},
     inputs::{DestinationRules, Mesh, Namespaces, ServiceKey},
     stage,
 };
@@ -17,6 +17,7 @@ use crate::model::{
     Visibility,
     destination_rule::{Candidates, NamespaceRules, host_patterns},
     service::{Registry, TrafficDistribution},
+    workload::selects,
 };
 
 /// The mesh configuration, or the defaults while there is none.
@@ -34,6 +35,18 @@ impl Query for Exports {
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         Arc::new(mesh(cx).export_defaults.clone())
     }
+}
+
+/// The Kubernetes Services that select a workload with these labels, oldest first.
+pub(super) fn selecting<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, labels: &Labels) -> Vec<Arc<Service>> {
+    let mut keys = Vec::new();
+    for (name, value) in labels {
+        let set = ServicesSelecting(namespace.clone(), name.as_str().into(), value.as_str().into());
+        keys.extend(cx.set(&set).iter().cloned());
+    }
+    keys.sort();
+    let services = keys.iter().filter_map(|(_, key)| cx.input(key));
+    services.filter(|s| s.selector.as_ref().is_some_and(|selector| selects(selector, labels))).collect()
 }
 
 /// Who sees a service.

@@ -3,6 +3,7 @@
 mod bounded;
 mod counts;
 mod fair;
+mod idle;
 mod names;
 mod objects;
 mod pause;
