@@ -38,7 +38,7 @@ impl Query for Exports {
 
 /// Who sees a service.
 pub(super) fn visibility_of<'a, Q: Query>(cx: &mut Cx<'_, Q>, service: &'a Service) -> Cow<'a, Visibility> {
-    cx.get(&Exports).services.over(service.visibility.as_ref(), &service.namespace)
+    cx.get(&Exports).services.over(service.visibility.as_deref(), &service.namespace)
 }
 
 /// Who sees a VirtualService.
