@@ -39,7 +39,7 @@ fn check_ports(world: &World, gateway: &Gateway, found: &mut Found) {
         return;
     }
     let ports: BTreeSet<u16> =
-        services.iter().flat_map(|s| &s.ports).flat_map(|p| [Some(p.number), p.target]).flatten().collect();
+        services.iter().flat_map(|s| s.ports.iter()).flat_map(|p| [Some(p.number), p.target]).flatten().collect();
     for server in gateway.servers.iter().filter(|server| server.bind.is_none() && !ports.contains(&server.port)) {
         let names: Vec<String> = services.iter().map(|s| s.object.to_string()).collect();
         let reason = format!("{} has no port {}: it cannot be reached there", names.join(" and "), server.port);

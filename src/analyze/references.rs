@@ -17,7 +17,7 @@ pub(super) fn check(world: &World, found: &mut Found) {
         } else {
             "spec.exportTo"
         };
-        (&s.object, s.visibility.as_ref(), field)
+        (&s.object, s.visibility.as_deref(), field)
     });
     for (object, visibility, field) in rules.chain(policies).chain(services) {
         check_visibility(world, object, visibility, field, found);

@@ -51,7 +51,7 @@ pub(super) fn selecting<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, lab
 
 /// Who sees a service.
 pub(super) fn visibility_of<'a, Q: Query>(cx: &mut Cx<'_, Q>, service: &'a Service) -> Cow<'a, Visibility> {
-    cx.get(&Exports).services.over(service.visibility.as_ref(), &service.namespace)
+    cx.get(&Exports).services.over(service.visibility.as_deref(), &service.namespace)
 }
 
 /// Who sees a VirtualService.

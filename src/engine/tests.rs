@@ -2,6 +2,7 @@
 
 mod bounded;
 mod counts;
+mod entries;
 mod fair;
 mod idle;
 mod names;

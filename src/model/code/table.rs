@@ -176,6 +176,9 @@ with_first_codes! { codes!
     ProbeMissing "MZ0522" "probe-missing" Error
         "A probe has one of httpGet, tcpSocket, exec and grpc."
         "Add one of them, or remove the probe.";
+    EntryTooLarge "MZ0523" "entry-too-large" Error
+        "What the hosts, ports and addresses of a ServiceEntry multiply to is no more than proxies can hold."
+        "Write several ServiceEntries, each for some of the hosts.";
 
     // Sidecar.
     EgressBindWithoutPort "MZ0601" "egress-bind-without-port" Error
