@@ -28,7 +28,7 @@ pub use envoy_filter::EnvoyFilter;
 pub use gateway::{Bind, Gateway, Server, ServerTls, ServerTlsMode};
 pub use identity::Identity;
 pub use mesh::MeshConfig;
-pub use object::{Age, ObjectRef, Problem};
+pub use object::{Age, Flaw, ObjectRef, Problem};
 pub use peer_authentication::PeerAuthentication;
 pub use policy::UnenforcedPolicy;
 pub use protocol::{Protocol, ProtocolClass};
