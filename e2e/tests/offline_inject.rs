@@ -139,7 +139,7 @@ fn files_settings_and_exit_codes() -> Result<()> {
     let start = "Warning: Pod default/web: annotation readiness.status.sidecar.istio.io/applicationPorts has no effect";
     assert!(told.code == 0 && told.errors.starts_with(start), "{told:?}");
     for (annotation, value) in [
-        ("prometheus.io/port", "15020"),
+        ("prometheus.io/port", "15090"),
         ("sidecar.istio.io/statsEvictionInterval", "7s"),
         ("proxy.istio.io/config", "["),
     ] {
@@ -177,7 +177,7 @@ fn a_pod_whose_agent_answers_requests_for_names_redirects_them_to_it() -> Result
     };
     let names = "proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true', CAPTURE_ALL_DNS: 'true'}";
     let with = rules(names)?;
-    assert!(with.lines().any(|line| line.contains("-p udp --dport 53") && line.contains("15053")), "{with}");
+    assert!(with.lines().any(|line| line.contains("--dport 53 -j REDIRECT") && line.contains("15053")), "{with}");
     assert!(!rules("{}")?.contains("15053"));
     Ok(())
 }

@@ -74,7 +74,8 @@ fn arguments(context: &Context<'_>) -> Result<Vec<String>, InjectError> {
         ("-c", annotations::text(pod, &traffic("excludeInterfaces")).to_owned()),
     ];
     optional.into_iter().filter(|(_, value)| !value.is_empty()).for_each(|(name, value)| flag(name, value));
-    all.push(format!("--log_output_level={}", values.logging.level));
+    let level = annotations::given(pod, "sidecar.istio.io/agentLogLevel").unwrap_or(&values.logging.level);
+    all.push(format!("--log_output_level={level}"));
     Ok(all)
 }
 

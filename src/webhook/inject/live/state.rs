@@ -241,7 +241,7 @@ mod tests {
         let expected = |name: &str| {
             format!(
                 "ConfigMap istio-system/istio-sidecar-injector: data.config: templates.{name} is not used: mizzen has its own \
-                 template of that name"
+                 template of that name [MZ0919]"
             )
         };
         assert_eq!(told, ["sidecar", "gateway"].map(expected));
