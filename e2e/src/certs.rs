@@ -98,23 +98,8 @@ impl Authority {
     /// # Errors
     /// When one cannot be read.
     pub fn revoke(&self, certificates: &[&KeyPairPem]) -> Result<String> {
-        let revoked = certificates.iter().map(|pair| {
-            Ok(RevokedCertParams {
-                serial_number: serial(&pair.cert)?,
-                revocation_time: date_time_ymd(2026, 1, 1),
-                reason_code: None,
-                invalidity_date: None,
-            })
-        });
-        let list = CertificateRevocationListParams {
-            this_update: date_time_ymd(2026, 1, 1),
-            next_update: date_time_ymd(2100, 1, 1),
-            crl_number: SerialNumber::from(u64::try_from(certificates.len())?),
-            issuing_distribution_point: None,
-            revoked_certs: revoked.collect::<Result<_>>()?,
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        Ok(list.signed_by(&self.issuer)?.pem()?)
+        let certificates: Vec<&str> = certificates.iter().map(|pair| pair.cert.as_str()).collect();
+        revocations(&self.issuer, &certificates)
     }
 
     /// A new authority below it for a control plane, whose workloads trust `roots` (PEM).
@@ -151,6 +136,30 @@ impl Authority {
         request.params.not_after = (now + lifetime).into();
         Ok(request.signed_by(&self.issuer)?.pem())
     }
+}
+
+/// A list of certificates (PEM), which their issuer does not stand by any more, PEM.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn revocations(issuer: &Issuer<'_, KeyPair>, certificates: &[&str]) -> Result<String> {
+    let revoked = certificates.iter().map(|pem| {
+        Ok(RevokedCertParams {
+            serial_number: serial(pem)?,
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        })
+    });
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 1, 1),
+        next_update: date_time_ymd(2100, 1, 1),
+        crl_number: SerialNumber::from(u64::try_from(certificates.len())?),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect::<Result<_>>()?,
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    Ok(list.signed_by(issuer)?.pem()?)
 }
 
 /// The serial number of a certificate.
