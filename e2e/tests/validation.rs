@@ -23,6 +23,7 @@ const ELSEWHERE: [Code; 6] = [
     Code::ServiceUnusable,
     Code::SecretUnusable,
     Code::InjectorConfigInvalid,
+    Code::InjectorTemplateUnused,
     Code::InstallationRefused,
     Code::InstallationPartial,
     Code::EntryTooLarge,
