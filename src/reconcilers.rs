@@ -25,6 +25,7 @@ mod selector;
 pub mod service;
 pub mod service_entry;
 pub mod sidecar;
+mod substitution;
 mod target;
 pub mod telemetry;
 mod tls_names;

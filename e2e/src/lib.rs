@@ -14,6 +14,7 @@
 //! always for a condition, with a deadline: [`eventually`]. Programs come from the cache that `e2e/tools/fetch`
 //! fills; a missing one is an error that says so, never a skipped test.
 
+mod acceptance;
 mod agent;
 mod api_server;
 mod certs;
@@ -36,6 +37,7 @@ mod pod;
 mod ports;
 mod process;
 mod scene;
+mod scenery;
 mod source;
 mod tools;
 mod upstream;
@@ -43,6 +45,7 @@ mod validation;
 mod wait;
 pub mod workload;
 
+pub use acceptance::{Acceptance, Made};
 pub use api_server::ApiServer;
 pub use certs::{Authority, KeyPairPem, PluggedIn, revocations};
 pub use client::{Client, Connection, HttpVersion, Reply, Request, Tls};

@@ -320,6 +320,9 @@ with_first_codes! { codes!
     ExtensionAmbiguous "MZ0816" "extension-ambiguous" Error
         "A TrafficExtension is one filter: wasm or lua."
         "Set one of them.";
+    RouterRemoved "MZ0899" "router-removed" Error
+        "The router, which ends each chain of HTTP filters, is not removed: Envoy takes no chain without an end."
+        "Use operation REPLACE with another filter that ends the chain, or remove the patch.";
 
     // Mesh configuration, Telemetry, ProxyConfig.
     MeshConfigUnreadable "MZ0901" "mesh-config-unreadable" Error
