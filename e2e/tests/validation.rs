@@ -19,7 +19,7 @@ const LEAST_CASES: usize = 950;
 const ALWAYS: [Code; 3] = [Code::KindNotHonoured, Code::PolicyNotEnforced, Code::InternalApi];
 
 /// What no case here can break: files, objects of other kinds, or very large ones are needed for it.
-const ELSEWHERE: [Code; 6] = [
+const ELSEWHERE: [Code; 7] = [
     Code::ServiceUnusable,
     Code::SecretUnusable,
     Code::InjectorConfigInvalid,
