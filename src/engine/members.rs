@@ -183,7 +183,7 @@ fn of_kubernetes(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Service) 
 
 /// The WorkloadEntries that a service selects. One label of the selector is enough to find them: a change of an entry costs
 /// nothing at services that it has no label of.
-fn of_workloads(cx: &mut Cx<'_, Members>, service: &Service, selector: &Labels) -> Vec<Arc<Endpoint>> {
+fn of_workloads<Q: Query>(cx: &mut Cx<'_, Q>, service: &Service, selector: &Labels) -> Vec<Arc<Endpoint>> {
     let surroundings = Surroundings::of(cx, &service.namespace);
     let (name, value) = selector.iter().next().map_or(("", ""), |(name, value)| (name.as_str(), value.as_str()));
     let mut all = Vec::new();
