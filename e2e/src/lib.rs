@@ -37,6 +37,7 @@ mod ports;
 mod process;
 mod scene;
 mod source;
+mod token;
 mod tools;
 mod upstream;
 mod validation;
