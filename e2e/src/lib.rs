@@ -45,7 +45,7 @@ mod wait;
 pub mod workload;
 
 pub use api_server::ApiServer;
-pub use certs::{Authority, KeyPairPem, PluggedIn};
+pub use certs::{Authority, KeyPairPem, PluggedIn, revocations};
 pub use client::{Client, Connection, HttpVersion, Reply, Request, Tls};
 pub use cluster::{Cluster, NODE_ADDRESS};
 pub use config_dir::ConfigDir;

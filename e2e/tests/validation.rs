@@ -19,10 +19,11 @@ const LEAST_CASES: usize = 950;
 const ALWAYS: [Code; 3] = [Code::KindNotHonoured, Code::PolicyNotEnforced, Code::InternalApi];
 
 /// What no case here can break: files and objects of other kinds are needed for it.
-const ELSEWHERE: [Code; 5] = [
+const ELSEWHERE: [Code; 6] = [
     Code::ServiceUnusable,
     Code::SecretUnusable,
     Code::InjectorConfigInvalid,
+    Code::InjectorTemplateUnused,
     Code::InstallationRefused,
     Code::InstallationPartial,
 ];

@@ -107,6 +107,8 @@ pub struct InjectorSettings {
     pub native_sidecars: NativeSidecars,
     /// The revision of this control plane; empty is the default one.
     pub revision: String,
+    /// What proxies are told in `COMPLIANCE_POLICY`; empty is nothing.
+    pub compliance_policy: String,
 }
 
 /// What the command line decides on validation.

@@ -375,6 +375,9 @@ with_first_codes! { codes!
     InstallationPartial "MZ0918" "installation-partial" Warning
         "Each key of an IstioOperator is one that decides on something here."
         "Do without the key, or accept that nothing follows from it.";
+    InjectorTemplateUnused "MZ0919" "injector-template-unused" Warning
+        "The templates sidecar and gateway are mizzen's own; texts of these names are not used."
+        "Give the template another name, and name it in defaultTemplates besides sidecar: it is laid over the proxy.";
 
     // What needs more than one object.
     GatewayUnknown "MZ1001" "gateway-unknown" Warning
