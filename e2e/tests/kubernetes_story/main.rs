@@ -8,6 +8,7 @@ mod canary;
 mod metrics;
 mod modes;
 mod mtls;
+mod names;
 mod new_root;
 mod pods;
 mod replicas;

@@ -61,8 +61,14 @@ pub(crate) async fn pages_have_all_metrics(world: &World) -> Result<()> {
     ];
     counted(world, "app=page", &[&[("reporter", "destination")], &both[..]].concat()).await?;
     // A client's proxy does not say whether the connection that it made was TLS (Istio says unknown).
-    let of_client =
-        [("reporter", "source"), ("source_workload", "client"), ("destination_workload", "page"), both[2], both[3]];
+    let of_client = [
+        ("reporter", "source"),
+        ("source_workload", "client"),
+        ("destination_workload", "page"),
+        ("destination_canonical_revision", "latest"),
+        both[2],
+        both[3],
+    ];
     counted(world, "app=client", &of_client).await?;
     let text = page(world, "app=page").await?;
     for line in ["wishes_total 7", "istio_agent_certificates_total 1"] {

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{Client, Echo, PATIENCE, Request, eventually};
 
 use super::{
-    metrics,
+    metrics, names,
     world::{World, client},
 };
 
@@ -112,11 +112,12 @@ spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
 #[tokio::test]
 async fn requests_go_as_each_mode_says() -> Result<()> {
     let world = World::enter(NAMESPACE).await?;
-    world.run(&[&client(), SERVERS, metrics::PAGE].concat())?;
+    world.run(&[&client(), SERVERS, metrics::PAGE, names::RESOLVER].concat())?;
     let modes = Modes { server: world.pod_address("app=server")?, outsider: world.pod_address("app=outsider")?, world };
     modes.services_are_reached_by_mutual_tls().await?;
     modes.what_no_service_has_is_passed_through().await?;
     metrics::pages_have_all_metrics(&modes.world).await?;
+    names::a_host_of_the_mesh_resolves(&modes.world, &modes.outsider).await?;
     modes.nobody_speaks_tls_where_it_is_disabled().await?;
     modes.ports_have_modes_of_their_own().await?;
     modes.what_no_service_has_is_refused().await

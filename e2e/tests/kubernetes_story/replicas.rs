@@ -17,12 +17,6 @@ spec:
   exportTo: ['.']
   hosts: [web]
   http: [{route: [{destination: {host: web, port: {number: 80}}}], timeout: 5s}]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: web}
-spec: {exportTo: ['.'], host: web, trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 9}}}}
----
 ";
 
 #[tokio::test]
@@ -87,14 +81,12 @@ fn proxies(world: &World) -> Result<BTreeMap<String, String>> {
     Ok(all)
 }
 
-/// So many sidecars have what is said of the Service, and of how to reach it; they are `web`'s and the client's.
+/// So many sidecars have the routes; they are `web`'s and the client's.
 async fn summed_up(world: &World, proxies: usize) -> Result<()> {
-    eventually(&format!("{proxies} proxies that have the objects"), PATIENCE, || async {
-        for object in ["virtualservice/web", "destinationrule/web"] {
-            let path = "-o=jsonpath={.status.conditions[?(@.type==\"Programmed\")].message}";
-            let said = world.cluster.kubectl(&["get", object, path])?;
-            ensure!(said == format!("{proxies}/{proxies} proxies"), "{object}: {said}");
-        }
+    eventually(&format!("{proxies} proxies that have the routes"), PATIENCE, || async {
+        let path = "-o=jsonpath={.status.conditions[?(@.type==\"Programmed\")].message}";
+        let said = world.cluster.kubectl(&["get", "virtualservice/web", path])?;
+        ensure!(said == format!("{proxies}/{proxies} proxies"), "VirtualService: {said}");
         let path = "-o=jsonpath={.status.proxies}/{.status.synced}";
         let said = world.cluster.kubectl(&["get", "proxystatus/web", path])?;
         let own = proxies - 1;
