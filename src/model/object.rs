@@ -62,3 +62,32 @@ impl fmt::Display for Problem {
         }
     }
 }
+
+/// What is wrong with a value, wherever it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// The rule that is broken.
+    pub code: Code,
+    /// What is wrong, with the value.
+    pub reason: String,
+}
+
+impl Flaw {
+    /// By a code, with a reason.
+    #[must_use]
+    pub fn new(code: Code, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    /// The same, and what follows from it.
+    #[must_use]
+    pub fn then(self, consequence: &str) -> Self {
+        Self { reason: format!("{}; {consequence}", self.reason), ..self }
+    }
+
+    /// As a problem of an object's field.
+    #[must_use]
+    pub fn at(self, object: ObjectRef, field: String) -> Problem {
+        Problem { object, field, reason: self.reason, code: self.code }
+    }
+}

@@ -2,27 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+pub(crate) use crate::model::Flaw;
 use crate::model::{Code, ObjectRef, Problem};
-
-/// What a check of a value finds wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Flaw {
-    /// The rule that is broken.
-    pub(crate) code: Code,
-    /// What is wrong, with the value.
-    pub(crate) reason: String,
-}
-
-impl Flaw {
-    pub(crate) fn new(code: Code, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-
-    /// The same, and what follows from it.
-    pub(crate) fn then(self, consequence: &str) -> Self {
-        Self { reason: format!("{}; {consequence}", self.reason), ..self }
-    }
-}
 
 /// The problems of one object.
 #[derive(Debug)]

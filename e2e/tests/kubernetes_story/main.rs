@@ -16,5 +16,6 @@ mod rollout;
 mod rotation;
 mod status;
 mod traffic;
+mod validation;
 mod walk;
 mod world;

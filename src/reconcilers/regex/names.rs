@@ -2,7 +2,7 @@
 
 /// Whether `\\p{name}` is one: a general category or a script of Unicode.
 pub(super) fn is_class(name: &str) -> bool {
-    CLASSES.binary_search(&name.strip_prefix('^').unwrap_or(name)).is_ok()
+    CLASSES.binary_search(&name).is_ok()
 }
 
 /// In order.

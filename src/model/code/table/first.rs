@@ -109,8 +109,8 @@ macro_rules! with_first_codes {
         "A regular expression is one of RE2."
         "Correct the expression; RE2 has no look-around and no back-references.";
     RegexTooLong "MZ0119" "regex-too-long" Error
-        "A regular expression has at most 1024 bytes and repeats at most 1000 times."
-        "Shorten the expression, or use several conditions.";
+        "A regular expression has at most 1024 bytes, repeats at most 1000 times, and becomes a program that Envoy takes."
+        "Shorten the expression, repeat less, or use several conditions.";
     DurationMalformed "MZ0120" "duration-malformed" Error
         "A duration is a sequence of numbers with units, and not negative."
         "Write a duration such as 500ms, 10s or 1h30m.";
@@ -180,6 +180,9 @@ macro_rules! with_first_codes {
     StringMatchEmpty "MZ0142" "string-match-empty" Error
         "A condition on a text says exact, prefix or regex, and a prefix is not empty."
         "Set one of exact, prefix and regex; to ask for presence of a header leave the whole condition empty.";
+    CommandInvalid "MZ0199" "command-invalid" Error
+        "A command between percent signs is one that Envoy has, with the parameters that it takes."
+        "Correct the command, or write %% for a percent sign.";
 
     // Gateway.
     ServersMissing "MZ0201" "servers-missing" Error
