@@ -44,7 +44,7 @@ pub struct Lock {
     /// The namespace of the control plane.
     pub namespace: String,
     /// Its name, as in contract §9.
-    pub name: &'static str,
+    pub name: String,
     /// Who this replica is (`POD_NAME`).
     pub identity: String,
     /// The revision of this control plane.
@@ -74,7 +74,7 @@ pub async fn lead<W: Future<Output = ()>>(
     shutdown: CancellationToken,
     work: impl Fn() -> W,
 ) {
-    let name = lock.name;
+    let name = lock.name.clone();
     let mut candidate = Candidate { api: Api::namespaced(client, &lock.namespace), lock, seen: None };
     while shutdown.run_until_cancelled(candidate.acquire()).await.is_some() {
         tracing::info!(lock = name, "leads");
@@ -126,7 +126,7 @@ impl Candidate {
 
     /// Takes or renews the lock; whether it is held now.
     async fn attempt(&mut self) -> Result<bool, kube::Error> {
-        let there = self.api.get_opt(self.lock.name).await?;
+        let there = self.api.get_opt(&self.lock.name).await?;
         let text = there.as_ref().and_then(|map| map.annotations().get(ANNOTATION));
         // What nobody can read belongs to nobody.
         let record: Record = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -152,7 +152,7 @@ impl Candidate {
 
     /// Others need not wait until the lease is over.
     async fn release(&mut self) {
-        let Ok(Some(there)) = self.api.get_opt(self.lock.name).await else { return };
+        let Ok(Some(there)) = self.api.get_opt(&self.lock.name).await else { return };
         let text = there.annotations().get(ANNOTATION).map(String::as_str).unwrap_or_default();
         let Ok(record) = serde_json::from_str::<Record>(text) else { return };
         if record.holder_identity == self.lock.identity {
@@ -168,12 +168,11 @@ impl Candidate {
         let result = match there {
             Some(mut map) => {
                 map.annotations_mut().insert(ANNOTATION.to_owned(), text);
-                self.api.replace(self.lock.name, &PostParams::default(), &map).await
+                self.api.replace(&self.lock.name, &PostParams::default(), &map).await
             }
             None => {
                 let annotations = Some([(ANNOTATION.to_owned(), text)].into());
-                let metadata =
-                    ObjectMeta { name: Some(self.lock.name.to_owned()), annotations, ..ObjectMeta::default() };
+                let metadata = ObjectMeta { name: Some(self.lock.name.clone()), annotations, ..ObjectMeta::default() };
                 self.api.create(&PostParams::default(), &ConfigMap { metadata, ..ConfigMap::default() }).await
             }
         };

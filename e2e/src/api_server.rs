@@ -7,8 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use rcgen::{KeyPair, SigningKey as _};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,6 +15,7 @@ use crate::{
     kubectl::kubectl,
     ports::free_port,
     process::{Process, Signal},
+    token::sign_token,
     tools::tool,
     wait::PATIENCE,
 };
@@ -65,18 +64,7 @@ impl ApiServer {
     /// # Errors
     /// When its key cannot be read.
     pub fn sign_token(&self, claims: &Value) -> Result<String> {
-        let key = KeyPair::from_pem(&fs::read_to_string(self.dir.path().join("server.key"))?)?;
-        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let text = format!("{}.{}", part(&json!({"alg": "ES256", "typ": "JWT"})), part(claims));
-        // Two numbers: DER has a length before each, and a zero before one whose first bit is set.
-        let der = key.sign(text.as_bytes())?;
-        let (r, s) = der.get(4..).and_then(|rest| rest.split_at_checked(der[3].into())).context("a signature")?;
-        let number = |bytes: &[u8]| {
-            let bytes = &bytes[bytes.len().saturating_sub(32)..];
-            [vec![0; 32 - bytes.len()], bytes.to_vec()].concat()
-        };
-        let s = s.get(2..).context("a signature")?;
-        Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode([number(r), number(s)].concat())))
+        sign_token(&fs::read_to_string(self.dir.path().join("server.key"))?, claims)
     }
 
     /// Starts the API server after [`ApiServer::stop`] or [`ApiServer::kill`], on the same port and with what is in

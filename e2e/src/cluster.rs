@@ -10,8 +10,10 @@ use anyhow::{Context, Result};
 use crate::{
     kubectl::{kubectl, try_kubectl},
     process::Process,
+    token::sign_token,
     tools::tool,
     wait::PATIENCE,
+    workload::openssl,
 };
 
 /// The address of the node, where node ports are.
@@ -112,6 +114,16 @@ impl Cluster {
     /// When it fails, with what it says.
     pub fn exec(&self, pod: &str, command: &[&str]) -> Result<String> {
         self.kubectl(&[&["exec", pod, "--"], command].concat())
+    }
+
+    /// A token of these claims, signed as the API server signs those of service accounts.
+    ///
+    /// # Errors
+    /// When the key of the cluster cannot be read.
+    pub fn sign_token(&self, claims: &serde_json::Value) -> Result<String> {
+        let file = self.kubeconfig.with_file_name("pki").join("service-accounts.key");
+        let key = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        sign_token(&openssl(&["pkcs8", "-topk8", "-nocrypt"], &key)?, claims)
     }
 
     /// Leads a local port to one of a pod, until the process is dropped.

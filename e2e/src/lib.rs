@@ -39,6 +39,7 @@ mod process;
 mod scene;
 mod scenery;
 mod source;
+mod token;
 mod tools;
 mod upstream;
 mod validation;

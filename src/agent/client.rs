@@ -1,6 +1,11 @@
 //! Short requests over HTTP/1.1: to Envoy's admin interface, to the workload.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -153,15 +158,25 @@ impl Server {
         connected.unwrap_or_else(|_| Err(ClientError::Timeout(self.address())))
     }
 
+    /// Tries all addresses of a name: `localhost` often is `::1` too, where nobody listens.
     async fn open(&self) -> Result<TcpStream, ClientError> {
         let failed = |source| ClientError::Connect { address: self.address(), source };
-        let found = lookup_host(self.address()).await.map_err(failed)?.next();
-        let target = found.ok_or_else(|| ClientError::NoAddress(self.address()))?;
-        let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
-        if let Some(from) = self.from.filter(|from| from.is_ipv4() == target.is_ipv4()) {
-            socket.bind((from, 0).into()).map_err(failed)?;
+        let mut last = ClientError::NoAddress(self.address());
+        for target in lookup_host(self.address()).await.map_err(failed)? {
+            match self.open_at(target).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = failed(error),
+            }
         }
-        socket.connect(target).await.map_err(failed)
+        Err(last)
+    }
+
+    async fn open_at(&self, target: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(from) = self.from.filter(|from| from.is_ipv4() == target.is_ipv4()) {
+            socket.bind((from, 0).into())?;
+        }
+        socket.connect(target).await
     }
 
     async fn exchange(&self, method: Method, path: &str, headers: &HeaderMap) -> Result<Answer, ClientError> {

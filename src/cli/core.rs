@@ -86,8 +86,10 @@ pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
     });
     let webhooks = webhooks::build(&parts, https, certificates.as_ref())?;
     servers.extend(webhooks.tasks);
-    let duties = certificates.iter().map(Certificates::distribution).chain(webhooks.duties).collect::<Vec<_>>();
-    servers.extend(duties::task(duties, cluster.as_ref(), &parts));
+    let of_mesh = certificates.iter().map(Certificates::distribution).collect();
+    servers.extend(duties::task(duties::LOCK.to_owned(), of_mesh, cluster.as_ref(), &parts));
+    let lock = duties::lock_of_revision(&webhooks.revision);
+    servers.extend(duties::task(lock, webhooks.duties, cluster.as_ref(), &parts));
     let reviews = cluster.clone().map(|client| Arc::new(Reviews::new(client)));
     let shared = Arc::new(Shared {
         proxies: Arc::new(Attach { engine: engine.clone(), readiness: readiness.clone() }),

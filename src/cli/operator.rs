@@ -50,7 +50,8 @@ impl RunArgs {
         let client = cluster.client().clone();
         let stop = stop_signal().context("wait for signals")?;
         let shutdown = CancellationToken::new();
-        let lock = Lock { namespace: self.namespace, name: LOCK, identity: self.pod_name, revision: String::new() };
+        let (namespace, name) = (self.namespace, LOCK.to_owned());
+        let lock = Lock { namespace, name, identity: self.pod_name, revision: String::new() };
         let work = || async {
             if let Err(error) = operator::run(client.clone(), mesh_warnings).await {
                 let reason = format!("{:#}", anyhow::Error::from(error));

@@ -96,17 +96,18 @@ async fn bad_actors_are_refused_and_the_server_is_unharmed() -> Result<()> {
     is_of_web(&ask(&channel, Some(&signed(now + 3600)?)).await?)?;
     let (expired, another) = (signed(now - 3600)?, world.token("web", "vault")?);
     let forged = signed(now + 3600)?.replace('A', "B");
-    for (what, token) in [
-        ("no token", None),
-        ("garbage", Some("garbage")),
-        ("three parts of garbage", Some("a.b.c")),
-        ("a forged token", Some(forged.as_str())),
-        ("an expired token", Some(expired.as_str())),
-        ("a token for somebody else", Some(another.as_str())),
-        ("the administrator's token", Some("admin-token")),
+    for (what, token, message) in [
+        ("no token", None, "no bearer token"),
+        ("garbage", Some("garbage"), "no JSON web token"),
+        ("three parts of garbage", Some("a.b.c"), "the token is not valid for istio-ca"),
+        ("a forged token", Some(forged.as_str()), "the token is not valid for istio-ca"),
+        ("an expired token", Some(expired.as_str()), "expired"),
+        ("a token for somebody else", Some(another.as_str()), "the token is not valid for istio-ca"),
+        ("the administrator's token", Some("admin-token"), "no JSON web token"),
     ] {
         let Err(refused) = ask(&channel, token).await else { panic!("{what} was taken") };
         assert_eq!(refused.code(), Code::Unauthenticated, "{what}: {refused:?}");
+        assert!(refused.message().contains(message), "{what}: not {message:?} in {refused:?}");
         assert!(token.is_none_or(|token| token.len() < 8 || !refused.message().contains(token)), "{refused:?}");
     }
     // What is too large for a header is refused by HTTP/2.
@@ -125,14 +126,14 @@ async fn bad_actors_are_refused_and_the_server_is_unharmed() -> Result<()> {
 
 /// Requests of somebody who may ask.
 async fn bad_requests(mizzen: &Mizzen, channel: &Channel, token: &str) -> Result<()> {
-    for (csr, code) in [
-        (String::new(), Code::InvalidArgument),
-        ("no request".to_owned(), Code::InvalidArgument),
-        ("x".repeat(20_000), Code::InvalidArgument),
-        ("x".repeat(5_000_000), Code::OutOfRange),
+    for (csr, code, message) in [
+        (String::new(), Code::InvalidArgument, "is not valid PEM with a block CERTIFICATE REQUEST"),
+        ("no request".to_owned(), Code::InvalidArgument, "is not valid PEM with a block CERTIFICATE REQUEST"),
+        ("x".repeat(20_000), Code::InvalidArgument, "the certificate signing request has 20000 bytes"),
+        ("x".repeat(5_000_000), Code::OutOfRange, "message length too large"),
     ] {
         let refused = send(channel, Some(token), csr).await.expect_err("refused");
-        assert_eq!(refused.code(), code, "{refused:?}");
+        assert!(refused.code() == code && refused.message().contains(message), "not {code:?} {message:?}: {refused:?}");
     }
 
     // Plaintext to the port with TLS, and the service on the port without.

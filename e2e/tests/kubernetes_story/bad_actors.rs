@@ -1,7 +1,7 @@
 //! What a Pod of the mesh tries that has a real token, and may not: it is refused, told so, and counted; nothing leaks and
 //! nobody is harmed.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use http::Method;
@@ -9,8 +9,9 @@ use mizzen_e2e::{
     Client, HttpVersion, PATIENCE, Request, Tls, eventually,
     workload::{ask, ask_for, clusters, connect, node, send},
 };
+use serde_json::json;
 use tonic::{
-    Code,
+    Code, Status,
     transport::{Channel, Endpoint},
 };
 
@@ -38,6 +39,7 @@ async fn a_pod_gets_what_is_its_own_and_no_more() -> Result<()> {
     let channel = connect(istiod.at(15012)?, &world.roots()?, None).await?;
 
     certificates_are_of_its_own_identity(&channel, &token, &foreign).await?;
+    a_token_ends_by_its_time(&world, &channel).await?;
     streams_are_of_its_own_identity(&channel, &token, &foreign).await?;
     plaintext_leads_to_nothing(&world, &istiod, &token).await?;
     reviews_that_are_none_are_refused(&world, &istiod).await?;
@@ -91,21 +93,52 @@ async fn certificates_are_of_its_own_identity(channel: &Channel, token: &str, fo
     for identity in ["ns/kube-system/sa/default", "ns/bad-actors/sa/echo"] {
         let identity = format!("spiffe://cluster.local/{identity}");
         let refused = ask_for(channel, Some(token), Some(&identity)).await.err().context("impersonated")?;
-        assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+        is_told(&refused, Code::Unauthenticated, "is not among CA_TRUSTED_NODE_ACCOUNTS");
     }
-    for token in [None, Some(foreign), Some("a.b.c")] {
+    for (token, message) in [
+        (None, "no client certificate of this mesh and no bearer token"),
+        (Some(foreign), "the token is not valid for istio-ca"),
+        (Some("a.b.c"), "the token is not valid for istio-ca"),
+        (Some("garbage"), "the bearer token is no JSON web token"),
+    ] {
         let refused = ask(channel, token).await.err().context("a certificate")?;
-        assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+        is_told(&refused, Code::Unauthenticated, message);
         assert!(!refused.message().contains(foreign), "{refused:?}");
     }
-    for (csr, code) in [
-        ("x".repeat(20_000), Code::InvalidArgument),
-        (String::new(), Code::InvalidArgument),
-        ("x".repeat(1 << 20), Code::OutOfRange),
+    for (csr, code, message) in [
+        ("x".repeat(20_000), Code::InvalidArgument, "the certificate signing request has 20000 bytes"),
+        (String::new(), Code::InvalidArgument, "is not valid PEM with a block CERTIFICATE REQUEST"),
+        ("x".repeat(1 << 20), Code::OutOfRange, "message length too large"),
     ] {
         let refused = send(channel, Some(token), csr).await.err().context("a certificate")?;
-        assert_eq!(refused.code(), code, "{refused:?}");
+        is_told(&refused, code, message);
     }
+    Ok(())
+}
+
+/// A reason that helps whoever reads it.
+fn is_told(refused: &Status, code: Code, message: &str) {
+    assert!(refused.code() == code && refused.message().contains(message), "not {code:?} {message:?}: {refused:?}");
+}
+
+/// Signed by the cluster's own key: it is taken until its end, and not after.
+async fn a_token_ends_by_its_time(world: &World, channel: &Channel) -> Result<()> {
+    let now: u64 = String::from_utf8(Command::new("date").arg("+%s").output()?.stdout)?.trim().parse()?;
+    let uid = world.cluster.kubectl(&["get", "serviceaccount/client", "-o=jsonpath={.metadata.uid}"])?;
+    let signed = |until: u64| {
+        world.cluster.sign_token(&json!({
+            "iss": "https://kubernetes.default.svc.cluster.local", "aud": ["istio-ca"],
+            "sub": format!("system:serviceaccount:{NAMESPACE}:client"), "iat": now - 7200, "nbf": now - 7200, "exp": until,
+            "kubernetes.io": {"namespace": NAMESPACE, "serviceaccount": {"name": "client", "uid": uid}},
+        }))
+    };
+    ask(channel, Some(&signed(now + 3600)?)).await.context("with a token that is valid")?;
+    let expired = signed(now - 60)?;
+    let refused = ask(channel, Some(&expired)).await.err().context("a certificate for an expired token")?;
+    is_told(&refused, Code::Unauthenticated, "the token is not valid for istio-ca");
+    is_told(&refused, Code::Unauthenticated, "expired");
+    let refused = clusters(channel, node(NAMESPACE, "client"), Some(&expired)).await.err().context("clusters")?;
+    is_told(&refused, Code::Unauthenticated, "expired");
     Ok(())
 }
 
@@ -116,16 +149,19 @@ async fn streams_are_of_its_own_identity(channel: &Channel, token: &str, foreign
     "nobody".clone_into(&mut nameless.id);
     let mut huge = node(NAMESPACE, "client");
     huge.cluster = "x".repeat(5 << 20);
-    for (what, node, token, code) in [
-        ("another namespace", node("istio-system", "client"), Some(token), Code::PermissionDenied),
-        ("another account", node(NAMESPACE, "echo"), Some(token), Code::PermissionDenied),
-        ("a token for the API server", node(NAMESPACE, "client"), Some(foreign), Code::Unauthenticated),
-        ("no token", node(NAMESPACE, "client"), None, Code::Unauthenticated),
-        ("no id", nameless, Some(token), Code::InvalidArgument),
-        ("a huge node", huge, Some(token), Code::OutOfRange),
+    let client = || node(NAMESPACE, "client");
+    let own = format!("spiffe://cluster.local/ns/{NAMESPACE}/sa/client may not act as a proxy of ");
+    let (other_namespace, other_account) = (format!("{own}istio-system/client"), format!("{own}{NAMESPACE}/echo"));
+    for (node, token, code, message) in [
+        (node("istio-system", "client"), Some(token), Code::PermissionDenied, other_namespace.as_str()),
+        (node(NAMESPACE, "echo"), Some(token), Code::PermissionDenied, &other_account),
+        (client(), Some(foreign), Code::Unauthenticated, "the token is not valid for istio-ca"),
+        (client(), None, Code::Unauthenticated, "authentication failure"),
+        (nameless, Some(token), Code::InvalidArgument, "missing parts in the service node \"nobody\""),
+        (huge, Some(token), Code::OutOfRange, "bytes: the limit is "),
     ] {
-        let refused = clusters(channel, node, token).await.err().context(what)?;
-        assert_eq!(refused.code(), code, "{what}: {refused:?}");
+        let refused = clusters(channel, node, token).await.err().context(message.to_owned())?;
+        is_told(&refused, code, message);
     }
     Ok(())
 }

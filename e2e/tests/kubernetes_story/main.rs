@@ -4,8 +4,14 @@
 
 mod absence;
 mod bad_actors;
+mod canary;
+mod metrics;
+mod modes;
 mod mtls;
+mod names;
 mod new_root;
+mod pods;
+mod replicas;
 mod rollout;
 mod rotation;
 mod status;

@@ -94,9 +94,50 @@ async fn as_istioctl_sees_it(mesh: &Mesh, sidecar: &str, gateway: &str, istiod: 
         // A gateway's port 80 is 8080 in its pod.
         let all = mesh.istioctl(&["proxy-config", what, gateway])?;
         ensure!(all.contains(expected) || what == "listener" && all.contains("Route: http.8080"), "{what}: {all}");
-        let all = mesh.istioctl(&["proxy-config", what, sidecar])?;
-        ensure!(all.lines().count() > 2, "{what}: {all}");
     }
+    as_istioctl_sees_its_envoy(mesh, sidecar)
+}
+
+/// What it reads at Envoy's admin port, in its own words.
+fn as_istioctl_sees_its_envoy(mesh: &Mesh, sidecar: &str) -> Result<()> {
+    let web = "web.status.svc.cluster.local";
+    let endpoint = format!("{}:8080", mesh.world.pod_address("app=web")?);
+    let outbound = format!("outbound|80||{web}");
+    let rows: [(&str, &[&[&str]]); 5] = [
+        (
+            "cluster",
+            &[
+                &[web, "80", "-", "outbound", "EDS"],
+                &["8080", "-", "inbound", "ORIGINAL_DST"],
+                &["BlackHoleCluster", "-", "-", "-", "STATIC"],
+                &["PassthroughCluster", "-", "-", "-", "ORIGINAL_DST"],
+            ],
+        ),
+        (
+            "listener",
+            &[
+                &["0.0.0.0", "80", "Trans: raw_buffer; App: http/1.1,h2c", "Route: 80"],
+                &["0.0.0.0", "15001", "ALL", "PassthroughCluster"],
+                &["0.0.0.0", "15006", "Trans: tls", "Cluster: inbound|8080||"],
+                &["0.0.0.0", "15006", "InboundPassthroughCluster"],
+            ],
+        ),
+        ("route", &[&["80", &format!("{web}:80"), "., web + 2 more...", "/*"]]),
+        ("endpoint", &[&[&endpoint, "HEALTHY", "OK", &outbound]]),
+        ("secret", &[&["default", "Cert Chain", "ACTIVE", "true"], &["ROOTCA", "CA", "ACTIVE", "true"]]),
+    ];
+    for (what, expected) in rows {
+        let all = mesh.istioctl(&["proxy-config", what, sidecar])?;
+        for words in expected {
+            let has = |line: &str| words.iter().all(|word| line.contains(word));
+            ensure!(all.lines().any(has), "proxy-config {what}: no row with {words:?} in\n{all}");
+        }
+    }
+    let bootstrap: Value = serde_json::from_str(&mesh.istioctl(&["proxy-config", "bootstrap", sidecar])?)?;
+    let id = bootstrap.pointer("/bootstrap/node/id").and_then(Value::as_str).context("no id")?;
+    ensure!(id.starts_with("sidecar~") && id.ends_with(&format!("~{sidecar}~status.svc.cluster.local")), "{id}");
+    let ads = "/bootstrap/dynamicResources/adsConfig/grpcServices/0/envoyGrpc/clusterName";
+    assert_eq!(bootstrap.pointer(ads).and_then(Value::as_str), Some("xds-grpc"), "{bootstrap:#}");
     Ok(())
 }
 

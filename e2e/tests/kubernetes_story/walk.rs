@@ -96,15 +96,33 @@ fn its_bootstrap_is_that_of_the_contract(world: &World) -> Result<()> {
     assert!(id.starts_with("router~10.244."), "{id}");
     assert!(id.ends_with(".istio-system~istio-system.svc.cluster.local"), "{id}");
     let at = |pointer: &str| bootstrap.pointer(pointer).cloned().unwrap_or_default();
+    let internal = "/bootstrap_extensions/0";
+    let breaker = |priority: &str| json!({"priority": priority, "max_connections": 100_000, "max_pending_requests": 100_000, "max_requests": 100_000});
     let expected = [
         ("/node/cluster", json!("istio-ingressgateway.istio-system")),
         ("/node/metadata/PROXY_CONFIG/statusPort", json!(15020)),
+        ("/node/metadata/PROXY_CONFIG/binaryPath", json!("/usr/local/bin/envoy")),
+        ("/node/metadata/PROXY_CONFIG/concurrency", json!(2)),
         ("/node/metadata/SERVICE_ACCOUNT", json!("istio-ingressgateway-service-account")),
         ("/node/metadata/CLUSTER_ID", json!("Kubernetes")),
+        ("/node/metadata/ANNOTATIONS/istio.io~1rev", json!("default")),
+        ("/node/metadata/ANNOTATIONS/prometheus.io~1scrape", json!("true")),
+        ("/layered_runtime/layers/0/static_layer/overload.global_downstream_max_connections", json!("2147483647")),
+        ("/layered_runtime/layers/0/static_layer/re2.max_program_size.error_level", json!("32768")),
+        ("/admin/profile_path", json!("/var/lib/istio/data/envoy.prof")),
         ("/admin/address/socket_address/address", json!("127.0.0.1")),
         ("/admin/address/socket_address/port_value", json!(15000)),
         ("/dynamic_resources/ads_config/api_type", json!("DELTA_GRPC")),
+        ("/dynamic_resources/ads_config/set_node_on_first_message_only", json!(true)),
+        ("/dynamic_resources/ads_config/grpc_services/0/envoy_grpc/cluster_name", json!("xds-grpc")),
+        ("/dynamic_resources/lds_config/initial_fetch_timeout", json!("0s")),
+        ("/dynamic_resources/cds_config/initial_fetch_timeout", json!("0s")),
         ("/application_log_config/log_format/text_format", json!("%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t")),
+        (&format!("{internal}/name"), json!("envoy.bootstrap.internal_listener")),
+        (&format!("{internal}/typed_config/buffer_size_kb"), json!(64)),
+        (&address_of(2), json!("./var/run/secrets/workload-spiffe-uds/socket")),
+        (&address_of(3), json!("./etc/istio/proxy/XDS")),
+        ("/static_resources/clusters/3/circuit_breakers/thresholds", json!([breaker("DEFAULT"), breaker("HIGH")])),
     ];
     for (pointer, value) in expected {
         assert_eq!(at(pointer), value, "{pointer} of {bootstrap:#}");
@@ -118,8 +136,21 @@ fn its_bootstrap_is_that_of_the_contract(world: &World) -> Result<()> {
     let ports: Vec<_> =
         listeners.as_array().into_iter().flatten().map(|l| &l["address"]["socket_address"]["port_value"]).collect();
     assert_eq!(ports, [&json!(15090), &json!(15021)]);
-    assert!(names("/bootstrap_extensions").contains(&"envoy.bootstrap.internal_listener".to_owned()), "{bootstrap:#}");
+    let served = |listener: usize| {
+        let path = "filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0";
+        let route = at(&format!("/static_resources/listeners/{listener}/{path}"));
+        (route["match"]["prefix"].clone(), route["route"]["cluster"].clone())
+    };
+    assert_eq!(served(0), (json!("/stats/prometheus"), json!("prometheus_stats")));
+    assert_eq!(served(1), (json!("/healthz/ready"), json!("agent")));
     Ok(())
+}
+
+/// Where the bootstrap has the socket of a cluster.
+fn address_of(cluster: usize) -> String {
+    format!(
+        "/static_resources/clusters/{cluster}/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path"
+    )
 }
 
 async fn nothing_listens_before_there_is_a_gateway(world: &World) -> Result<()> {

@@ -194,6 +194,8 @@ fn other<'a>(workload: &'a str, principal: &'a str) -> [(&'static str, &'a str);
     let mut parts = workload.split(';');
     let mut next = || parts.next().unwrap_or_default();
     let [name, namespace, service, revision, cluster] = [next(), next(), next(), next(), next()];
+    // Translation leaves this one out.
+    let revision = if revision.is_empty() && !service.is_empty() { "latest" } else { revision };
     let of_identity = principal.split_once("/ns/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
     [
         ("workload", name),

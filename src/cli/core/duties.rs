@@ -13,19 +13,25 @@ use crate::{
 };
 
 /// What keeps other replicas from the same at the same time (contract §9).
-const LOCK: &str = "istio-namespace-controller-election";
+pub(super) const LOCK: &str = "istio-namespace-controller-election";
+
+/// The lock for what belongs to a revision, with its name: replicas of another one, or of istiod, do nothing of it.
+pub(super) fn lock_of_revision(revision: &str) -> String {
+    const LOCK: &str = "mizzen-webhooks-election";
+    if matches!(revision, "" | "default") { LOCK.to_owned() } else { format!("{LOCK}-{revision}") }
+}
 
 /// Goes on until dropped, and can be begun again.
 pub(super) type Duty = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Does them until the shutdown, by turns with other replicas; nothing when there are none.
-pub(super) fn task(duties: Vec<Duty>, cluster: Option<&Client>, parts: &Parts) -> Option<Task> {
+/// Does them until the shutdown, by turns with other replicas that try for the same lock; nothing when there are none.
+pub(super) fn task(lock: String, duties: Vec<Duty>, cluster: Option<&Client>, parts: &Parts) -> Option<Task> {
     let client = cluster.filter(|_| !duties.is_empty())?.clone();
     let shutdown = parts.shutdown.clone();
     let authority = parts.settings.authority.as_ref();
     let lock = Lock {
         namespace: parts.settings.system_namespace.clone(),
-        name: LOCK,
+        name: lock,
         identity: parts.settings.pod_name.clone(),
         revision: authority.map(|a| a.revision.clone()).unwrap_or_default(),
     };

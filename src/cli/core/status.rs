@@ -87,7 +87,7 @@ pub(super) fn tasks(
     };
     let lock = Lock {
         namespace: replica.namespace.clone(),
-        name: LOCK,
+        name: LOCK.to_owned(),
         identity: replica.name.clone(),
         revision: how.revision,
     };

@@ -39,7 +39,9 @@ const POLL: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Webhooks {
     pub(super) tasks: Vec<Task>,
+    /// What keeps their configurations right, and the revision that these are of.
     pub(super) duties: Vec<Duty>,
+    pub(super) revision: String,
     /// Pages of the HTTP address.
     pub(super) pages: Router,
 }
@@ -95,6 +97,7 @@ fn keep(made: &mut Webhooks, parts: &Parts, certificates: Option<&Certificates>)
     };
     let Some((bundle, task)) = bundle(parts, certificates) else { return };
     made.tasks.push(task);
+    made.revision = of_injection.as_ref().or(of_validation.as_ref()).cloned().unwrap_or_default();
     let keeper = |revision: String| Keeper {
         client: client.clone(),
         namespace: system_namespace.clone(),
