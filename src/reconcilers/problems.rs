@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::model::{Code, ObjectRef, Problem};
+use crate::model::{Code, ObjectRef, Problem, Severity};
 
 /// What a check of a value finds wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,11 @@ pub(crate) struct Flaw {
 impl Flaw {
     pub(crate) fn new(code: Code, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
+    }
+
+    /// Whether the object is to be refused for it.
+    pub(crate) fn is_error(&self) -> bool {
+        self.code.severity() == Severity::Error
     }
 
     /// The same, and what follows from it.
