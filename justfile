@@ -52,10 +52,11 @@ deny:
 fuzz target *args:
     PATH="$(dirname "$({{tools}}/fetch cargo-fuzz)"):$PATH" cargo +nightly fuzz run --fuzz-dir e2e/fuzz {{target}} {{args}}
 
-# Benchmarks of the pure parts, then the goals with what the load generator measured (`--crowd`: with 10,000 clients too).
+# Benchmarks of the pure parts, the bounds of validation and of commands (which fail), then the goals with what the load generator measured (`--crowd`: with 10,000 clients too).
 bench *args:
     cargo bench --locked --workspace --bench convert --bench translate --bench engine --bench cold --bench validate
-    programs="$({{tools}}/build --release)" && "$programs/offline" --mizzen "$programs/mizzen" && "$programs/load" --mizzen "$programs/mizzen" --table {{args}}
+    cargo test --locked --workspace --release --test validation large_objects
+    programs="$({{tools}}/build --release)" && "$programs/offline" --strict --mizzen "$programs/mizzen" && "$programs/load" --mizzen "$programs/mizzen" --table {{args}}
 
 # Changes everything for long, and fails when memory grows or a client lacks something in the end.
 soak duration='20m' *args:
