@@ -96,6 +96,7 @@ fn what_envoy_would_refuse_is_reported_and_left_out() {
         ),
         format!("{of}.tls.privateKey: mode MUTUAL needs it, or credentialName: no certificate is presented"),
         format!("{of}.portLevelSettings[0].port.number: 0 is not a port; it is left out"),
+        format!("{of}.portLevelSettings[0]: says nothing of the port: set a field of it, or remove it"),
         format!("{of}.tunnel.targetHost: is required; there is no tunnel"),
         "spec.subsets[0].name: \"a|b\" is not a name of letters, digits, '-', '.', '_'; it is left out".to_owned(),
         "spec.subsets[2].name: \"v1\" is there twice: the first counts".to_owned(),
