@@ -2,9 +2,10 @@
 //! runs into is told by the engine (`engine/checks.rs` and others); here is what would go unnoticed.
 //!
 //! ```text
-//!  engine inputs ──┐
-//!                  ├──► World ──► one file per subject ──► Problems
-//!  Pods, templates ┘
+//!  engine inputs ──────────────────────┐
+//!                                      ├──► World ──► one file per subject ──► Problems
+//!  Surroundings: Pods, templates,      │
+//!  whom objects are for, Gateway API ──┘
 //! ```
 
 mod destination_rules;
@@ -23,7 +24,7 @@ mod tests;
 
 pub use self::{
     workload::{Workload, WorkloadKind},
-    world::World,
+    world::{GATEWAY_API, GATEWAY_API_KINDS, GatewayApi, Surroundings, World},
 };
 use crate::model::{Code, ObjectRef, Problem};
 

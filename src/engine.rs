@@ -38,8 +38,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-pub use classes::Ticket;
-pub use handle::{Engine, EngineError, Observer, Report};
+pub use handle::{Attached, Engine, EngineError, Lease, Observer, Report};
 pub use offline::Offline;
 pub use reach::Reach;
 

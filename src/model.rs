@@ -1,5 +1,6 @@
 //! Plain domain types. Nothing here knows Kubernetes' API objects, Envoy's messages or any I/O.
 
+pub mod attachment;
 pub mod code;
 pub mod destination_rule;
 pub mod envoy_filter;
@@ -22,13 +23,14 @@ pub mod virtual_service;
 pub mod visibility;
 pub mod workload;
 
+pub use attachment::Attachment;
 pub use code::{Code, Severity};
 pub use destination_rule::{DestinationRule, EffectivePolicy, MergedRule};
 pub use envoy_filter::EnvoyFilter;
 pub use gateway::{Bind, Gateway, Server, ServerTls, ServerTlsMode};
 pub use identity::Identity;
 pub use mesh::MeshConfig;
-pub use object::{Age, ObjectRef, Problem};
+pub use object::{Age, Flaw, ObjectRef, Problem};
 pub use peer_authentication::PeerAuthentication;
 pub use policy::UnenforcedPolicy;
 pub use protocol::{Protocol, ProtocolClass};

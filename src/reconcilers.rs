@@ -1,6 +1,7 @@
 //! From API objects to the model: one file per kind, each a pure conversion that returns what it understood and what
 //! is wrong. What an object says is read once, here; nothing behind parses strings again.
 
+pub mod attachment;
 pub mod authorization_policy;
 mod checks;
 pub mod destination_rule;
@@ -25,6 +26,7 @@ mod selector;
 pub mod service;
 pub mod service_entry;
 pub mod sidecar;
+mod substitution;
 mod target;
 pub mod telemetry;
 mod tls_names;

@@ -13,7 +13,7 @@ mod decode;
 pub mod files;
 pub mod kube;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 pub use self::decode::{Reading, read};
 pub use crate::model::{Origin, ProblemKey, SourceProblem};
@@ -37,6 +37,15 @@ pub enum Delivery {
         /// Objects that exist but could not be read now: what was known of them stays.
         kept: Vec<ObjectRef>,
     },
+    /// An object of an API server cannot be read as it is now: what was known of it stays. Its problems come before.
+    Unreadable {
+        /// The object.
+        object: ObjectRef,
+        /// Its `metadata.uid`.
+        uid: Arc<str>,
+        /// Its `metadata.generation`.
+        generation: i64,
+    },
     /// Something cannot be read. The same key again replaces the line.
     Problem(SourceProblem),
     /// It can be read again, or is gone.
@@ -57,6 +66,7 @@ impl fmt::Debug for Delivery {
             Self::Reset { kind, live, kept } => {
                 write!(f, "reset {kind}: {} live, {} kept", live.len(), kept.len())
             }
+            Self::Unreadable { object, generation, .. } => write!(f, "unreadable {object}, generation {generation}"),
             Self::Problem(problem) => write!(f, "problem {problem}"),
             Self::ProblemGone(key) => write!(f, "problem gone {}", key.reason),
         }

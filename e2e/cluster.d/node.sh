@@ -80,6 +80,8 @@ failCgroupV1: false
 failSwapOn: false
 localStorageCapacityIsolation: false
 maxPods: 200
+# Changed ConfigMaps and Secrets are in Pods after seconds, not a minute.
+syncFrequency: 5s
 # Lowering the score is a right that not every machine gives.
 oomScoreAdj: 0
 # The disk is the machine's: images and pods stay, however full it is.

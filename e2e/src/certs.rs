@@ -2,11 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
 };
+
+use crate::workload::openssl;
 
 /// A certificate and its private key, PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -90,6 +93,15 @@ impl Authority {
         Ok(KeyPairPem { cert: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
     }
 
+    /// A list of these certificates, which it does not stand by any more, PEM.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn revoke(&self, certificates: &[&KeyPairPem]) -> Result<String> {
+        let certificates: Vec<&str> = certificates.iter().map(|pair| pair.cert.as_str()).collect();
+        revocations(&self.issuer, &certificates)
+    }
+
     /// A new authority below it for a control plane, whose workloads trust `roots` (PEM).
     ///
     /// # Errors
@@ -124,6 +136,38 @@ impl Authority {
         request.params.not_after = (now + lifetime).into();
         Ok(request.signed_by(&self.issuer)?.pem())
     }
+}
+
+/// A list of certificates (PEM), which their issuer does not stand by any more, PEM.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn revocations(issuer: &Issuer<'_, KeyPair>, certificates: &[&str]) -> Result<String> {
+    let revoked = certificates.iter().map(|pem| {
+        Ok(RevokedCertParams {
+            serial_number: serial(pem)?,
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        })
+    });
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 1, 1),
+        next_update: date_time_ymd(2100, 1, 1),
+        crl_number: SerialNumber::from(u64::try_from(certificates.len())?),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect::<Result<_>>()?,
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    Ok(list.signed_by(issuer)?.pem()?)
+}
+
+/// The serial number of a certificate.
+fn serial(pem: &str) -> Result<SerialNumber> {
+    let told = openssl(&["x509", "-noout", "-serial"], pem)?;
+    let digits = told.trim().strip_prefix("serial=").context("a serial number")?;
+    let bytes = digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair)?, 16).context("hex"));
+    Ok(SerialNumber::from(bytes.collect::<Result<Vec<u8>>>()?))
 }
 
 fn authority(name: &str) -> CertificateParams {

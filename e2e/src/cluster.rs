@@ -7,7 +7,12 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{kubectl::kubectl, process::Process, tools::tool, wait::PATIENCE};
+use crate::{
+    kubectl::{kubectl, try_kubectl},
+    process::Process,
+    tools::tool,
+    wait::PATIENCE,
+};
 
 /// The address of the node, where node ports are.
 pub const NODE_ADDRESS: &str = "198.51.100.2";
@@ -59,6 +64,18 @@ impl Cluster {
     /// When one is refused, with the reason.
     pub fn apply(&self, yaml: &str) -> Result<String> {
         self.kubectl(&["apply", "--server-side", "-f", &self.file(yaml)?])
+    }
+
+    /// Applies objects as most people do, with further arguments, whatever comes of it: whether they were taken, and what
+    /// kubectl says of that.
+    ///
+    /// # Errors
+    /// When kubectl cannot be run.
+    pub fn try_apply(&self, yaml: &str, args: &[&str]) -> Result<(bool, String)> {
+        let file = self.file(yaml)?;
+        let all = [&["--namespace", &self.namespace, "apply", "-f", &file], args].concat();
+        let output = try_kubectl(&self.kubeconfig, &all)?;
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
     /// Creates an object that has only an answer, such as a review, and returns the answer as JSON.

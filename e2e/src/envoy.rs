@@ -3,7 +3,11 @@
 mod admin;
 mod bootstrap;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -25,6 +29,8 @@ pub struct EnvoyOptions {
     pub node: Node,
     /// Where its configuration comes from; `None` for what `static_resources` holds only.
     pub xds: Option<XdsServer>,
+    /// Instead, a folder whose files `clusters.json` and `listeners.json` are responses of CDS and LDS.
+    pub files: Option<PathBuf>,
     /// Listeners and clusters of the bootstrap (`envoy.config.bootstrap.v3.Bootstrap.StaticResources` as JSON).
     pub static_resources: Value,
     /// Worker threads.
@@ -40,10 +46,16 @@ impl EnvoyOptions {
         Self { xds: Some(XdsServer::plaintext(control_plane)), ..Self::fixed(node, Value::Null) }
     }
 
+    /// An Envoy that reads its clusters and listeners from files: see [`EnvoyOptions::files`].
+    #[must_use]
+    pub fn files(node: Node, folder: &Path) -> Self {
+        Self { files: Some(folder.to_owned()), ..Self::fixed(node, Value::Null) }
+    }
+
     /// An Envoy with a configuration of its own.
     #[must_use]
     pub fn fixed(node: Node, static_resources: Value) -> Self {
-        Self { node, xds: None, static_resources, concurrency: 1, drain: Duration::from_secs(5) }
+        Self { node, xds: None, files: None, static_resources, concurrency: 1, drain: Duration::from_secs(5) }
     }
 }
 
@@ -66,7 +78,7 @@ impl Envoy {
         let dir = tempfile::tempdir()?;
         let config = dir.path().join("bootstrap.json");
         let admin_file = dir.path().join("admin");
-        let agent = options.xds.as_ref().map(|_| Agent::start()).transpose()?;
+        let agent = (options.xds.is_some() || options.files.is_some()).then(Agent::start).transpose()?;
         std::fs::write(&config, serde_json::to_vec_pretty(&bootstrap::bootstrap(options, agent.as_ref()))?)?;
         let text = |path: &Path| path.display().to_string();
         let args = [

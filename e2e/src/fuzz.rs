@@ -48,7 +48,7 @@ pub fn crd_yaml(bytes: &[u8]) {
                 kinds.push(kind);
             }
             Delivery::Problem(problem) => assert!(!problem.to_string().is_empty(), "a problem says nothing"),
-            Delivery::ProblemGone(_) => {}
+            Delivery::Unreadable { .. } | Delivery::ProblemGone(_) => {}
         }
     }
     look(&mut offline);

@@ -1,6 +1,10 @@
 //! The command line of Kubernetes.
 
-use std::{ffi::OsStr, path::Path, process::Command};
+use std::{
+    ffi::OsStr,
+    path::Path,
+    process::{Command, Output},
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -11,15 +15,23 @@ use crate::tools::tool;
 /// # Errors
 /// When it fails, with what it says.
 pub(crate) fn kubectl<S: AsRef<OsStr>>(kubeconfig: &Path, args: &[S]) -> Result<String> {
+    let output = try_kubectl(kubeconfig, args)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "kubectl {}: {}", words(args), said.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs kubectl, whatever comes of it.
+///
+/// # Errors
+/// When it cannot be run.
+pub(crate) fn try_kubectl<S: AsRef<OsStr>>(kubeconfig: &Path, args: &[S]) -> Result<Output> {
     let mut command = Command::new(tool("kubectl")?);
     if let Some(folder) = kubeconfig.parent() {
         // Its caches stay out of the user's home.
         command.env("HOME", folder);
     }
-    let output = command.arg("--kubeconfig").arg(kubeconfig).args(args).output().context("run kubectl")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "kubectl {}: {}", words(args), said.trim());
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    command.arg("--kubeconfig").arg(kubeconfig).args(args).output().context("run kubectl")
 }
 
 fn words<S: AsRef<OsStr>>(args: &[S]) -> String {

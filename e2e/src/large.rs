@@ -147,12 +147,21 @@ pub fn large_objects() -> Vec<(&'static str, Value)> {
             ),
         ),
         (
+            "hosts, addresses and endpoints of a ServiceEntry",
+            object(
+                "ServiceEntry",
+                &json!({"hosts": third(host), "addresses": third(address), "resolution": "STATIC",
+            "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+            "endpoints": third(|n| json!({"address": address(n)}))}),
+            ),
+        ),
+        (
             "endpoints",
             object(
                 "ServiceEntry",
                 &json!({"hosts": ["a.com"], "resolution": "STATIC",
             "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
-            "endpoints": many(|n| json!({"address": format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255)}))}),
+            "endpoints": many(|n| json!({"address": address(n)}))}),
             ),
         ),
         ("hosts of a Sidecar", object("Sidecar", &json!({"egress": [{"hosts": many(|n| format!("ns{n}/*"))}]}))),
@@ -339,10 +348,23 @@ fn object(kind: &str, spec: &Value) -> Value {
     json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec})
 }
 
+fn address(n: usize) -> String {
+    format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255)
+}
+
 /// As many elements as make up the size.
 fn many<T: Into<Value>>(element: impl Fn(usize) -> T) -> Value {
+    list(LARGE, element)
+}
+
+/// As many as make up a third of it.
+fn third<T: Into<Value>>(element: impl Fn(usize) -> T) -> Value {
+    list(LARGE / 3, element)
+}
+
+fn list<T: Into<Value>>(most: usize, element: impl Fn(usize) -> T) -> Value {
     let (mut list, mut size) = (Vec::new(), 0);
-    while size < LARGE {
+    while size < most {
         let value: Value = element(list.len()).into();
         size += value.to_string().len() + 1;
         list.push(value);

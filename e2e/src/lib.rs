@@ -14,6 +14,7 @@
 //! always for a condition, with a deadline: [`eventually`]. Programs come from the cache that `e2e/tools/fetch`
 //! fills; a missing one is an error that says so, never a skipped test.
 
+mod acceptance;
 mod agent;
 mod api_server;
 mod certs;
@@ -36,6 +37,7 @@ mod pod;
 mod ports;
 mod process;
 mod scene;
+mod scenery;
 mod source;
 mod tools;
 mod upstream;
@@ -43,8 +45,9 @@ mod validation;
 mod wait;
 pub mod workload;
 
+pub use acceptance::{Acceptance, Made};
 pub use api_server::ApiServer;
-pub use certs::{Authority, KeyPairPem, PluggedIn};
+pub use certs::{Authority, KeyPairPem, PluggedIn, revocations};
 pub use client::{Client, Connection, HttpVersion, Reply, Request, Tls};
 pub use cluster::{Cluster, NODE_ADDRESS};
 pub use config_dir::ConfigDir;
@@ -61,7 +64,10 @@ pub use offline::{Outcome, each_format_as_stored, large_mesh, offline_fixture, r
 pub use pod::{CONTROL_PLANE, Pod, PodOptions, Signer};
 pub use ports::free_port;
 pub use process::{Process, Signal};
-pub use scene::{Scene, WITHOUT_MTLS, gateway, http_gateway, nothing_refused, route_all, service, virtual_service};
+pub use scene::{
+    Scene, WITHOUT_MTLS, gateway, http_gateway, nothing_refused, route_all, secret, service, tls_secret,
+    virtual_service,
+};
 pub use source::{Objects, Source};
 pub use tools::tool;
 pub use upstream::{Echo, Upstream, UpstreamOptions, Wire};

@@ -283,6 +283,15 @@ impl Pod {
         self.client(port).send(&Request::get(path)).await
     }
 
+    /// Envoy's metrics, for who takes this encoding.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics_in(&self, encoding: &str) -> Result<Reply> {
+        let request = Request::get("/stats/prometheus").header("accept-encoding", encoding);
+        self.client(self.ports.prometheus).send(&request).await
+    }
+
     /// Envoy's admin interface.
     #[must_use]
     pub fn admin(&self) -> &Admin {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
+    certs::KeyPairPem,
     client::{Client, Reply, Request},
     envoy::{Envoy, EnvoyOptions, Node, XdsServer, XdsTransport},
     link::Link,
@@ -196,6 +197,24 @@ pub fn gateway(name: &str, servers: &str) -> String {
         "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: default}}\n\
          spec:\n  selector: {{istio: ingressgateway}}\n  servers:\n{servers}"
     )
+}
+
+/// Secret `default/<name>` of these texts.
+#[must_use]
+pub fn secret(name: &str, data: &[(&str, &str)]) -> String {
+    let mut yaml =
+        format!("---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: default}}\nstringData:\n");
+    for (key, text) in data {
+        // JSON strings are YAML.
+        let _ = writeln!(yaml, "  {key}: {}", serde_json::json!(text));
+    }
+    yaml
+}
+
+/// The same with a certificate and its key.
+#[must_use]
+pub fn tls_secret(name: &str, pair: &KeyPairPem) -> String {
+    secret(name, &[("tls.crt", &pair.cert), ("tls.key", &pair.key)])
 }
 
 /// Service `default/<name>` (cluster IP 10.96.0.0/16) with one port, 80, of this name (`http`, `tcp-x`, …), and the

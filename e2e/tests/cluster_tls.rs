@@ -5,7 +5,7 @@
 mod cases;
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Authority, PATIENCE, Scene, Source, eventually, free_port, gateway};
+use mizzen_e2e::{Authority, PATIENCE, Scene, Source, eventually, free_port, gateway, tls_secret};
 
 const SOURCE: Source = Source::Cluster;
 
@@ -23,7 +23,7 @@ async fn the_gateway_has_the_secret_and_the_dump_has_not_its_key() -> Result<()>
     let pair = authority.issue(&["one.test"])?;
     let port = free_port()?;
     let server = cases::server("one", port, "*", "HTTPS", "mode: SIMPLE, credentialName: one");
-    let scene = start(&(gateway("tls", &server) + &cases::tls_secret("one", &pair))).await?;
+    let scene = start(&(gateway("tls", &server) + &tls_secret("one", &pair))).await?;
     let client = cases::client(port, "one.test", &authority, None)?;
     eventually("the certificate", PATIENCE, || async { client.connect().await.map(drop) }).await?;
     let dump = scene.envoy.admin().config_of("SecretsConfigDump").await?;

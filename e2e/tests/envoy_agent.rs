@@ -177,7 +177,12 @@ async fn metrics_of_envoy_the_workload_and_the_agent_are_on_one_page() -> Result
     for part in ["envoy_cluster_manager_cds_update_success", "/own-metrics", "istio_agent_xds_streams_total"] {
         assert!(text.contains(part), "no {part} in:\n{text}");
     }
-    assert!(pod.envoy_page("/stats/prometheus").await?.text().contains("envoy_server_live"));
+    let plain = pod.envoy_page("/stats/prometheus").await?;
+    assert!(plain.text().contains("envoy_server_live") && plain.header("content-encoding").is_none());
+    for encoding in ["br", "zstd", "gzip"] {
+        let compressed = pod.metrics_in(encoding).await?;
+        assert_eq!((compressed.status, compressed.header("content-encoding")), (200, Some(encoding)));
+    }
     for path in ["/app-health/web/livez", "/app-health/web/readyz"] {
         assert_eq!(pod.page(&Request::get(path)).await?.status, 200, "{path}");
     }
@@ -272,6 +277,61 @@ async fn certificates_are_issued_renewed_and_come_with_a_changed_root() -> Resul
     Ok(())
 }
 
+/// What the gateway answers a client with this certificate; nothing when it does not speak with him.
+async fn answer(folder: &Path, port: u16, client: &KeyPairPem) -> Result<String> {
+    let (cert, key) = (folder.join("client.pem"), folder.join("client.key"));
+    std::fs::write(&cert, &client.cert)?;
+    std::fs::write(&key, &client.key)?;
+    // The gateway's name is an identity of the mesh, which is none of DNS.
+    let curl = tokio::process::Command::new("curl")
+        .args(["-sSk", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10", "--resolve"])
+        .arg(format!("{HOST}:{port}:127.0.0.1"))
+        .args(["--cert".as_ref(), cert.as_os_str(), "--key".as_ref(), key.as_os_str()])
+        .arg(format!("https://{HOST}:{port}/"))
+        .output()
+        .await?;
+    ensure!(curl.status.success(), "{}", String::from_utf8_lossy(&curl.stderr));
+    Ok(String::from_utf8(curl.stdout)?)
+}
+
+#[tokio::test]
+async fn a_revoked_client_is_refused_as_soon_as_a_list_names_him() -> Result<()> {
+    let mesh = Mesh::new().await?;
+    let signer = Signer::start(Arc::clone(&mesh.authority), &mesh.own, Duration::from_secs(3600)).await?;
+    let mut pod = Pod::start(&mesh.pod(&signer))?;
+    pod.wait_ready().await?;
+    let name = "spiffe://cluster.local/ns/shop/sa/client";
+    let (first, second, third) =
+        (mesh.authority.issue(&[name])?, mesh.authority.issue(&[name])?, mesh.authority.issue(&[name])?);
+    let (folder, port) = (tempfile::tempdir()?, mesh.gateway.port);
+    let clients = [&first, &second, &third];
+    let served = async |expected: [bool; 3]| {
+        eventually(&format!("who is served: {expected:?}"), PATIENCE, || async {
+            for (client, expected) in clients.iter().zip(expected) {
+                let said = answer(folder.path(), port, client).await;
+                ensure!(said.is_ok() == expected, "{said:?}");
+                ensure!(said.as_deref().unwrap_or("200") == "200", "{said:?}");
+            }
+            anyhow::Ok(())
+        })
+        .await
+    };
+    served([true, true, true]).await.with_context(|| pod.log())?;
+    let lists = pod.folder().join("var/run/secrets/istio/crl");
+    std::fs::create_dir(&lists)?;
+    std::fs::write(lists.join("ca-crl.pem"), mesh.authority.revoke(&[&first])?)?;
+    served([false, true, true]).await.with_context(|| pod.log())?;
+    // A broken list leaves the last good one.
+    std::fs::write(lists.join("ca-crl.pem"), "nonsense")?;
+    pod.logs("ca-crl.pem is no PEM of revocation lists").await?;
+    served([false, true, true]).await?;
+    std::fs::write(lists.join("ca-crl.pem"), mesh.authority.revoke(&[&first, &second])?)?;
+    served([false, false, true]).await.with_context(|| pod.log())?;
+    let rejected = pod.admin().stats("update_rejected$").await?;
+    assert!(rejected.values().all(|count| *count == 0), "{rejected:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn requests_under_load_do_not_fail_while_the_control_plane_is_killed() -> Result<()> {
     let mut gateway = Gateway::new().await?;
@@ -318,6 +378,24 @@ async fn a_sidecar_is_configured_and_its_bootstrap_is_what_envoy_takes() -> Resu
     let complaints: Vec<_> =
         complaints.filter(|line| !line.contains("overload.global_downstream_max_connections")).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_laid_over_the_bootstrap_is_what_envoy_runs_with() -> Result<()> {
+    let (gateway, folder) = (Gateway::new().await?, tempfile::tempdir()?);
+    let overlay = folder.path().join("custom_bootstrap.json");
+    std::fs::write(&overlay, r#"{"node": {"metadata": {"OWN": "laid over"}}, "stats_flush_interval": "7s"}"#)?;
+    let options = gateway.pod().env("ISTIO_BOOTSTRAP_OVERRIDE", overlay.display().to_string());
+    let mut pod = Pod::start(&options)?;
+    pod.wait_ready().await?;
+    gateway.answers().await?;
+    let dump = pod.admin().config_dump().await?;
+    let parts = dump["configs"].as_array().context("no parts")?;
+    let bootstrap = parts.iter().find_map(|part| part.get("bootstrap")).context("no bootstrap")?;
+    assert_eq!(bootstrap["stats_flush_interval"], "7s", "{dump:#}");
+    assert_eq!(bootstrap["node"]["metadata"]["OWN"], "laid over", "{dump:#}");
+    assert_eq!(bootstrap["node"]["metadata"]["NAMESPACE"], "shop", "the rest is there");
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{
-    ConfigDir, Envoy, EnvoyOptions, Link, Mizzen, MizzenOptions, Node, PATIENCE, Upstream, eventually, free_port,
-    http_gateway, nothing_refused, route_all, service,
+    Authority, ConfigDir, Envoy, EnvoyOptions, Link, Mizzen, MizzenOptions, Node, PATIENCE, Upstream, eventually,
+    free_port, gateway, http_gateway, nothing_refused, route_all, service, tls_secret,
 };
 
 /// Two replicas on the same objects, and an Envoy that reaches one of them.
@@ -15,6 +15,7 @@ struct Replicas {
     mizzens: [Mizzen; 2],
     link: Link,
     envoy: Envoy,
+    authority: Authority,
     a: Upstream,
     b: Upstream,
 }
@@ -29,6 +30,21 @@ fn rule(name: &str, connections: u64) -> String {
         "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}, namespace: default}}\n\
          spec:\n  host: {name}\n  trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: {connections}}}}}}}\n"
     )
+}
+
+/// A gateway with TLS whose certificates are in Secrets `lasting` and `renewed`, and the first of these.
+fn tls_gateway(port: u16, authority: &Authority) -> Result<String> {
+    let server = |name: &str| {
+        format!(
+            "  - {{port: {{number: {port}, name: {name}, protocol: HTTPS}}, hosts: [{name}.test], \
+             tls: {{mode: SIMPLE, credentialName: {name}}}}}\n"
+        )
+    };
+    Ok(gateway("tls", &(server("lasting") + &server("renewed"))) + &certificate("lasting", authority)?)
+}
+
+fn certificate(name: &str, authority: &Authority) -> Result<String> {
+    Ok(tls_secret(name, &authority.issue(&[&format!("{name}.test")])?))
 }
 
 /// The value of each label `type` of a counter, those that are zero left out.
@@ -51,6 +67,9 @@ impl Replicas {
         );
         config.write("mesh.yaml", mesh)?;
         config.write("gateway.yaml", http_gateway(free_port()?))?;
+        let authority = Authority::new("servers")?;
+        config.write("tls.yaml", tls_gateway(free_port()?, &authority)?)?;
+        config.write("renewed.yaml", certificate("renewed", &authority)?)?;
         config.write("kept.yaml", service("kept", "http", &[&a]) + &route_all("v", "v.test", "kept"))?;
         config.write("changing.yaml", Self::before(&a))?;
         config.write("marker.yaml", service("marker", "http", &[&a]))?;
@@ -59,7 +78,7 @@ impl Replicas {
         let link = Link::open(mizzens[0].grpc()).await?;
         let envoy = Envoy::start_ready(&EnvoyOptions::dynamic(node, link.address())).await?;
         envoy.wait_warm(PATIENCE).await?;
-        let replicas = Self { config, mizzens, link, envoy, a, b };
+        let replicas = Self { config, mizzens, link, envoy, authority, a, b };
         for name in ["kept", "altered", "moved", "gone", "marker"] {
             replicas.endpoints(name, &replicas.a).await?;
         }
@@ -174,6 +193,7 @@ async fn comes_back(node: Node, removals: &[(&str, u64, u64)]) -> Result<()> {
     let changes =
         service("altered", "http", &[&replicas.a]) + &rule("altered", 77) + &service("moved", "http", &[&replicas.b]);
     replicas.config.write("changing.yaml", changes)?;
+    replicas.config.write("renewed.yaml", certificate("renewed", &replicas.authority)?)?;
     for replica in [0, 1] {
         replicas.knows(replica, 4.0).await?;
     }
@@ -204,7 +224,7 @@ async fn comes_back(node: Node, removals: &[(&str, u64, u64)]) -> Result<()> {
 
 #[tokio::test]
 async fn a_gateway_is_sent_what_changed_and_nothing_else() -> Result<()> {
-    comes_back(Node::router("gw", "default"), &[("cds", 1, 2), ("eds", 3, 2)]).await
+    comes_back(Node::router("gw", "default"), &[("cds", 1, 2), ("eds", 3, 2), ("sds", 1, 1)]).await
 }
 
 #[tokio::test]

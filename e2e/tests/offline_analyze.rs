@@ -25,7 +25,7 @@ fn what_is_wrong_between_objects_is_found_on_its_line() -> Result<()> {
     for (code, path, line) in [
         ("MZ1001", "spec.gateways", 26),
         ("MZ1002", "spec.http[0].route[1].destination", 34),
-        ("MZ1002", "spec.http[0].route[0].destination", 50),
+        ("MZ1014", "spec.http[0].route[0].destination", 50),
         ("MZ1006", "spec.servers[0].tls.credentialName", 13),
         ("MZ1103", "spec.hosts", 23),
         ("MZ1104", "spec.http[0]", 46),

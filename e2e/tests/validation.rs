@@ -18,13 +18,15 @@ const LEAST_CASES: usize = 950;
 /// What is said of every object of a kind: that nothing follows from it yet, or that it is an internal API.
 const ALWAYS: [Code; 3] = [Code::KindNotHonoured, Code::PolicyNotEnforced, Code::InternalApi];
 
-/// What no case here can break: files and objects of other kinds are needed for it.
-const ELSEWHERE: [Code; 5] = [
+/// What no case here can break: files, objects of other kinds, or very large ones are needed for it.
+const ELSEWHERE: [Code; 7] = [
     Code::ServiceUnusable,
     Code::SecretUnusable,
     Code::InjectorConfigInvalid,
+    Code::InjectorTemplateUnused,
     Code::InstallationRefused,
     Code::InstallationPartial,
+    Code::EntryTooLarge,
 ];
 
 fn short(finding: &Finding) -> String {
@@ -100,12 +102,18 @@ fn large_objects_take_no_longer_than_their_size() {
     let most = Duration::from_millis(if cfg!(debug_assertions) { 5_000 } else { 50 });
     let mut slow = Vec::new();
     for (what, object) in large_objects() {
-        let times = (0..3).map(|_| {
+        let time = || {
             let start = Instant::now();
             drop(validate(&object, &Context::default()));
             start.elapsed()
-        });
-        let best = times.min().unwrap_or_default();
+        };
+        // Something else may have had the processor: once in time is enough.
+        let mut best = time();
+        for _ in 0..2 {
+            if best > most {
+                best = best.min(time());
+            }
+        }
         if best > most {
             slow.push(format!("{what}: {best:?}"));
         }

@@ -23,6 +23,14 @@ const PROMETHEUS: &str = "prometheus_stats";
 /// As many connections and streams to the agent as Envoy likes.
 const UNLIMITED: u32 = 100_000;
 
+/// Types of what is compressed: metrics, as Prometheus asks for them.
+const METRICS: [&str; 4] = [
+    "text/plain",
+    "application/vnd.google.protobuf",
+    "application/openmetrics-text",
+    "application/openmetrics-protobuf",
+];
+
 /// Bytes that an internal connection may hold, in KiB.
 const INTERNAL_BUFFER: u32 = 64;
 
@@ -86,8 +94,8 @@ impl Bootstrap<'_> {
                     xds_cluster(self.xds),
                 ],
                 "listeners": [
-                    self.listener(self.pod.port("ENVOY_PROMETHEUS_PORT", 15090), "stats", "/stats/prometheus", PROMETHEUS),
-                    self.listener(self.pod.port("ENVOY_STATUS_PORT", 15021), "agent", "/healthz/ready", AGENT),
+                    self.listener(self.pod.port("ENVOY_PROMETHEUS_PORT", 15090), "stats", "/stats/prometheus", PROMETHEUS, self.compressors()),
+                    self.listener(self.pod.port("ENVOY_STATUS_PORT", 15021), "agent", "/healthz/ready", AGENT, Vec::new()),
                 ],
             },
             "cluster_manager": {"enable_deferred_cluster_creation": true},
@@ -95,6 +103,9 @@ impl Bootstrap<'_> {
         });
         if let Some(interval) = stats::flush_interval(self.pod) {
             bootstrap["stats_flush_interval"] = interval.into();
+        }
+        if let Some(interval) = stats::eviction_interval(self.pod) {
+            bootstrap["stats_eviction_interval"] = interval.into();
         }
         if let Some(file) = self.node.metadata.get("OUTLIER_LOG_PATH") {
             bootstrap["cluster_manager"]["outlier_detection"] = json!({"event_log_path": file});
@@ -144,8 +155,20 @@ impl Bootstrap<'_> {
         })
     }
 
+    /// What compresses metrics for who asks for that, the best first.
+    fn compressors(&self) -> Vec<Value> {
+        if !stats::compresses(self.pod, self.config) {
+            return Vec::new();
+        }
+        ["Brotli", "Zstd", "Gzip"].map(compressor).into()
+    }
+
     /// A listener that gives one page of a local server to the pod's network.
-    fn listener(&self, port: u16, name: &str, page: &str, cluster: &str) -> Value {
+    fn listener(&self, port: u16, name: &str, page: &str, cluster: &str, mut filters: Vec<Value>) -> Value {
+        filters.push(json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+        }));
         let any: IpAddr = if self.pod.is_ipv6_only() { [0_u16; 8].into() } else { [0_u8; 4].into() };
         let manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -156,10 +179,7 @@ impl Bootstrap<'_> {
                 "domains": ["*"],
                 "routes": [{"match": {"prefix": page}, "route": {"cluster": cluster}}],
             }]},
-            "http_filters": [{
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
-            }],
+            "http_filters": filters,
         });
         json!({
             "name": format!("{any}_{port}"),
@@ -186,6 +206,20 @@ pub fn localhost(pod: &Surroundings) -> IpAddr {
 
 fn socket(address: IpAddr, port: u16) -> Value {
     json!({"socket_address": {"protocol": "TCP", "address": address, "port_value": port}})
+}
+
+/// A filter that compresses metrics by an algorithm.
+fn compressor(algorithm: &str) -> Value {
+    let name = algorithm.to_ascii_lowercase();
+    let library = format!("type.googleapis.com/envoy.extensions.compression.{name}.compressor.v3.{algorithm}");
+    json!({
+        "name": format!("envoy.filters.http.compressor.{name}"),
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor",
+            "compressor_library": {"name": format!("stats_{name}"), "typed_config": {"@type": library}},
+            "response_direction_config": {"common_config": {"content_type": METRICS}},
+        },
+    })
 }
 
 fn cluster(name: &str, timeout: &str, address: &Value) -> Value {

@@ -37,6 +37,9 @@ use crate::model::proxy_config::ProxyConfigError;
 /// How long Envoy may take to end when it is asked to.
 const QUIT_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Lists of certificates that are not trusted any more, where there are any (contract §5.3).
+const REVOKED: &str = "./var/run/secrets/istio/crl/ca-crl.pem";
+
 /// Why an agent ends.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -123,7 +126,8 @@ async fn start_parts(
     let (sender, identity) = watch::channel(None);
     let mut parts = JoinSet::new();
     let secrets = bind(&settings.secrets_socket)?;
-    let source = Arc::new(Workload::new(identity.clone(), Some(settings.authority.roots.clone())));
+    let (roots, revoked) = (settings.authority.roots.clone(), PathBuf::from(REVOKED));
+    let source = Arc::new(Workload::new(identity.clone(), Some(roots), Some(revoked)));
     parts.spawn(async move {
         let ended = sds::serve_on(secrets, source, std::future::pending()).await;
         ended_part("server of secrets", ended)

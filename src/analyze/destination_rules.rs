@@ -60,18 +60,21 @@ fn check_conflicts(world: &World, found: &mut Found) {
         rules.sort_by(|a, b| a.age.cmp(&b.age));
         for (at, rule) in rules.iter().enumerate() {
             // Those that different namespaces see stand alone.
-            let mut older = rules[..at].iter().filter(|other| other.visibility == rule.visibility);
-            let policy = older.clone().find(|other| other.policy.is_some() && rule.policy.is_some());
-            if let Some(other) = policy {
-                let reason = format!("the policy of the older {} counts for {:?}", other.object, rule.host);
-                found.add(Code::RuleConflict, &rule.object, "spec.trafficPolicy", reason);
-            }
-            for (n, subset) in rule.subsets.iter().enumerate() {
-                if let Some(other) = older.find(|other| other.subsets.iter().any(|s| s.name == subset.name)) {
-                    let reason = format!("the subset {} of the older {} counts", subset.name, other.object);
-                    found.add(Code::RuleConflict, &rule.object, format!("spec.subsets[{n}].name"), reason);
-                }
-            }
+            let older: Vec<_> = rules[..at].iter().filter(|other| other.visibility == rule.visibility).collect();
+            check_conflict(rule, &older, found);
+        }
+    }
+}
+
+fn check_conflict(rule: &DestinationRule, older: &[&&Arc<DestinationRule>], found: &mut Found) {
+    if let Some(other) = older.iter().find(|other| other.policy.is_some() && rule.policy.is_some()) {
+        let reason = format!("the policy of the older {} counts for {:?}", other.object, rule.host);
+        found.add(Code::RuleConflict, &rule.object, "spec.trafficPolicy", reason);
+    }
+    for (n, subset) in rule.subsets.iter().enumerate() {
+        if let Some(other) = older.iter().find(|other| other.subsets.iter().any(|s| s.name == subset.name)) {
+            let reason = format!("the subset {} of the older {} counts", subset.name, other.object);
+            found.add(Code::RuleConflict, &rule.object, format!("spec.subsets[{n}].name"), reason);
         }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::{Found, World};
 use crate::{
     engine::inputs::NamespacedName,
-    model::{Code, Gateway, VirtualService, host::intersection, virtual_service::GatewayName, workload::selects},
+    model::{
+        Code, Gateway, Labels, VirtualService, host::intersection, virtual_service::GatewayName, workload::selects,
+    },
 };
 
 pub(super) fn check(world: &World, found: &mut Found) {
@@ -29,7 +31,7 @@ fn check_pods(world: &World, gateway: &Gateway, found: &mut Found) {
 /// A port that no Service of the gateway's Pods has cannot be reached from outside of them.
 fn check_ports(world: &World, gateway: &Gateway, found: &mut Found) {
     let Some(selector) = &gateway.selector else { return };
-    let leads_there = |own: &crate::model::Labels| {
+    let leads_there = |own: &Labels| {
         let mut pods = world.selected(None, selector).peekable();
         if pods.peek().is_some() { pods.any(|pod| selects(own, &pod.labels)) } else { selects(selector, own) }
     };
@@ -39,7 +41,7 @@ fn check_ports(world: &World, gateway: &Gateway, found: &mut Found) {
         return;
     }
     let ports: BTreeSet<u16> =
-        services.iter().flat_map(|s| &s.ports).flat_map(|p| [Some(p.number), p.target]).flatten().collect();
+        services.iter().flat_map(|s| s.ports.iter()).flat_map(|p| [Some(p.number), p.target]).flatten().collect();
     for server in gateway.servers.iter().filter(|server| server.bind.is_none() && !ports.contains(&server.port)) {
         let names: Vec<String> = services.iter().map(|s| s.object.to_string()).collect();
         let reason = format!("{} has no port {}: it cannot be reached there", names.join(" and "), server.port);
@@ -86,6 +88,6 @@ fn check_hosts(world: &World, vs: &VirtualService, found: &mut Found) {
 }
 
 /// Labels as `kubectl -l` takes them.
-pub(super) fn shown(labels: &crate::model::Labels) -> String {
+pub(super) fn shown(labels: &Labels) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }

@@ -17,7 +17,7 @@ pub(super) fn check(world: &World, found: &mut Found) {
     for (namespace, facts) in &world.namespaces {
         check_namespace(world, namespace, &facts.labels, found);
     }
-    for workload in world.workloads.iter().filter(|w| !IGNORED.contains(&&*w.namespace)) {
+    for workload in world.pods(None).filter(|w| !IGNORED.contains(&&*w.namespace)) {
         check_workload(world, workload, found);
     }
 }
@@ -35,7 +35,7 @@ fn check_namespace(world: &World, namespace: &Namespace, labels: &Labels, found:
     }
     let system = IGNORED.contains(&&**namespace) || *namespace == world.mesh.root_namespace;
     if injection.is_none() && revision.is_none() && !system {
-        let mut own = world.workloads.iter().filter(|w| w.namespace == *namespace).peekable();
+        let mut own = world.pods(Some(namespace)).peekable();
         let plain =
             |w: &Workload| !w.has_proxy && !w.is_gateway && said(w).is_none() && !w.labels.contains_key(REVISION);
         if own.peek().is_some() && own.all(plain) {

@@ -68,7 +68,7 @@ fn check_service(peers: &mut Peers<'_>, rule: &DestinationRule, service: &Servic
     // Ports that follow the same settings are told of once.
     let mut told = BTreeSet::new();
     for (policy, path) in own.chain(of_subsets) {
-        for port in &service.ports {
+        for port in service.ports.iter() {
             let Some((tls, field)) = tls_of(&policy, &path, port.number) else { continue };
             let target = port.target.unwrap_or(port.number);
             let clash = accepted.iter().find_map(|accepts| clash(tls.mode, accepts.of_port(target)));

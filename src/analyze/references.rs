@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Found, World};
+use super::{Found, World, world::GATEWAY_API};
 use crate::model::{
-    Code, Namespace, ObjectRef, Service, Sidecar, Visibility, host::is_subset, policy::PolicyTarget,
+    Attachment, Code, Namespace, ObjectRef, Service, Sidecar, Visibility, attachment::Target, host::is_subset,
     sidecar::EgressHost,
 };
 
@@ -17,7 +17,7 @@ pub(super) fn check(world: &World, found: &mut Found) {
         } else {
             "spec.exportTo"
         };
-        (&s.object, s.visibility.as_ref(), field)
+        (&s.object, s.visibility.as_deref(), field)
     });
     for (object, visibility, field) in rules.chain(policies).chain(services) {
         check_visibility(world, object, visibility, field, found);
@@ -26,8 +26,8 @@ pub(super) fn check(world: &World, found: &mut Found) {
     for sidecar in &world.sidecars {
         check_egress(world, sidecar, &index, found);
     }
-    for policy in &world.policies {
-        check_targets(world, &policy.object, &policy.targets, found);
+    for attachment in &world.attachments {
+        check_targets(world, attachment, found);
     }
 }
 
@@ -72,17 +72,23 @@ fn overlaps(host: &str, entry: &EgressHost) -> bool {
     is_subset(host, &entry.host) || is_subset(&entry.host, host)
 }
 
-/// Targets among services; those of Kubernetes' Gateway API are not known.
-fn check_targets(world: &World, object: &ObjectRef, targets: &[PolicyTarget], found: &mut Found) {
-    for (n, target) in
-        targets.iter().enumerate().filter(|(_, t)| ["Service", "ServiceEntry"].contains(&t.kind.as_str()))
-    {
-        let is_it = |s: &&Arc<Service>| {
-            s.object.kind == target.kind && s.namespace == object.namespace && *s.object.name == *target.name
+fn check_targets(world: &World, attachment: &Attachment, found: &mut Found) {
+    let namespace = &attachment.object.namespace;
+    for Target { field, group, kind, name } in &attachment.targets {
+        let exists = match (group.as_str(), kind.as_str()) {
+            ("", "Service") | ("networking.istio.io", "ServiceEntry") => {
+                let is_it =
+                    |s: &Service| s.object.kind == *kind && s.namespace == *namespace && *s.object.name == **name;
+                Some(world.services.iter().any(|service| is_it(service)))
+            }
+            (GATEWAY_API, kind) => world.gateway_api.has(kind, namespace, name),
+            // What nothing can be attached to is refused.
+            _ => None,
         };
-        if !world.services.iter().any(|s| is_it(&s)) {
-            let reason = format!("there is no {} {} in namespace {}", target.kind, target.name, object.namespace);
-            found.add(Code::TargetUnknown, object, format!("spec.targetRefs[{n}].name"), reason);
+        if exists == Some(false) {
+            let wherever = if kind == "GatewayClass" { String::new() } else { format!(" in namespace {namespace}") };
+            let reason = format!("there is no {kind} {name}{wherever}");
+            found.add(Code::TargetUnknown, &attachment.object, format!("{field}.name"), reason);
         }
     }
 }

@@ -8,9 +8,8 @@ use std::{
 
 use super::{Found, World};
 use crate::model::{
-    Host, VirtualService,
-    code::Code,
-    virtual_service::{GatewayName, HttpMatch, HttpRoute, StringMatch},
+    Code, Host, VirtualService,
+    virtual_service::{GatewayName, HttpAction, HttpMatch, HttpRoute, StringMatch},
 };
 
 pub(super) fn check(world: &World, found: &mut Found) {
@@ -31,44 +30,66 @@ pub(super) fn check(world: &World, found: &mut Found) {
     }
 }
 
+/// What rules of older objects take.
+#[derive(Default)]
+struct Taken<'a> {
+    conditions: HashMap<HttpMatch, &'a VirtualService>,
+    everything: Option<&'a VirtualService>,
+}
+
 fn check_host(gateway: &GatewayName, host: &Host, all: &[&Arc<VirtualService>], found: &mut Found) {
-    let mut taken: HashMap<String, &VirtualService> = HashMap::new();
-    let mut everything: Option<&VirtualService> = None;
+    let mut taken = Taken::default();
     for vs in all {
         for rule in &vs.http {
-            let others = |by: &&VirtualService| by.object != vs.object;
-            if let Some(by) = everything.filter(others) {
-                let reason = format!(
-                    "on gateway {gateway}, requests for {host:?} are all taken by a rule of the older {}: this one is not reached",
-                    by.object
-                );
-                found.add(Code::RouteShadowed, &vs.object, format!("spec.http[{}]", rule.index), reason);
-                continue;
-            }
-            for (n, condition) in rule.matches.iter().enumerate() {
-                if let Some(by) = taken.get(&key(condition)).filter(|by| others(by)) {
-                    let reason = format!(
-                        "on gateway {gateway}, requests for {host:?} with the same conditions are taken by the older {}",
-                        by.object
-                    );
-                    found.add(Code::RouteShadowed, &vs.object, format!("spec.http[{}].match[{n}]", rule.index), reason);
-                }
-            }
+            check_rule(gateway, host, (vs, rule), &taken, found);
         }
-        for rule in &vs.http {
+        taken.add(vs, gateway);
+    }
+}
+
+fn check_rule(
+    gateway: &GatewayName,
+    host: &Host,
+    (vs, rule): (&VirtualService, &HttpRoute),
+    taken: &Taken<'_>,
+    found: &mut Found,
+) {
+    let field = format!("spec.http[{}]", rule.index);
+    if let Some(by) = taken.everything {
+        let reason = format!(
+            "on gateway {gateway}, requests for {host:?} are all taken by a rule of the older {}: this one is not reached",
+            by.object
+        );
+        return found.add(Code::RouteShadowed, &vs.object, field, reason);
+    }
+    for (n, condition) in rule.matches.iter().enumerate() {
+        if let Some(by) = taken.conditions.get(&nameless(condition)) {
+            let reason = format!(
+                "on gateway {gateway}, requests for {host:?} with the same conditions are taken by the older {}",
+                by.object
+            );
+            found.add(Code::RouteShadowed, &vs.object, format!("{field}.match[{n}]"), reason);
+        }
+    }
+}
+
+impl<'a> Taken<'a> {
+    /// Adds what the rules of an object take. Of those that delegate only the delegate knows.
+    fn add(&mut self, vs: &'a VirtualService, gateway: &GatewayName) {
+        for rule in vs.http.iter().filter(|rule| !matches!(rule.action, HttpAction::Delegate { .. })) {
             if takes_all(rule, gateway) {
-                everything.get_or_insert(vs);
+                self.everything.get_or_insert(vs);
             }
             for condition in &rule.matches {
-                taken.entry(key(condition)).or_insert(vs);
+                self.conditions.entry(nameless(condition)).or_insert(vs);
             }
         }
     }
 }
 
-/// Conditions of the same key are for the same requests: their names do not matter.
-fn key(condition: &HttpMatch) -> String {
-    format!("{:?}", HttpMatch { name: "".into(), stat_prefix: "".into(), ..condition.clone() })
+/// A condition without its names: these do not matter to requests.
+fn nameless(condition: &HttpMatch) -> HttpMatch {
+    HttpMatch { name: "".into(), stat_prefix: "".into(), ..condition.clone() }
 }
 
 fn takes_all(rule: &HttpRoute, gateway: &GatewayName) -> bool {

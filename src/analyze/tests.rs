@@ -8,7 +8,10 @@ use crate::{
     api::Kind,
     engine::Offline,
     model::MeshConfig,
-    reconcilers::intake::{MeshSource, Reconcilers},
+    reconcilers::{
+        attachment,
+        intake::{MeshSource, Reconcilers},
+    },
     sources::{Reading, read},
 };
 
@@ -18,22 +21,28 @@ fn found(yaml: &str, complete: bool) -> Vec<String> {
     let reconcilers = Reconcilers::new(MeshConfig::default(), source);
     let mut offline = Offline::default();
     reconcilers.initial().apply(offline.db());
-    let mut workloads = Vec::new();
+    let mut around = Surroundings { complete, ..Surroundings::default() };
+    if complete {
+        GATEWAY_API_KINDS.into_iter().for_each(|(kind, _)| around.gateway_api.know(kind));
+        around.gateway_api.add("Gateway", "default", "gw");
+        around.gateway_api.add("GatewayClass", "", "class");
+    }
     for document in serde_yaml_ng::Deserializer::from_str(yaml) {
         let value = Value::deserialize(document).unwrap();
         let group = value["apiVersion"].as_str().unwrap().split_once('/').map_or("", |(group, _)| group);
         if let Some(kind) = WorkloadKind::find(group, value["kind"].as_str().unwrap()) {
-            workloads.push(Workload::of_object(kind, &value).unwrap());
+            around.workloads.push(Workload::of_object(kind, &value).unwrap());
             continue;
         }
         let Reading::Object { object, .. } = read(value) else { panic!("{yaml}") };
         if let crate::api::Object::Pod(pod) = &object {
-            workloads.extend(Workload::of_pod(pod));
+            around.workloads.extend(Workload::of_pod(pod));
         }
+        around.attachments.extend(attachment::of(&object));
         reconcilers.apply(&object).apply(offline.db());
     }
     offline.problems(Vec::new());
-    let world = World::of(offline.db(), workloads, complete);
+    let world = World::of(offline.db(), around);
     analyze(&world).iter().map(|p| format!("{} {} {}", p.code, p.object, p.field)).collect()
 }
 
@@ -119,6 +128,11 @@ fn rules_of_several_objects_are_one_list() {
     assert_found(&[&gateway, &vs("v1", ""), &vs("v2", a)], &shadowed);
     let same = ["MZ1104 VirtualService default/v2 spec.http[0].match[0]"];
     assert_found(&[&gateway, &vs("v1", a), &vs("v2", a)], &same);
+    // What a delegate leaves goes on.
+    let root = "hosts: [a.com], gateways: [gw], http: [{delegate: {name: d}}]";
+    let delegate = "http: [{match: [{uri: {prefix: /d}}], directResponse: {status: 200}}]";
+    let delegating = [networking("VirtualService", "v1", root), networking("VirtualService", "d", delegate)].concat();
+    assert_found(&[&gateway, &delegating, &vs("v2", a)], NOTHING);
 }
 
 #[test]
@@ -137,6 +151,12 @@ fn destination_rules_have_services_and_members() {
         &[&pods, &web, &rule("web", "v1"), &second],
         &["MZ1107 DestinationRule default/dr2 spec.subsets[0].name"],
     );
+    let two = |name: &str| networking("DestinationRule", name, "host: web, subsets: [{name: s}, {name: t}]");
+    let both = [
+        "MZ1107 DestinationRule default/b spec.subsets[0].name",
+        "MZ1107 DestinationRule default/b spec.subsets[1].name",
+    ];
+    assert_found(&[&web, &two("a"), &two("b")], &both);
     let policy =
         |name: &str| networking("DestinationRule", name, "host: web, trafficPolicy: {loadBalancer: {simple: RANDOM}}");
     assert_found(&[&web, &policy("a"), &policy("b")], &["MZ1107 DestinationRule default/b spec.trafficPolicy"]);
@@ -158,6 +178,67 @@ fn selectors_select() {
     let second = security("PeerAuthentication", "q", &labels("web"));
     let first = security("PeerAuthentication", "p", &labels("web"));
     assert_found(&[&pods, &first, &second], &["MZ1109 PeerAuthentication default/q spec.selector"]);
+}
+
+#[test]
+fn whoever_selects_workloads_selects_some() {
+    let pods = deployment("web", "app: web");
+    let extension = |kind: &str, app: &str, rest: &str| {
+        object("extensions.istio.io/v1alpha1", kind, "o", &format!("selector: {{matchLabels: {{app: {app}}}}}, {rest}"))
+    };
+    let one = |version: &str, kind: &str, field: &str, app: &str, rest: &str| {
+        object(version, kind, "o", &format!("{field}: {{app: {app}}}}}{rest}"))
+    };
+    let (labels, match_labels) = ("workloadSelector: {labels", "selector: {matchLabels");
+    let telemetry = "telemetry.istio.io/v1";
+    let entry = ", hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC";
+    for app in ["web", "api"] {
+        for (made, kind, field) in [
+            (extension("WasmPlugin", app, "url: oci://a/b"), "WasmPlugin", "spec.selector"),
+            (extension("TrafficExtension", app, "lua: {inlineCode: x}"), "TrafficExtension", "spec.selector"),
+            (one(telemetry, "Telemetry", match_labels, app, ""), "Telemetry", "spec.selector"),
+            (one("networking.istio.io/v1beta1", "ProxyConfig", match_labels, app, ""), "ProxyConfig", "spec.selector"),
+            (
+                security("AuthorizationPolicy", "o", &format!("{match_labels}: {{app: {app}}}}}")),
+                "AuthorizationPolicy",
+                "spec.selector",
+            ),
+            (
+                security("RequestAuthentication", "o", &format!("{match_labels}: {{app: {app}}}}}")),
+                "RequestAuthentication",
+                "spec.selector",
+            ),
+            (
+                one("networking.istio.io/v1alpha3", "EnvoyFilter", labels, app, ""),
+                "EnvoyFilter",
+                "spec.workloadSelector",
+            ),
+            (
+                one("networking.istio.io/v1", "ServiceEntry", labels, app, entry),
+                "ServiceEntry",
+                "spec.workloadSelector",
+            ),
+            (
+                networking(
+                    "DestinationRule",
+                    "o",
+                    &format!("host: web, workloadSelector: {{matchLabels: {{app: {app}}}}}"),
+                ),
+                "DestinationRule",
+                "spec.workloadSelector",
+            ),
+        ] {
+            let nothing = format!("MZ1108 {kind} default/o {field}");
+            let expected: &[&str] = if app == "web" { NOTHING } else { &[&nothing] };
+            assert_found(&[&pods, &service("web", ""), &made], expected);
+        }
+    }
+    let all = |name: &str, rest: &str| object(telemetry, "Telemetry", name, rest);
+    assert_found(&[&all("a", ""), &all("b", "")], &["MZ1109 Telemetry default/b spec.selector"]);
+    assert_found(
+        &[&all("a", ""), &all("b", "targetRefs: [{kind: Gateway, name: gw, group: gateway.networking.k8s.io}]")],
+        NOTHING,
+    );
 }
 
 #[test]
@@ -195,6 +276,41 @@ fn names_lead_somewhere() {
     let all = [namespace, &deployment("web", "app: web"), &web, &vs].concat();
     assert_eq!(found(&all, true), ["MZ1113 VirtualService default/vs spec.exportTo"]);
     assert_eq!(found(&all, false), NOTHING, "files do not say which namespaces there are");
+}
+
+#[test]
+fn what_something_is_attached_to_exists() {
+    let attached = |field: &str, group: &str, kind: &str, name: &str| {
+        let target = format!("{{group: {group}, kind: {kind}, name: {name}}}");
+        let spec =
+            if field == "targetRef" { format!("targetRef: {target}") } else { format!("targetRefs: [{target}]") };
+        object("telemetry.istio.io/v1", "Telemetry", "t", &spec)
+    };
+    let missing = |objects: &str, complete: bool| {
+        let mut all = found(objects, complete);
+        all.retain(|line| line.starts_with("MZ1115 "));
+        all
+    };
+    let entry = "hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS";
+    let known = [service("web", ""), networking("ServiceEntry", "a", entry)].concat();
+    for (group, kind, name) in [
+        ("core", "Service", "web"),
+        ("networking.istio.io", "ServiceEntry", "a"),
+        (GATEWAY_API, "Gateway", "gw"),
+        (GATEWAY_API, "GatewayClass", "class"),
+    ] {
+        for field in ["targetRef", "targetRefs"] {
+            let at = if field == "targetRef" { "spec.targetRef.name" } else { "spec.targetRefs[0].name" };
+            let good = [&known, attached(field, group, kind, name).as_str()].concat();
+            assert_eq!(missing(&good, true), NOTHING, "{kind}");
+            let bad = [&known, attached(field, group, kind, "other").as_str()].concat();
+            assert_eq!(missing(&bad, true), [format!("MZ1115 Telemetry default/t {at}")]);
+        }
+    }
+    let gateway = "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: other}]";
+    let filter = object("networking.istio.io/v1alpha3", "EnvoyFilter", "f", gateway);
+    assert_eq!(found(&filter, true), ["MZ1115 EnvoyFilter default/f spec.targetRefs[0].name"]);
+    assert_found(&[&filter], NOTHING);
 }
 
 #[test]

@@ -16,7 +16,7 @@ const PROXY: &str = "istio-proxy";
 pub struct WorkloadKind {
     group: &'static str,
     kind: &'static str,
-    /// Where its template of Pods is; empty for a Pod.
+    /// Where its template of Pods is.
     template: &'static str,
 }
 

@@ -16,11 +16,14 @@ use super::{
     input,
 };
 use crate::{
-    analyze::{World, analyze},
+    analyze::{Surroundings, World, analyze},
     api::Kind,
     engine::Offline,
     model::{MeshConfig, Problem},
-    reconcilers::intake::{MeshSource, Reconcilers},
+    reconcilers::{
+        attachment,
+        intake::{MeshSource, Reconcilers},
+    },
 };
 
 /// Shown with `--help`; the exit codes follow.
@@ -104,13 +107,21 @@ fn judge(args: &AnalyzeArgs, source: MeshSource, mut objects: Objects, namespace
     let reconcilers = Reconcilers::new(base, source);
     let mut offline = Offline::default();
     reconcilers.initial().apply(offline.db());
+    let mut attachments = Vec::new();
     for kind in Kind::ALL {
         let live = objects.take(kind);
+        attachments.extend(live.iter().filter_map(attachment::of));
         reconcilers.reset(kind, &live, &[]).apply(offline.db());
     }
     let proxies = proxies::all(offline.db(), &objects.workloads, &args.istio_namespace);
     let mut problems = offline.problems(proxies);
-    let world = World::of(offline.db(), std::mem::take(&mut objects.workloads), args.use_kube);
+    let surroundings = Surroundings {
+        workloads: std::mem::take(&mut objects.workloads),
+        attachments,
+        gateway_api: std::mem::take(&mut objects.gateway_api),
+        complete: args.use_kube,
+    };
+    let world = World::of(offline.db(), surroundings);
     problems.extend(analyze(&world));
     let scope = Scope { objects: objects.count, files: objects.file_count(), skipped: objects.skipped };
     let mut findings = std::mem::take(&mut objects.findings);
@@ -124,7 +135,7 @@ fn judge(args: &AnalyzeArgs, source: MeshSource, mut objects: Objects, namespace
         namespace.is_none_or(|only| own.is_none_or(|own| own == only))
     };
     findings.retain(here);
-    Report { findings, scope }
+    Report { findings, scope, unchecked: objects.unchecked }
 }
 
 /// What several proxies tell counts once.

@@ -107,6 +107,8 @@ pub struct InjectorSettings {
     pub native_sidecars: NativeSidecars,
     /// The revision of this control plane; empty is the default one.
     pub revision: String,
+    /// What proxies are told in `COMPLIANCE_POLICY`; empty is nothing.
+    pub compliance_policy: String,
 }
 
 /// What the command line decides on validation.
@@ -430,7 +432,7 @@ async fn bind(flag: &str, address: &str) -> anyhow::Result<Option<TcpListener>> 
     if address.is_empty() { Ok(None) } else { listen(flag, address).await.map(Some) }
 }
 
-/// Keeps the problems of sources; the rest goes to the core.
+/// Keeps the problems of sources on the way to the core.
 struct WithProblems {
     core: Arc<dyn Intake>,
     problems: Arc<Problems>,
@@ -442,15 +444,14 @@ impl Intake for WithProblems {
     }
 
     fn deliver_all(&self, deliveries: Vec<Delivery>) {
-        let mut rest = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
+        for delivery in &deliveries {
             match delivery {
-                Delivery::Problem(problem) => self.problems.appeared_in_source(&problem),
-                Delivery::ProblemGone(key) => self.problems.gone_from_source(key),
-                delivery => rest.push(delivery),
+                Delivery::Problem(problem) => self.problems.appeared_in_source(problem),
+                Delivery::ProblemGone(key) => self.problems.gone_from_source(key.clone()),
+                _ => {}
             }
         }
-        self.core.deliver_all(rest);
+        self.core.deliver_all(deliveries);
     }
 }
 

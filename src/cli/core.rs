@@ -200,6 +200,7 @@ fn waits(settings: &Settings) -> xds::Settings {
         barrier_timeout: settings.barrier_timeout,
         removal_linger: settings.removal_linger,
         discover_hosts: settings.discover_hosts,
+        ..xds::Settings::default()
     }
 }
 

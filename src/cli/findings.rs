@@ -171,9 +171,12 @@ pub(super) struct Scope {
 }
 
 /// What was found, and in how much.
+#[derive(Default)]
 pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
     pub(super) scope: Scope,
+    /// What could not be looked at, and why: a sentence each.
+    pub(super) unchecked: Vec<String>,
 }
 
 /// The numbers of a report.
@@ -237,10 +240,10 @@ impl ReportArgs {
         }
         shown.sort_by(|a, b| order(a).cmp(&order(b)));
         let text = match self.output {
-            Format::Text => text::render(&shown, summary, terminal),
-            Format::Json => serde_json::to_string_pretty(&tree(&shown, summary))? + "\n",
-            Format::Yaml => serde_yaml_ng::to_string(&tree(&shown, summary))?,
-            Format::Sarif => serde_json::to_string_pretty(&sarif::log(&shown))? + "\n",
+            Format::Text => text::render(&shown, &report.unchecked, summary, terminal),
+            Format::Json => serde_json::to_string_pretty(&tree(&shown, &report.unchecked, summary))? + "\n",
+            Format::Yaml => serde_yaml_ng::to_string(&tree(&shown, &report.unchecked, summary))?,
+            Format::Sarif => serde_json::to_string_pretty(&sarif::log(&shown, &report.unchecked))? + "\n",
         };
         Ok((text, if failed { ExitCode::from(FOUND) } else { ExitCode::SUCCESS }))
     }
@@ -252,9 +255,9 @@ fn order(finding: &Finding) -> impl Ord + '_ {
     (place.is_none(), place, object, code.severity(), path, code.id(), message)
 }
 
-fn tree(findings: &[Finding], summary: Summary) -> Value {
+fn tree(findings: &[Finding], unchecked: &[String], summary: Summary) -> Value {
     let findings: Vec<Value> = findings.iter().map(Finding::to_json).collect();
-    json!({ "findings": findings, "summary": summary.to_json() })
+    json!({ "findings": findings, "unchecked": unchecked, "summary": summary.to_json() })
 }
 
 /// Turns a failure of the command itself into its exit code.

@@ -9,9 +9,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::webhook::inject::{Settings, Target, inject};
+use crate::webhook::inject::{Settings, Target, inject, warnings};
 
 /// Shown with `--help`.
 pub(super) const EXAMPLES: &str = "Examples:
@@ -59,6 +59,9 @@ impl InjectArgs {
     /// A file cannot be read, or an object cannot be injected.
     pub(super) fn run(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let settings = Settings { revision: self.revision.clone(), ..self.settings()? };
+        for name in &settings.ignored_templates {
+            writeln!(std::io::stderr(), "Warning: the template {name:?} is not used: mizzen has its own of that name")?;
+        }
         for file in &self.filename {
             let text = match file.to_str() {
                 Some("-") => std::io::read_to_string(std::io::stdin()).context("read the standard input")?,
@@ -113,7 +116,13 @@ impl InjectArgs {
             controller: Some(true),
             ..OwnerReference::default()
         };
-        let Some(template) = object.pointer_mut(path) else { bail!("{what} has no template of Pods") };
+        let Some(template) = object.pointer_mut(path).filter(|template| template.is_object()) else {
+            bail!("{what} has no template of Pods")
+        };
+        // Those of jobs need say nothing of their Pods but the spec.
+        if template.get("metadata").is_none_or(Value::is_null) {
+            template["metadata"] = json!({});
+        }
         let mut pod: Pod =
             serde_json::from_value(template.clone()).with_context(|| format!("read the Pod of {what}"))?;
         let before = serde_json::to_value(&pod)?;
@@ -124,6 +133,9 @@ impl InjectArgs {
         let Some(mut made) = inject(settings, &target).with_context(|| format!("inject {what}"))? else {
             return Ok(object);
         };
+        for warning in warnings(&pod) {
+            writeln!(std::io::stderr(), "Warning: {what}: {warning}")?;
+        }
         if kind != "Pod" {
             made.metadata.owner_references = None;
         }

@@ -28,6 +28,15 @@ pub(super) struct InjectorArgs {
     /// Kubernetes 1.29 or newer
     #[arg(long = "native-sidecars", env = "ENABLE_NATIVE_SIDECARS", default_value = "auto", ignore_case = true)]
     native_sidecars: Native,
+    /// Handed on to proxies; nothing here restricts TLS by it
+    #[arg(
+        long = "compliance-policy",
+        value_name = "NAME",
+        env = "COMPLIANCE_POLICY",
+        default_value = "",
+        hide_short_help = true
+    )]
+    compliance_policy: String,
 }
 
 /// Whether sidecars are native.
@@ -43,6 +52,12 @@ impl InjectorArgs {
     pub(super) fn settings(&self, revision: &str) -> Option<InjectorSettings> {
         // Manifests give the default one a name.
         let revision = if revision == "default" { "" } else { revision };
+        if !self.compliance_policy.is_empty() {
+            tracing::warn!(
+                policy = self.compliance_policy,
+                "COMPLIANCE_POLICY is handed on to proxies, and nothing else follows from it: TLS is not restricted"
+            );
+        }
         let suffix = if revision.is_empty() { String::new() } else { format!("-{revision}") };
         self.injects.then(|| InjectorSettings {
             config_map: format!("istio-sidecar-injector{suffix}"),
@@ -53,6 +68,7 @@ impl InjectorArgs {
                 Native::False => NativeSidecars::Fixed(false),
             },
             revision: revision.to_owned(),
+            compliance_policy: self.compliance_policy.clone(),
         })
     }
 }

@@ -1,6 +1,8 @@
 //! `mizzen iptables`: redirects a pod's traffic to its proxy, under the flags and variables of `istio-iptables`.
 
 mod host;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::{
@@ -10,8 +12,8 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
-use clap::Args;
+use anyhow::{Context as _, bail};
+use clap::{ArgAction, Args};
 
 use self::values::{Cidr, Group, Interface, List, Wildcard};
 use super::log_args::LogArgs;
@@ -145,6 +147,14 @@ pub(super) struct IptablesArgs {
     ipv4_loopback: ipnet::Ipv4Net,
     #[command(flatten)]
     switches: Switches,
+    /// Replace rules that differ: they always are
+    #[arg(long, value_name = "BOOL", env = "RECONCILE", default_value_t = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
+    reconcile: bool,
+    /// Rules of nftables of its own instead of those of iptables: not supported
+    #[arg(long, value_name = "BOOL", env = "NATIVE_NFTABLES", default_value_t = false, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
+    native_nftables: bool,
     /// A file of a network namespace, instead of this one
     #[arg(long, value_name = "FILE", env = "NETWORK_NAMESPACE")]
     network_namespace: Option<PathBuf>,
@@ -170,16 +180,16 @@ struct Switches {
     /// Exit with 126 when the rules are not in place
     #[arg(long, env = "RUN_VALIDATION")]
     run_validation: bool,
-    /// Redirect requests for names to the agent
+    /// Redirect requests for names to the agent; ISTIO_META_DNS_CAPTURE says so too
     #[arg(long, env = "REDIRECT_DNS")]
     redirect_dns: bool,
     /// All of them, not only those to the resolver's servers
     #[arg(long, env = "CAPTURE_ALL_DNS")]
     capture_all_dns: bool,
-    /// Drop packets that fit no connection
+    /// Drop packets that fit no connection; INVALID_DROP says so too
     #[arg(long, env = "DROP_INVALID")]
     drop_invalid: bool,
-    /// Redirect IPv6 even if no interface has an address
+    /// Redirect IPv6 even if no interface has an address; ISTIO_DUAL_STACK says so too
     #[arg(long, env = "DUAL_STACK")]
     dual_stack: bool,
     /// Remove all rules
@@ -192,10 +202,20 @@ impl IptablesArgs {
     ///
     /// # Errors
     /// The rules cannot be read or written.
-    pub(super) fn run(self, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(mut self, unknown_flags: &[String]) -> anyhow::Result<ExitCode> {
         self.log.start()?;
         for flag in unknown_flags {
             tracing::warn!("flag {flag} is not known: it has no effect");
+        }
+        self.switches.turn_on(|name| std::env::var_os(name)?.into_string().ok());
+        if self.native_nftables {
+            bail!(
+                "--native-nftables (NATIVE_NFTABLES) is not supported: rules are written by iptables. Leave it out; \
+                 --force-iptables-binary nft makes iptables write them into nf_tables"
+            );
+        }
+        if !self.reconcile {
+            tracing::warn!("--reconcile=false has no effect: rules that differ are always replaced");
         }
         let Switches { dry_run, skip_rule_apply, run_validation, dual_stack, cleanup_only, .. } = self.switches;
         let kernel = Kernel {
@@ -266,6 +286,27 @@ impl IptablesArgs {
             drop_invalid: self.switches.drop_invalid,
             loopback: self.ipv4_loopback.trunc(),
         })
+    }
+}
+
+impl Switches {
+    /// Turns on what second variables say. The first of them is how a pod tells its agent to answer requests for names:
+    /// the injector hands it to the init container too.
+    fn turn_on(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        let second = [
+            ("ISTIO_META_DNS_CAPTURE", &mut self.redirect_dns),
+            ("INVALID_DROP", &mut self.drop_invalid),
+            ("ISTIO_DUAL_STACK", &mut self.dual_stack),
+        ];
+        for (name, switch) in second {
+            match variable(name).as_deref() {
+                Some("1" | "t" | "T" | "TRUE" | "true" | "True") => *switch = true,
+                None | Some("" | "0" | "f" | "F" | "FALSE" | "false" | "False") => {}
+                Some(other) => {
+                    tracing::warn!("variable {name} is {other:?}: it must be true or false; it has no effect");
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The same way through the house, without servers: for `mizzen translate` and the golden tests.
 
-use std::{io::Write, sync::Arc};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail};
 use envoy_types::pb::envoy::config::core::v3::Node;
@@ -45,7 +48,7 @@ pub fn translate_over(defaults: MeshConfig, deliveries: Vec<Delivery>, proxy: Pr
             Delivery::Delete(object) => reconcilers.delete(&object).apply(offline.db()),
             Delivery::Reset { kind, live, kept } => reconcilers.reset(kind, &live, &kept).apply(offline.db()),
             Delivery::Problem(problem) => problems.push(problem.to_string()),
-            Delivery::ProblemGone(_) => {}
+            Delivery::Unreadable { .. } | Delivery::ProblemGone(_) => {}
         }
     }
     let (snapshot, found) = offline.snapshot(Arc::new(proxy));
@@ -69,7 +72,9 @@ pub(super) fn run(args: &TranslateArgs, out: &mut impl Write) -> anyhow::Result<
             serde_yaml_ng::to_writer(out, &value)?;
         }
         Format::Json => {
-            problems.iter().for_each(|p| tracing::warn!("problem: {p}"));
+            for problem in problems {
+                writeln!(io::stderr(), "problem: {problem}")?;
+            }
             serde_json::to_writer_pretty(&mut *out, &value)?;
             writeln!(out)?;
         }

@@ -8,7 +8,7 @@ use clap::Args;
 
 use self::judge::{Judge, Verdict};
 use super::{
-    findings::{Finding, Place, Report, ReportArgs, Scope},
+    findings::{Finding, Place, Report, ReportArgs},
     input,
     locate::{Locator, Whereabouts},
 };
@@ -55,7 +55,7 @@ fn validate(files: Vec<input::File>, domain: &Arc<str>) -> Report {
         judge: Judge::new(domain.clone()),
         locator: Locator::new(files),
         seen: HashMap::new(),
-        report: Report { findings: Vec::new(), scope: Scope::default() },
+        report: Report::default(),
     };
     for file in 0..run.locator.files().len() {
         run.file(file);

@@ -4,7 +4,7 @@
 
 mod gateways;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     destinations::{resolve, seen},
@@ -17,8 +17,11 @@ use super::{
     stage,
 };
 use crate::model::{
-    Code, Labels, Namespace, ObjectRef, Problem, VirtualService, Visibility,
-    virtual_service::{Destination, GatewayName, HttpAction, HttpRoute, L4Destination, SourceMatch},
+    Code, Flaw, Labels, Namespace, ObjectRef, Problem, VirtualService, Visibility,
+    virtual_service::{
+        Destination, GatewayName, HttpAction, HttpRoute, L4Destination, SourceMatch, UNANSWERED, UNCONNECTED,
+        UNMIRRORED,
+    },
 };
 
 /// Nothing: checks only report.
@@ -105,24 +108,26 @@ fn check_http(cx: &mut Check<'_>, vs: &VirtualService, client: &Namespace) {
     for rule in &rules {
         let follower = follower(vs, rule.matches.iter().map(|m| &m.source), client);
         let object = rule.delegate.as_ref().unwrap_or(&vs.object);
-        for (field, destination) in used(rule) {
+        for (field, destination, without) in used(rule) {
             let field = format!("spec.http[{}].{field}", rule.index);
-            report_missing(cx, object, field, destination, &follower);
+            if let Some(missing) = missing(cx, object, destination, &follower) {
+                cx.problem(missing.then(without).at(object.clone(), field));
+            }
         }
     }
 }
 
-/// The destinations of a rule that get requests, with their fields.
-fn used(rule: &HttpRoute) -> Vec<(String, &Destination)> {
+/// The destinations of a rule that get requests, with their fields and what follows when they do not exist.
+fn used(rule: &HttpRoute) -> Vec<(String, &Destination, &'static str)> {
     let mut all = Vec::new();
     if let HttpAction::Route(to) = &rule.action {
         let sole = to.len() == 1;
         let weighed = to.iter().enumerate().filter(|(_, d)| sole || d.weight > 0);
-        all.extend(weighed.map(|(at, d)| (format!("route[{at}].destination"), &d.destination)));
+        all.extend(weighed.map(|(at, d)| (format!("route[{at}].destination"), &d.destination, UNANSWERED)));
         let mirrored = rule.mirror.iter().filter(|_| !rule.mirror_percent.is_some_and(|p| p.is_zero()));
-        all.extend(mirrored.map(|d| ("mirror".to_owned(), d)));
+        all.extend(mirrored.map(|d| ("mirror".to_owned(), d, UNMIRRORED)));
         let mirrors = rule.mirrors.iter().enumerate().filter(|(_, m)| !m.percent.is_some_and(|p| p.is_zero()));
-        all.extend(mirrors.map(|(at, m)| (format!("mirrors[{at}].destination"), &m.destination)));
+        all.extend(mirrors.map(|(at, m)| (format!("mirrors[{at}].destination"), &m.destination, UNMIRRORED)));
     }
     all
 }
@@ -146,36 +151,30 @@ fn check_l4_destinations(
     follower: &Follower,
 ) {
     for (at, to) in destinations.iter().enumerate() {
-        report_missing(cx, &vs.object, format!("{rule}.route[{at}].destination"), &to.destination, follower);
+        if let Some(missing) = missing(cx, &vs.object, &to.destination, follower) {
+            let field = format!("{rule}.route[{at}].destination");
+            cx.problem(missing.then(UNCONNECTED).at(vs.object.clone(), field));
+        }
     }
 }
 
-/// Reports a destination that does not exist. Which namespace a gateway runs in is not known without it: for gateways it
-/// has to be missing for all that could see it.
-fn report_missing(
-    cx: &mut Check<'_>,
-    object: &ObjectRef,
-    field: String,
-    destination: &Destination,
-    follower: &Follower,
-) {
-    let reason = match follower {
-        Follower::Sidecars(client) => missing(cx, destination, client),
+/// Why a destination of an object does not exist. Which namespace a gateway runs in is not known without it: for gateways
+/// it has to be missing for all that could see it.
+fn missing(cx: &mut Check<'_>, object: &ObjectRef, destination: &Destination, follower: &Follower) -> Option<Flaw> {
+    let own = &object.namespace;
+    match follower {
+        Follower::Sidecars(client) => missing_for(cx, destination, client),
         Follower::Gateways => {
             let claims = cx.get(&Claims(destination.host.clone()));
-            let mut viewers: BTreeSet<Namespace> = claims.others.keys().cloned().collect();
-            viewers.insert(object.namespace.clone());
-            let reasons: Vec<_> = viewers.iter().map(|client| missing(cx, destination, client)).collect();
-            if reasons.iter().all(Option::is_some) { missing(cx, destination, &object.namespace) } else { None }
+            let mut others = claims.others.keys().filter(|client| *client != own);
+            let flaw = missing_for(cx, destination, own)?;
+            others.all(|client| missing_for(cx, destination, client).is_some()).then_some(flaw)
         }
-    };
-    if let Some(reason) = reason {
-        cx.problem(Problem { object: object.clone(), field, reason, code: Code::DestinationUnknown });
     }
 }
 
-/// Why a destination does not exist. Without a port of its own it depends on that of the listener: any will do here.
-fn missing(cx: &mut Check<'_>, destination: &Destination, client: &Namespace) -> Option<String> {
+/// The same for clients of a namespace. Without a port of its own it depends on that of the listener: any will do here.
+fn missing_for(cx: &mut Check<'_>, destination: &Destination, client: &Namespace) -> Option<Flaw> {
     let first = seen(cx, &destination.host, client).and_then(|s| s.service.ports.first().map(|p| p.number));
     resolve(cx, destination, client, first.unwrap_or_default()).missing
 }

@@ -20,7 +20,7 @@ use crate::{
 
 /// An attached proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(u64);
+pub(super) struct Ticket(u64);
 
 struct Attached {
     namespace: Namespace,
@@ -53,6 +53,11 @@ impl Classes {
     /// A proxy arrives: what only it reads becomes of interest with the next round.
     pub(super) fn announce(&mut self, db: &mut Db, proxy: &Proxy) {
         self.count(db, &proxy.namespace, true);
+    }
+
+    /// A proxy that was announced is gone before it was attached.
+    pub(super) fn turn_away(&mut self, db: &mut Db, proxy: &Proxy) {
+        self.count(db, &proxy.namespace, false);
     }
 
     /// Attaches a proxy that was announced.

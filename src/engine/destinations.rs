@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{
-        EffectivePolicy, Host, Namespace,
+        Code, EffectivePolicy, Flaw, Host, Namespace,
         destination_rule::effective_policy,
         virtual_service::{Destination, HttpRoute},
     },
@@ -25,8 +25,8 @@ pub(super) struct Resolved {
     pub(super) cluster: Arc<str>,
     /// The policy of the cluster, when it exists.
     pub(super) policy: Option<EffectivePolicy>,
-    /// Why there is no such cluster.
-    pub(super) missing: Option<String>,
+    /// Why there is no such cluster: its host, its port or its subset is not there.
+    pub(super) missing: Option<Flaw>,
     /// See [`clusters::offers_http`].
     pub(super) offers_http: bool,
 }
@@ -76,21 +76,19 @@ pub(super) fn resolve<Q: Query>(
     let port = destination.port.or(sole).unwrap_or(listener_port);
     let subset = &destination.subset;
     let cluster = cluster_name(port, subset, &host).into();
-    let missing = |reason: String| Resolved {
+    let missing = |code: Code, reason: String| Resolved {
         cluster: Arc::clone(&cluster),
         policy: None,
-        missing: Some(reason),
+        missing: Some(Flaw::new(code, reason)),
         offers_http: false,
     };
     let Some(found) = found else {
-        return missing(format!("no service has host {host:?}; requests are answered with 503"));
+        return missing(Code::DestinationHostUnknown, format!("no service has host {host:?}"));
     };
     let Some(of_service) = found.service.ports.iter().find(|p| p.number == port) else {
         let known: Vec<String> = found.service.ports.iter().map(|p| p.number.to_string()).collect();
-        let known = known.join(", ");
-        return missing(format!(
-            "service {host:?} has no port {port} (it has {known}); requests are answered with 503"
-        ));
+        let reason = format!("service {host:?} has no port {port} (it has {})", known.join(", "));
+        return missing(Code::DestinationPortUnknown, reason);
     };
     let mesh = mesh(cx);
     let policy = effective_policy(found.rule.as_deref(), subset, port, &mesh);
@@ -99,8 +97,9 @@ pub(super) fn resolve<Q: Query>(
             let offers_http = clusters::offers_http(&found.service, of_service, &policy);
             Resolved { cluster, policy: Some(policy), missing: None, offers_http }
         }
-        None => missing(format!(
-            "no DestinationRule of host {host:?} has subset {subset:?}; requests are answered with 503"
-        )),
+        None => {
+            let reason = format!("no DestinationRule of host {host:?} has subset {subset:?}");
+            missing(Code::DestinationSubsetUnknown, reason)
+        }
     }
 }

@@ -19,9 +19,9 @@ use super::{
 };
 use crate::{
     model::{
-        Age, Code, EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService,
+        Age, EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService,
         host::intersection,
-        virtual_service::{Destination, GatewayName, HttpRoute, resolve_delegates},
+        virtual_service::{Destination, GatewayName, HttpRoute, UNCONNECTED, resolve_delegates},
     },
     snapshot::{Encoder, Name, Refs, ResourceType, Slot, Version},
     translate::{
@@ -254,14 +254,8 @@ pub(super) fn tcp_routes<Q: Query>(cx: &mut Cx<'_, Q>, class: &RouterClass, serv
             L4Site { gateways: &gateways, labels: &labels, namespace: &class.namespace, port, hosts: &hosts, tls };
         let made = l4::routes(&vs, &site, &mut |field, destination| {
             let found = destinations::resolve(cx, destination, &class.namespace, port);
-            if let Some(reason) = &found.missing {
-                let object = vs.object.clone();
-                cx.problem(Problem {
-                    object,
-                    field: field.to_owned(),
-                    reason: reason.clone(),
-                    code: Code::DestinationUnknown,
-                });
+            if let Some(missing) = found.missing {
+                cx.problem(missing.then(UNCONNECTED).at(vs.object.clone(), field.to_owned()));
             }
             L4Cluster { name: found.cluster, policy: found.policy }
         });

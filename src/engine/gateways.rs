@@ -12,9 +12,9 @@ use super::{
     filters::{note_patches, patches_for},
     gateway_routes::{GatewayRoute, tcp_routes},
     graph::{Cx, OwnPart, Query},
-    index::{GatewaySelectors, GatewaysBySelector, Named, PoliciesIn, RuleSecrets, ServicesIn},
+    index::{GatewaySelectors, GatewaysBySelector, Named, PoliciesIn, RuleSecrets},
     inputs::{Gateways, NamespacedName, Policies},
-    services::mesh,
+    services::{self, mesh},
     stage,
 };
 use crate::{
@@ -78,14 +78,8 @@ fn selecting<Q: Query>(cx: &mut Cx<'_, Q>, labels: &Labels) -> Vec<NamespacedNam
 fn port_translation<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, labels: &Labels) -> PortTranslation {
     /// A service with this label does not translate.
     const OFF: &str = "experimental.istio.io/disable-gateway-port-translation";
-    let keys = cx.set(&ServicesIn(namespace.clone()));
-    let mut services: Vec<_> = keys.iter().filter_map(|k| cx.input(k)).collect();
-    services.retain(|s| {
-        let selected = s.selector.as_ref().is_some_and(|sel| !sel.is_empty() && selects(sel, labels));
-        selected && !s.labels.contains_key(OFF)
-    });
-    services.sort_by(|a, b| (&a.age, &a.host).cmp(&(&b.age, &b.host)));
-    let ports = services.iter().flat_map(|s| s.ports.iter());
+    let services = services::selecting(cx, namespace, labels);
+    let ports = services.iter().filter(|s| !s.labels.contains_key(OFF)).flat_map(|s| s.ports.iter());
     PortTranslation::new(ports.filter_map(|p| Some((p.number, p.target?))))
 }
 

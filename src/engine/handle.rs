@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,19 +29,38 @@ type Task = Box<dyn FnOnce(&mut Db) + Send>;
 /// How many commands one round takes in: bounds how long the first of them waits for its effect.
 const COMMANDS_PER_ROUND: usize = 4096;
 
-/// On how many cores queries are evaluated. A second one makes the first proxies of a mesh of 10,000 services wait longer,
-/// 2.0 to 2.7 s in place of 1.6: too much is done while the graph is held.
-const CORES: usize = 1;
-
-/// How many proxies one round lets in: a change waits for so many at the most, not for a herd of them.
+/// How many proxies one round lets in: a change waits for so many at the most, not for a herd of them…
 const ARRIVALS_PER_ROUND: usize = 16;
 
-/// Where an attached proxy's snapshots go.
-type Reply = oneshot::Sender<(Ticket, watch::Receiver<Arc<Snapshot>>)>;
+/// …and for how long: the first proxy of a class takes as long as all that it has takes to be made.
+const ARRIVING: Duration = Duration::from_millis(20);
+
+/// An attached proxy.
+#[derive(Debug)]
+pub struct Attached {
+    /// Its snapshots, the newest first.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// It is attached for as long as this lives.
+    pub lease: Lease,
+}
+
+/// Detaches a proxy when dropped, wherever that is: with its stream, or on the way to a stream that has ended.
+#[derive(Debug)]
+pub struct Lease {
+    ticket: Ticket,
+    commands: mpsc::WeakUnboundedSender<Command>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // An engine that has stopped has forgotten all proxies.
+        let _ = self.commands.upgrade().map(|commands| commands.send(Command::Detach(self.ticket)));
+    }
+}
 
 enum Command {
     Change(Task),
-    Attach(Arc<Proxy>, Reply),
+    Attach(Arc<Proxy>, oneshot::Sender<Attached>),
     Detach(Ticket),
     Reach(Vec<ObjectRef>, oneshot::Sender<Vec<Reach>>),
 }
@@ -95,7 +115,10 @@ impl Engine {
         let (commands, queue) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(move || Worker::new(observer).run(queue))
+            .spawn({
+                let commands = commands.downgrade();
+                move || Worker::new(observer, commands).run(queue)
+            })
             .map_err(EngineError::Start)?;
         Ok((Self { commands }, thread))
     }
@@ -119,11 +142,11 @@ impl Engine {
         answer.await.map_err(|_| EngineError::Stopped)
     }
 
-    /// Attaches a proxy: its snapshots, the newest first, until the ticket is given back.
+    /// Attaches a proxy.
     ///
     /// # Errors
     /// [`EngineError::Stopped`].
-    pub async fn attach(&self, proxy: Arc<Proxy>) -> Result<(Ticket, watch::Receiver<Arc<Snapshot>>), EngineError> {
+    pub async fn attach(&self, proxy: Arc<Proxy>) -> Result<Attached, EngineError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Attach(proxy, reply)).map_err(|_| EngineError::Stopped)?;
         answer.await.map_err(|_| EngineError::Stopped)
@@ -158,24 +181,21 @@ impl Engine {
         self.commands.send(Command::Reach(objects, reply)).map_err(|_| EngineError::Stopped)?;
         answer.await.map_err(|_| EngineError::Stopped)
     }
-
-    /// Detaches a proxy.
-    pub fn detach(&self, ticket: Ticket) {
-        let _ = self.commands.send(Command::Detach(ticket));
-    }
 }
 
 struct Worker {
     db: Db,
     observer: Observer,
     classes: Classes,
+    /// For leases: as long as only these are left, the engine stops.
+    commands: mpsc::WeakUnboundedSender<Command>,
 }
 
 impl Worker {
-    fn new(observer: Observer) -> Self {
-        let mut db = Db::on_cores(CORES);
+    fn new(observer: Observer, commands: mpsc::WeakUnboundedSender<Command>) -> Self {
+        let mut db = Db::default();
         register(&mut db);
-        Self { db, observer, classes: Classes::default() }
+        Self { db, observer, classes: Classes::default(), commands }
     }
 
     fn run(mut self, mut queue: mpsc::UnboundedReceiver<Command>) {
@@ -203,9 +223,7 @@ impl Worker {
                 round.absorb(self.db.settle());
             }
             let mut concerned = self.classes.publish(&mut self.db, &round);
-            for (proxy, reply) in arrivals.drain(..arrivals.len().min(ARRIVALS_PER_ROUND)) {
-                self.attach(proxy, round.generation, reply);
-            }
+            self.let_in(&mut arrivals, round.generation);
             if self.db.is_unsettled() {
                 // What only proxies have that arrived, or are of another class, was made just now: tell of its problems
                 // with this round.
@@ -230,11 +248,23 @@ impl Worker {
         }
     }
 
-    fn attach(&mut self, proxy: Arc<Proxy>, generation: Generation, reply: Reply) {
-        let (ticket, receiver) = self.classes.attach(&mut self.db, proxy, generation);
-        if reply.send((ticket, receiver)).is_err() {
-            // The stream ended while it waited.
-            self.classes.detach(&mut self.db, ticket);
+    /// Attaches those who wait, as many as one round may.
+    fn let_in(&mut self, arrivals: &mut VecDeque<(Arc<Proxy>, oneshot::Sender<Attached>)>, generation: Generation) {
+        let (mut let_in, began) = (0, Instant::now());
+        while let_in < ARRIVALS_PER_ROUND
+            && (let_in == 0 || began.elapsed() < ARRIVING)
+            && let Some((proxy, reply)) = arrivals.pop_front()
+        {
+            if reply.is_closed() {
+                // The stream ended while it waited.
+                self.classes.turn_away(&mut self.db, &proxy);
+                continue;
+            }
+            let (ticket, snapshots) = self.classes.attach(&mut self.db, proxy, generation);
+            let lease = Lease { ticket, commands: self.commands.clone() };
+            // If nobody takes it, it ends here.
+            let _ = reply.send(Attached { snapshots, lease });
+            let_in += 1;
         }
     }
 }

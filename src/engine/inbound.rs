@@ -5,20 +5,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     gateways::is_denied,
     graph::{Cx, OwnPart, Query},
-    index::{PeerAuthenticationsIn, ServicesSelecting},
-    inputs::{PeerAuthentications, ServiceKey},
-    services::mesh,
+    index::PeerAuthenticationsIn,
+    inputs::PeerAuthentications,
+    services::{self, mesh},
     sidecar_listeners::finished,
     stage,
 };
 use crate::{
     model::{
-        Age, IpFamilies, Labels, Namespace, Protocol, Proxy,
+        IpFamilies, Labels, Namespace, Protocol, Proxy,
         envoy_filter::PatchContext,
         peer_authentication::{NamespacePeers, PeerMtls},
         proxy::InterceptionMode,
         service::InboundPort,
-        workload::{PodFacts, selects},
+        workload::PodFacts,
     },
     translate::{
         clusters::inbound_cluster,
@@ -83,18 +83,8 @@ fn ports<Q: Query>(
     labels: &Labels,
     pod: Option<&PodFacts>,
 ) -> Vec<InboundPort> {
-    let mut keys: Vec<(Age, ServiceKey)> = Vec::new();
-    for (name, value) in labels {
-        let set = ServicesSelecting(namespace.clone(), name.as_str().into(), value.as_str().into());
-        keys.extend(cx.set(&set).iter().cloned());
-    }
-    keys.sort();
     let mut ports = BTreeMap::new();
-    for (_, key) in keys {
-        let Some(service) = cx.input(&key) else { continue };
-        if !service.selector.as_ref().is_some_and(|selector| selects(selector, labels)) {
-            continue;
-        }
+    for service in services::selecting(cx, namespace, labels) {
         for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
             let named = || pod.and_then(|pod| pod.ports.get(&port.target_name)).copied();
             let Some(target) = port.target.or_else(named) else { continue };

@@ -59,8 +59,6 @@ index! {
     ServicesByHost(Host) of (Registry, Age, ServiceKey);
     /// Services with an address and a port, oldest first.
     VipOwners(IpAddr, u16) of (Age, ServiceKey);
-    /// Services of a namespace.
-    ServicesIn(Namespace) of ServiceKey;
     /// Services of a place.
     ServicesAt(Place) of ServiceKey;
     /// Slices of a Kubernetes Service.
@@ -69,8 +67,8 @@ index! {
     PodMentions(NamespacedName) of NamespacedName;
     /// Pods of a namespace.
     PodsIn(Namespace) of NamespacedName;
-    /// WorkloadEntries of a namespace.
-    WorkloadsIn(Namespace) of NamespacedName;
+    /// WorkloadEntries of a namespace with a label of this name and value; with two empty texts, all of them.
+    WorkloadsLabelled(Namespace, Arc<str>, Arc<str>) of NamespacedName;
     /// DestinationRules by their host as written.
     RulesByHost(Host) of (Age, NamespacedName);
     /// VirtualServices on the mesh gateway by host.
@@ -135,9 +133,6 @@ emitters! {
         let pairs = service.vips.iter().flat_map(|ip| ports().map(|port| VipOwners(*ip, port)));
         pairs.map(|owner| (owner, (service.age.clone(), key.clone()))).collect()
     };
-    ServiceKey => IndexServiceIn: ServicesIn |key, service, cx| {
-        vec![(ServicesIn(service.namespace.clone()), key.clone())]
-    };
     ServiceKey => IndexServiceAt: ServicesAt |key, service, cx| {
         places(&service.namespace).map(|place| (ServicesAt(place), key.clone())).into()
     };
@@ -151,8 +146,12 @@ emitters! {
         pods.map(|pod| (PodMentions(pod), key.0.clone())).collect()
     };
     Pods => IndexPod: PodsIn |key, pod, cx| vec![(PodsIn(pod.namespace.clone()), key.0.clone())];
-    Workloads => IndexWorkload: WorkloadsIn |key, workload, cx| {
-        vec![(WorkloadsIn(workload.object.namespace.clone()), key.0.clone())]
+    Workloads => IndexWorkload: WorkloadsLabelled |key, workload, cx| {
+        let labels = workload.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let set = |(name, value): (&str, &str)| {
+            WorkloadsLabelled(workload.object.namespace.clone(), name.into(), value.into())
+        };
+        labels.chain([("", "")]).map(|label| (set(label), key.0.clone())).collect()
     };
     DestinationRules => IndexRule: RulesByHost |key, rule, cx| {
         vec![(RulesByHost(rule.host.clone()), (rule.age.clone(), key.0.clone()))]

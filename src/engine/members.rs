@@ -9,16 +9,16 @@ use std::{
 use super::{
     checks::Checked,
     graph::{Cx, Db, Emission, Emit, Query},
-    index::{PodsIn, SlicesOf, WorkloadsIn},
+    index::{PodsIn, SlicesOf, WorkloadsLabelled},
     inputs::{External, NamespacedName, Namespaces, Nodes, Pods, ServiceKey, Slices, Workloads},
     services::mesh,
     stage,
 };
 use crate::{
     model::{
-        Code, Endpoint, Namespace, ObjectRef, Problem, Service,
+        Code, Endpoint, Labels, Namespace, ObjectRef, Problem, Service,
         service::{Registry, Resolution},
-        workload::selects,
+        workload::{ExternalMembers, selects},
     },
     translate::endpoints::members::{MemberContext, SliceMembers, of_host, of_pod, of_slice, of_workload},
 };
@@ -101,8 +101,25 @@ impl Query for Members {
         let Some(service) = cx.input(&self.0) else { return Arc::default() };
         let mut all = match service.registry {
             Registry::Kubernetes => of_kubernetes(cx, &self.0, &service),
-            Registry::ServiceEntry => of_service_entry(cx, &self.0, &service),
+            Registry::ServiceEntry => return of_service_entry(cx, &self.0, &service),
         };
+        keep_healthiest(&mut all);
+        Arc::new(all)
+    }
+}
+
+/// The members that the hosts of a ServiceEntry have in common, there once for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OfEntry(NamespacedName);
+
+impl Query for OfEntry {
+    type Value = Arc<Vec<Arc<Endpoint>>>;
+    const STAGE: u8 = stage::FACT;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let Some(external) = cx.input(&External(self.0.clone())) else { return Arc::default() };
+        let one = ServiceKey { host: external.host.clone(), object: external.object.clone() };
+        let Some(service) = cx.input(&one) else { return Arc::default() };
+        let mut all = of_external(cx, &external, &service);
         keep_healthiest(&mut all);
         Arc::new(all)
     }
@@ -159,40 +176,50 @@ fn of_kubernetes(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Service) 
     }
     // A Service with a selector also selects WorkloadEntries of its namespace (translation §1.3).
     if let (Some(selector), Resolution::ClientSideLb) = (&service.selector, service.resolution) {
-        let surroundings = Surroundings::of(cx, &service.namespace);
-        for workload in cx.set(&WorkloadsIn(service.namespace.clone())).iter() {
-            let Some(facts) = cx.input(&Workloads(workload.clone())) else { continue };
-            if facts.is_selected_by(selector) {
-                all.extend(of_workload(&facts, service, true, &surroundings.context()));
-            }
+        all.extend(of_workloads(cx, service, selector));
+    }
+    all
+}
+
+/// The WorkloadEntries that a service selects. One label of the selector is enough to find them: a change of an entry costs
+/// nothing at services that it has no label of.
+fn of_workloads<Q: Query>(cx: &mut Cx<'_, Q>, service: &Service, selector: &Labels) -> Vec<Arc<Endpoint>> {
+    let surroundings = Surroundings::of(cx, &service.namespace);
+    let (name, value) = selector.iter().next().map_or(("", ""), |(name, value)| (name.as_str(), value.as_str()));
+    let mut all = Vec::new();
+    for workload in cx.set(&WorkloadsLabelled(service.namespace.clone(), name.into(), value.into())).iter() {
+        let Some(facts) = cx.input(&Workloads(workload.clone())) else { continue };
+        if facts.is_selected_by(selector) {
+            all.extend(of_workload(&facts, service, true, &surroundings.context()));
         }
     }
     all
 }
 
-fn of_service_entry(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Service) -> Vec<Arc<Endpoint>> {
-    let Some(external) = cx.input(&External(NamespacedName::of(&key.object))) else { return Vec::new() };
+fn of_service_entry(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Service) -> Arc<Vec<Arc<Endpoint>>> {
+    let entry = NamespacedName::of(&key.object);
+    let Some(external) = cx.input(&External(entry.clone())) else { return Arc::default() };
+    let shared = cx.get(&OfEntry(entry));
+    let by_name = matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+    if shared.is_empty() && by_name && external.selector.is_none() && external.endpoints.is_empty() {
+        return Arc::new(of_host(service, &Surroundings::of(cx, &service.namespace).context()));
+    }
+    shared
+}
+
+fn of_external(cx: &mut Cx<'_, OfEntry>, external: &ExternalMembers, service: &Service) -> Vec<Arc<Endpoint>> {
     let surroundings = Surroundings::of(cx, &service.namespace);
     let mut all = Vec::new();
     for endpoint in &external.endpoints {
         all.extend(of_workload(endpoint, service, false, &surroundings.context()));
     }
     if let Some(selector) = &external.selector {
-        for workload in cx.set(&WorkloadsIn(service.namespace.clone())).iter() {
-            let Some(facts) = cx.input(&Workloads(workload.clone())) else { continue };
-            if facts.is_selected_by(selector) {
-                all.extend(of_workload(&facts, service, true, &surroundings.context()));
-            }
-        }
+        all.extend(of_workloads(cx, service, selector));
         for pod in cx.set(&PodsIn(service.namespace.clone())).iter() {
             let Some(facts) = cx.input(&Pods(pod.clone())).filter(|p| selects(selector, &p.labels)) else { continue };
             let node = cx.input(&Nodes(facts.node.clone()));
             all.extend(of_pod(&facts, node.as_deref(), service, &surroundings.context()));
         }
-    }
-    let by_name = matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
-    if all.is_empty() && by_name && external.selector.is_none() && external.endpoints.is_empty() {
-        all = of_host(service, &surroundings.context());
     }
     all
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     graph::{Cx, Query},
-    index::{RulesByHost, ServicesByHost},
+    index::{RulesByHost, ServicesByHost, ServicesSelecting},
     inputs::{DestinationRules, Mesh, Namespaces, ServiceKey},
     stage,
 };
@@ -17,6 +17,7 @@ use crate::model::{
     Visibility,
     destination_rule::{Candidates, NamespaceRules, host_patterns},
     service::{Registry, TrafficDistribution},
+    workload::selects,
 };
 
 /// The mesh configuration, or the defaults while there is none.
@@ -36,9 +37,21 @@ impl Query for Exports {
     }
 }
 
+/// The Kubernetes Services that select a workload with these labels, oldest first.
+pub(super) fn selecting<Q: Query>(cx: &mut Cx<'_, Q>, namespace: &Namespace, labels: &Labels) -> Vec<Arc<Service>> {
+    let mut keys = Vec::new();
+    for (name, value) in labels {
+        let set = ServicesSelecting(namespace.clone(), name.as_str().into(), value.as_str().into());
+        keys.extend(cx.set(&set).iter().cloned());
+    }
+    keys.sort();
+    let services = keys.iter().filter_map(|(_, key)| cx.input(key));
+    services.filter(|s| s.selector.as_ref().is_some_and(|selector| selects(selector, labels))).collect()
+}
+
 /// Who sees a service.
 pub(super) fn visibility_of<'a, Q: Query>(cx: &mut Cx<'_, Q>, service: &'a Service) -> Cow<'a, Visibility> {
-    cx.get(&Exports).services.over(service.visibility.as_ref(), &service.namespace)
+    cx.get(&Exports).services.over(service.visibility.as_deref(), &service.namespace)
 }
 
 /// Who sees a VirtualService.

@@ -206,7 +206,7 @@ fn contributors<Q: Query>(
     let outlook = Outlook { host: host.clone(), client: client.cloned(), labels: None };
     let Some(seen) = cx.get(&outlook) else { return Vec::new() };
     let mut all = Vec::new();
-    for port in &seen.service.ports {
+    for port in seen.service.ports.iter() {
         if egress.is_some_and(|(_, number)| *number != port.number) {
             continue;
         }

@@ -2,7 +2,9 @@
 
 mod bounded;
 mod counts;
+mod entries;
 mod fair;
+mod idle;
 mod names;
 mod objects;
 mod pause;

@@ -1,5 +1,7 @@
 //! What is asked for, put together: everything that objects are made from.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -71,12 +73,13 @@ impl Context {
         );
         let injector = Injector {
             mesh: mesh(&spec, &values, &namespace, &revision),
-            config: config(&values)?,
+            config: config(&values, warnings)?,
             values: injected_values(raw, &images, &namespace, &revision, warnings),
         };
         let text = |value: &Value| value.to_string();
         let read = inject::Settings::read(&text(&injector.config), &text(&injector.values), &text(&injector.mesh))?;
         let injection = inject::Settings { revision: revision.clone(), ..read };
+        warn_of_templates(&injection, warnings);
         Ok(Self { spec, values, images, revision, namespace, owner, injector, injection })
     }
 
@@ -196,7 +199,7 @@ fn mesh(spec: &IstioOperatorSpec, values: &Values, namespace: &str, revision: &s
 }
 
 /// The injector's configuration.
-fn config(values: &Values) -> Result<Value, InstallError> {
+fn config(values: &Values, warnings: &mut Vec<String>) -> Result<Value, InstallError> {
     let said = &values.sidecar_injector_webhook;
     let policy = match &*values.global.proxy.auto_inject {
         "" | "enabled" => "enabled",
@@ -208,13 +211,38 @@ fn config(values: &Values) -> Result<Value, InstallError> {
             });
         }
     };
+    let is_ours = |name: &str| ["sidecar", "gateway"].contains(&name);
+    warnings.extend(said.templates.keys().filter(|name| is_ours(name)).map(|name| {
+        format!(
+            "spec.values.sidecarInjectorWebhook.templates.{name} is not used: mizzen has its own template of that name"
+        )
+    }));
+    let own = said.templates.iter().filter(|(name, _)| !is_ours(name));
+    let own: BTreeMap<_, _> = own.map(|(name, text)| (name, &text.0)).collect();
+    let usual = vec!["sidecar".to_owned()];
+    let default = if said.default_templates.is_empty() { &usual } else { &said.default_templates };
     Ok(json!({
         "policy": policy,
-        "defaultTemplates": ["sidecar"],
+        "defaultTemplates": default,
+        "templates": own,
         "alwaysInjectSelector": said.always_inject_selector,
         "neverInjectSelector": said.never_inject_selector,
         "injectedAnnotations": texts(&said.injected_annotations),
     }))
+}
+
+/// Pods that would be refused for a template are better told of now.
+fn warn_of_templates(injection: &inject::Settings, warnings: &mut Vec<String>) {
+    const FIELD: &str = "spec.values.sidecarInjectorWebhook";
+    for (name, template) in &injection.templates {
+        if let inject::Custom::Unusable(reason) = template {
+            warnings.push(format!("{FIELD}.templates.{name} {reason}; Pods that are made with it are refused"));
+        }
+    }
+    let is_there = |name: &str| ["sidecar", "gateway"].contains(&name) || injection.templates.contains_key(name);
+    for name in injection.default_templates.iter().filter(|name| !is_there(name)) {
+        warnings.push(format!("{FIELD}.defaultTemplates: there is no template {name:?}; Pods are refused"));
+    }
 }
 
 /// The values, with what was decided here.

@@ -200,6 +200,35 @@ fn injection_reads_what_is_written_for_it() {
 }
 
 #[test]
+fn templates_of_values_are_those_of_injection() {
+    let webhook = json!({
+        "defaultTemplates": ["sidecar", "greeting", "absent"],
+        "templates": {
+            "greeting": "metadata: {labels: {greeted: 'yes'}}",
+            "actions": "spec: {{ .Values.global.hub | quote }}",
+            "broken": "spec: 3",
+            "sidecar": "spec: {}",
+        },
+    });
+    let made = manifest(&json!({"profile": "demo", "values": {"sidecarInjectorWebhook": webhook}}), &[]);
+    let data = &object(&made, "ConfigMap", "istio-sidecar-injector")["data"];
+    let text = |key: &str| data[key].as_str().expect("a text");
+    let read = Settings::read(text("config"), text("values"), "").expect("settings");
+    assert_eq!(read.templates.keys().collect::<Vec<_>>(), ["actions", "broken", "greeting"]);
+    assert_eq!(read.default_templates, ["sidecar", "greeting", "absent"]);
+    assert_eq!(read.ignored_templates, Vec::<&str>::new(), "it was told, and is left out");
+    let field = "spec.values.sidecarInjectorWebhook";
+    let [ours, broken, absent] = made.warnings.as_slice() else { panic!("{:?}", made.warnings) };
+    assert_eq!(*ours, format!("{field}.templates.sidecar is not used: mizzen has its own template of that name"));
+    assert!(broken.starts_with(&format!("{field}.templates.broken is no Pod in YAML: ")), "{broken}");
+    assert_eq!(*absent, format!("{field}.defaultTemplates: there is no template \"absent\"; Pods are refused"));
+    let usual = manifest(&json!({"profile": "demo"}), &[]);
+    let data = &object(&usual, "ConfigMap", "istio-sidecar-injector")["data"];
+    let read = Settings::read(data["config"].as_str().expect("a text"), "", "").expect("settings");
+    assert_eq!((read.default_templates, read.templates.len()), (vec!["sidecar".to_owned()], 0));
+}
+
+#[test]
 fn rights_are_named_one_by_one() {
     let made = manifest(&json!({"profile": "demo"}), &[]);
     for object in made.objects.iter().filter(|object| object.id().kind.ends_with("Role")) {

@@ -181,10 +181,14 @@ pub(super) struct Cpu {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Injector {
     pub(super) always_inject_selector: Vec<LabelSelector>,
+    /// What Pods are made with that name no template.
+    pub(super) default_templates: Vec<String>,
     pub(super) enable_namespaces_by_default: bool,
     pub(super) injected_annotations: BTreeMap<String, Text>,
     pub(super) never_inject_selector: Vec<LabelSelector>,
     pub(super) reinvocation_policy: Text,
+    /// Templates of one's own, by name.
+    pub(super) templates: BTreeMap<String, Text>,
 }
 
 /// How many Pods there are at most, and how busy their processors, where nothing is said.

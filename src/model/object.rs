@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::Code;
+use super::{Code, Severity};
 
 /// Names one object: kind, namespace (empty when cluster-scoped) and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,5 +60,40 @@ impl fmt::Display for Problem {
             "" => write!(f, "{}: {} [{}]", self.object, self.reason, self.code),
             field => write!(f, "{}: {field}: {} [{}]", self.object, self.reason, self.code),
         }
+    }
+}
+
+/// What is wrong with a value, wherever it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// The rule that is broken.
+    pub code: Code,
+    /// What is wrong, with the value.
+    pub reason: String,
+}
+
+impl Flaw {
+    /// By a code, with a reason.
+    #[must_use]
+    pub fn new(code: Code, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    /// Whether the object is to be refused for it.
+    #[must_use]
+    pub const fn is_error(&self) -> bool {
+        matches!(self.code.severity(), Severity::Error)
+    }
+
+    /// The same, and what follows from it.
+    #[must_use]
+    pub fn then(self, consequence: &str) -> Self {
+        Self { reason: format!("{}; {consequence}", self.reason), ..self }
+    }
+
+    /// As a problem of an object's field.
+    #[must_use]
+    pub fn at(self, object: ObjectRef, field: String) -> Problem {
+        Problem { object, field, reason: self.reason, code: self.code }
     }
 }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+/// Ports that a proxy listens on in its pod: no workload has its own metrics there (contract §5.3).
+pub const RESERVED_PORTS: [u16; 9] = [15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
+
 /// Why a `ProxyConfig` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyConfigError {

@@ -80,7 +80,8 @@ pub enum TrafficDistribution {
     PreferSameNode,
 }
 
-/// A service: the same for Kubernetes Services and each host of a ServiceEntry.
+/// A service: the same for Kubernetes Services and each host of a ServiceEntry. The hosts of a ServiceEntry share its lists,
+/// so that an object with many hosts and many addresses takes no more memory than both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// The FQDN.
@@ -98,16 +99,16 @@ pub struct Service {
     /// How members are found.
     pub resolution: Resolution,
     /// The ports; UDP ones included.
-    pub ports: Vec<ServicePort>,
+    pub ports: Arc<[ServicePort]>,
     /// Virtual addresses, all families, the primary first; empty for headless and for services without addresses.
     /// A ServiceEntry may have networks in CIDR form: those are in `cidrs`.
-    pub vips: Vec<IpAddr>,
+    pub vips: Arc<[IpAddr]>,
     /// Address ranges of a ServiceEntry.
-    pub cidrs: Vec<ipnet::IpNet>,
+    pub cidrs: Arc<[ipnet::IpNet]>,
     /// Its members have IPv6 addresses: the first of a Kubernetes Service's `ipFamilies` is that one.
     pub primary_ipv6: bool,
     /// Who sees it; `None` is the mesh's default.
-    pub visibility: Option<Visibility>,
+    pub visibility: Option<Arc<Visibility>>,
     /// Outside of the mesh: no auto mTLS.
     pub mesh_external: bool,
     /// A Kubernetes Service with `clusterIP: None`.
@@ -119,13 +120,33 @@ pub struct Service {
     /// The target of an ExternalName Service.
     pub external_name: Option<Host>,
     /// SANs that members are expected to have, given by the user.
-    pub subject_alt_names: Vec<Arc<str>>,
+    pub subject_alt_names: Arc<[Arc<str>]>,
     /// Service accounts of its namespace that members are expected to have, given by the user.
     pub service_accounts: Vec<Arc<str>>,
     /// Labels that persistent sessions and selection look at.
-    pub labels: Labels,
+    pub labels: Arc<Labels>,
     /// The pod selector of a Kubernetes Service; `None` without one.
     pub selector: Option<Labels>,
+}
+
+impl Service {
+    /// Takes over what another service has equal lists of: comparing the two is quick from then on.
+    pub fn share(&mut self, other: &Self) {
+        share(&mut self.ports, &other.ports);
+        share(&mut self.vips, &other.vips);
+        share(&mut self.cidrs, &other.cidrs);
+        share(&mut self.subject_alt_names, &other.subject_alt_names);
+        share(&mut self.labels, &other.labels);
+        if self.visibility == other.visibility {
+            self.visibility.clone_from(&other.visibility);
+        }
+    }
+}
+
+fn share<T: PartialEq + ?Sized>(own: &mut Arc<T>, other: &Arc<T>) {
+    if **own == **other {
+        *own = Arc::clone(other);
+    }
 }
 
 /// Health as it is published (translation §1.3).

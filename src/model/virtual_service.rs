@@ -112,6 +112,13 @@ pub struct Destination {
     pub port: Option<u16>,
 }
 
+/// What follows when the destination of requests does not exist.
+pub const UNANSWERED: &str = "requests are answered with 503";
+/// The same of copies of requests.
+pub const UNMIRRORED: &str = "nothing is mirrored";
+/// The same of connections.
+pub const UNCONNECTED: &str = "connections are closed";
+
 /// A destination with its share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpDestination {
@@ -200,7 +207,7 @@ pub enum StringMatch {
 }
 
 /// A condition on requests: the conjunction of its fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HttpMatch {
     /// Its name; empty is none.
     pub name: Arc<str>,

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use super::{Labels, Locality, Namespace, ObjectRef, service::EndpointAddress};
+use super::{Host, Labels, Locality, Namespace, ObjectRef, service::EndpointAddress};
 
 /// A port of an EndpointSlice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -129,6 +129,8 @@ impl WorkloadFacts {
 pub struct ExternalMembers {
     /// The ServiceEntry.
     pub object: ObjectRef,
+    /// The first of its hosts: the services of all have the same members, but for those without any, which are their own.
+    pub host: Host,
     /// The endpoints it lists.
     pub endpoints: Vec<WorkloadFacts>,
     /// `workloadSelector`: Pods and WorkloadEntries of its namespace.

@@ -59,6 +59,9 @@ pub fn advice(of: &ObjectRef) -> Problem {
     Problem { object: of.clone(), field: String::new(), reason: reason.to_owned(), code: Code::InternalApi }
 }
 
+/// The HTTP filter that ends a chain.
+const ROUTER: &str = "envoy.filters.http.router";
+
 /// Reads one patch; `None` says that it is left out, and the problem has been noted.
 struct Reader<'a> {
     field: &'a str,
@@ -94,6 +97,16 @@ impl Reader<'_> {
         };
         fits?;
         let (apply_to, (operation, value)) = (apply_to?, change?);
+        let filter = listener.as_ref().and_then(|listener| listener.chain.filter.as_ref());
+        if (apply_to, operation) == (ApplyTo::HttpFilter, Operation::Remove)
+            && filter.is_some_and(|filter| filter.sub_filter.as_deref() == Some(ROUTER))
+        {
+            return self.refuse(
+                Code::RouterRemoved,
+                "patch.operation",
+                "removes the router, without which nothing answers",
+            );
+        }
         Some(Patch {
             index,
             apply_to,

@@ -2,7 +2,7 @@
 //! compares and stores.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,7 +21,7 @@ use crate::{
             Slices, Usable, VirtualServices, Workloads,
         },
     },
-    model::{MeshConfig, ObjectRef, Problem, TlsSecret, secret::Material},
+    model::{Host, MeshConfig, ObjectRef, Problem, Service, TlsSecret, secret::Material},
 };
 
 /// A change of inputs; returns whether a value differs.
@@ -71,8 +71,15 @@ pub struct Reconcilers {
 
 struct State {
     known: BTreeMap<Kind, BTreeSet<ObjectRef>>,
-    /// Services of each ServiceEntry.
-    services: BTreeMap<ObjectRef, Vec<ServiceKey>>,
+    /// Services of each Service and ServiceEntry.
+    services: BTreeMap<ObjectRef, Served>,
+}
+
+/// What was last made of a Service or ServiceEntry.
+struct Served {
+    hosts: Vec<Host>,
+    /// The service of one of the hosts; those of the others are like it.
+    one: Service,
 }
 
 impl Reconcilers {
@@ -242,18 +249,26 @@ fn put<I: Input>(changes: &mut Changes, key: I, made: (Option<I::Value>, Vec<Pro
     made.1
 }
 
-/// Replaces the services of an object: a ServiceEntry has one per host.
-fn put_services(state: &mut State, of: &ObjectRef, services: Vec<crate::model::Service>, changes: &mut Changes) {
-    let key = |host: &crate::model::Host| ServiceKey { host: host.clone(), object: of.clone() };
-    let keys: Vec<ServiceKey> = services.iter().map(|s| key(&s.host)).collect();
-    for gone in state.services.remove(of).into_iter().flatten().filter(|k| !keys.contains(k)) {
-        changes.put(gone, None);
+/// Replaces the services of an object: a ServiceEntry has one per host, and they differ in nothing else. Lists that did not
+/// change stay those that are there, so that each host finds so at once, however long they are.
+fn put_services(state: &mut State, of: &ObjectRef, mut services: Vec<Service>, changes: &mut Changes) {
+    let key = |host: &Host| ServiceKey { host: host.clone(), object: of.clone() };
+    let former = state.services.remove(of);
+    if let (Some(former), Some(first)) = (&former, services.first()) {
+        let mut like = first.clone();
+        like.share(&former.one);
+        services.iter_mut().for_each(|service| *service = Service { host: service.host.clone(), ..like.clone() });
+    }
+    let hosts: Vec<Host> = services.iter().map(|service| service.host.clone()).collect();
+    let stays: HashSet<&Host> = hosts.iter().collect();
+    for gone in former.iter().flat_map(|former| &former.hosts).filter(|host| !stays.contains(host)) {
+        changes.put(key(gone), None);
+    }
+    if let Some(one) = services.first().cloned() {
+        state.services.insert(of.clone(), Served { hosts, one });
     }
     for service in services {
         changes.put(key(&service.host), Some(service));
-    }
-    if !keys.is_empty() {
-        state.services.insert(of.clone(), keys);
     }
 }
 

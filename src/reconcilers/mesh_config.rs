@@ -16,7 +16,10 @@ use serde_json::{Map, Value};
 
 use self::at::At;
 use super::{
-    Problems, rules, tls_names,
+    Problems, rules,
+    substitution::{self, Fault},
+    telemetry::expression::Expressions,
+    tls_names,
     traffic_policy::{Reader, connection_pool, keepalive, locality, outlier_detection},
     virtual_service::default_retries,
     visibility::default_visibility,
@@ -89,7 +92,27 @@ fn parse(text: &str, base: &MeshConfig, problems: &mut Problems) -> Option<MeshC
             field.unknown();
         }
     }
+    if let Err(fault) = log_format(&mesh) {
+        let reason = format!("{}; the format of Istio is used", fault.of(&mesh.access_log_format));
+        problems.add(Code::CommandInvalid, "data.mesh: accessLogFormat", reason);
+        mesh.access_log_format = "".into();
+    }
     Some(mesh)
+}
+
+/// Whether Envoy can read the format of access logs: a wrong one would have all listeners refused.
+fn log_format(mesh: &MeshConfig) -> Result<(), Fault> {
+    let (format, expressions) = (&mesh.access_log_format, &mut Expressions::default());
+    match mesh.access_log_encoding {
+        AccessLogEncoding::Text => substitution::check(format, expressions),
+        // What is no object is not used.
+        AccessLogEncoding::Json => match serde_json::from_str(format) {
+            Ok(Value::Object(fields)) => {
+                fields.values().try_for_each(|value| substitution::check_all(value, expressions))
+            }
+            _ => Ok(()),
+        },
+    }
 }
 
 /// One top-level field.

@@ -2,32 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::model::{Code, ObjectRef, Problem, Severity};
-
-/// What a check of a value finds wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Flaw {
-    /// The rule that is broken.
-    pub(crate) code: Code,
-    /// What is wrong, with the value.
-    pub(crate) reason: String,
-}
-
-impl Flaw {
-    pub(crate) fn new(code: Code, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-
-    /// Whether the object is to be refused for it.
-    pub(crate) fn is_error(&self) -> bool {
-        self.code.severity() == Severity::Error
-    }
-
-    /// The same, and what follows from it.
-    pub(crate) fn then(self, consequence: &str) -> Self {
-        Self { reason: format!("{}; {consequence}", self.reason), ..self }
-    }
-}
+pub(crate) use crate::model::Flaw;
+use crate::model::{Code, ObjectRef, Problem};
 
 /// The problems of one object.
 #[derive(Debug)]

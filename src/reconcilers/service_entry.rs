@@ -2,10 +2,11 @@
 
 mod ports;
 mod rules;
+mod size;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, net::IpAddr};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
@@ -41,6 +42,7 @@ pub fn convert(entry: &api::ServiceEntry) -> (Option<Converted>, Vec<Problem>) {
 
 fn converted(entry: &api::ServiceEntry, problems: &mut Problems) -> Option<Converted> {
     let honoured = resolution(&entry.spec, problems);
+    let fits = size::check(&entry.spec, problems);
     // The rest is read all the same, for what is wrong with it.
     let resolution = honoured.unwrap_or(Resolution::Passthrough);
     rules::check(entry, problems);
@@ -48,13 +50,10 @@ fn converted(entry: &api::ServiceEntry, problems: &mut Problems) -> Option<Conve
         problems.not_honoured(format!("metadata.annotations[{CONNECT_STRATEGY}]"));
     }
     check_workload_selector(entry.spec.workload_selector.as_ref(), problems);
-    let members = ExternalMembers {
-        object: problems.object().clone(),
-        endpoints: endpoints(entry, resolution, problems),
-        selector: entry.spec.workload_selector.as_ref().map(|s| s.labels.clone()).filter(|s| !s.is_empty()),
-    };
+    let endpoints = endpoints(entry, resolution, problems);
+    let selector = entry.spec.workload_selector.as_ref().map(|s| s.labels.clone()).filter(|s| !s.is_empty());
     let template = template(entry, resolution, problems);
-    let own_host_resolves = members.endpoints.is_empty() && members.selector.is_none();
+    let own_host_resolves = endpoints.is_empty() && selector.is_none();
     let by_name = matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin);
     let mut services = Vec::new();
     for (index, host) in hosts(&entry.spec, problems) {
@@ -68,7 +67,9 @@ fn converted(entry: &api::ServiceEntry, problems: &mut Problems) -> Option<Conve
         }
         services.push(Service { host, ..template.clone() });
     }
-    honoured.filter(|_| !services.is_empty()).map(|_| Converted { services, members })
+    let host = services.first().map(|service| service.host.clone())?;
+    let members = ExternalMembers { object: problems.object().clone(), host, endpoints, selector };
+    honoured.filter(|_| fits).map(|_| Converted { services, members })
 }
 
 fn resolution(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Option<Resolution> {
@@ -107,16 +108,16 @@ fn template(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut Pr
     let (vips, cidrs) = addresses(&entry.spec, resolution, problems);
     Service {
         host: "".into(),
-        visibility: visibility(&entry.spec.export_to, &namespace, "spec.exportTo", problems),
+        visibility: visibility(&entry.spec.export_to, &namespace, "spec.exportTo", problems).map(Arc::new),
         namespace,
         name: name(&entry.metadata),
         object: problems.object().clone(),
         age: age(&entry.metadata),
         registry: Registry::ServiceEntry,
         resolution,
-        ports: ports::read(&entry.spec.ports, problems),
-        vips,
-        cidrs,
+        ports: ports::read(&entry.spec.ports, problems).into(),
+        vips: vips.into(),
+        cidrs: cidrs.into(),
         primary_ipv6: false,
         mesh_external: entry.spec.location == spec::Location::MeshExternal,
         headless: false,
@@ -125,7 +126,7 @@ fn template(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut Pr
         external_name: None,
         service_accounts: Vec::new(),
         subject_alt_names: entry.spec.subject_alt_names.iter().map(|n| n.as_str().into()).collect(),
-        labels: entry.metadata.labels.clone().unwrap_or_default(),
+        labels: entry.metadata.labels.clone().unwrap_or_default().into(),
         selector: None,
     }
 }

@@ -1,6 +1,6 @@
 //! Telemetries (contract §10), of which nothing is made yet.
 
-mod expression;
+pub(super) mod expression;
 
 use self::expression::Expressions;
 use super::{Problems, checks, target::For};

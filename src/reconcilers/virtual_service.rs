@@ -17,7 +17,7 @@ mod retry;
 mod text;
 mod unreachable;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{cell::RefCell, collections::HashSet, sync::Arc};
 
 use self::{
     host_set::HostSet,
@@ -52,7 +52,14 @@ fn read(object: &api::VirtualService, context: &ConvertContext<'_>, problems: &m
     check_rules(spec, delegate, problems);
     // Sidecars do not verify tokens of clients; what a delegate's root is bound to is not known here.
     let host_set = HostSet::new(if spec.tls.is_empty() { &[] } else { &spec.hosts });
-    let site = Site { namespace: &namespace, domain_suffix, delegate, claims: delegate || !mesh, hosts: &host_set };
+    let site = Site {
+        namespace: &namespace,
+        domain_suffix,
+        delegate,
+        claims: delegate || !mesh,
+        hosts: &host_set,
+        expressions: RefCell::default(),
+    };
     let http = entries("http", &spec.http, &site, problems, http::route);
     let tls = entries("tls", &spec.tls, &site, problems, l4::tls_route);
     let tcp = entries("tcp", &spec.tcp, &site, problems, l4::tcp_route);
@@ -95,8 +102,14 @@ pub(super) fn default_retries(
     problems: &mut Problems,
 ) -> Option<Retries> {
     let namespace = Arc::from("");
-    let site =
-        Site { namespace: &namespace, domain_suffix: "", delegate: false, claims: false, hosts: &HostSet::default() };
+    let site = Site {
+        namespace: &namespace,
+        domain_suffix: "",
+        delegate: false,
+        claims: false,
+        hosts: &HostSet::default(),
+        expressions: RefCell::default(),
+    };
     let mut reader = Reader::new(&site, path, problems);
     let read = reader.retries("", given);
     (!reader.failed()).then_some(read)

@@ -146,7 +146,7 @@ impl Node {
                 items: (number("minItems"), number("maxItems")),
                 properties: (number("minProperties"), number("maxProperties")),
             },
-            pattern: schema["pattern"].as_str().and_then(|p| Regex::new(p).ok()),
+            pattern: schema["pattern"].as_str().map(|p| Regex::new(p).expect("a pattern of our own definitions")),
             format: match schema["format"].as_str() {
                 Some("int32") => Format::Int32,
                 Some("byte") => Format::Byte,

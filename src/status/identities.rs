@@ -38,6 +38,8 @@ pub struct Identity {
     pub uid: Arc<str>,
     /// `metadata.generation`, which the API server raises when the object says something else.
     pub generation: i64,
+    /// Whether it could be read; if not, what is known of the object is of an earlier version, if anything is.
+    pub is_read: bool,
 }
 
 impl Identity {
@@ -46,7 +48,7 @@ impl Identity {
     pub fn of(object: &Object) -> Option<Self> {
         let meta = object.meta();
         let uid = meta.uid.as_deref().filter(|_| object.kind().is_custom())?;
-        Some(Self { uid: uid.into(), generation: meta.generation.unwrap_or_default() })
+        Some(Self { uid: uid.into(), generation: meta.generation.unwrap_or_default(), is_read: true })
     }
 }
 
@@ -55,6 +57,8 @@ impl Identity {
 pub enum Event {
     /// It is new or has changed.
     Seen(ObjectRef, Identity),
+    /// Something else is wrong with it, or nothing any more.
+    Touched(ObjectRef),
     /// It is gone.
     Gone(ObjectRef),
     /// The full list of a kind; those that are kept cannot be read now.
@@ -78,6 +82,7 @@ impl Identities {
         let mut table = self.table();
         match event {
             Event::Seen(object, identity) => table.put(object, identity),
+            Event::Touched(object) => drop(table.touched.insert(object)),
             Event::Gone(object) => table.remove(object),
             Event::Reset(kind, live, kept) => {
                 let stays: BTreeSet<&ObjectRef> = live.iter().map(|(object, _)| object).chain(&kept).collect();
@@ -142,7 +147,7 @@ mod tests {
     use super::*;
 
     fn identity(generation: i64) -> Identity {
-        Identity { uid: "u".into(), generation }
+        Identity { uid: "u".into(), generation, is_read: true }
     }
 
     #[test]
@@ -155,6 +160,11 @@ mod tests {
         assert!(all.take_touched().is_empty(), "its metadata was edited, or its status");
         all.take(Event::Seen(a.clone(), identity(2)));
         assert_eq!((all.take_touched().len(), all.get(&a)), (1, Some(identity(2))));
+        let unread = Identity { is_read: false, ..identity(2) };
+        all.take(Event::Seen(a.clone(), unread.clone()));
+        assert_eq!((all.take_touched().len(), all.get(&a)), (1, Some(unread)), "the same can be read no more");
+        all.take(Event::Touched(a.clone()));
+        assert_eq!(all.take_touched(), BTreeSet::from([a.clone()]));
         all.take(Event::Reset(Kind::Gateway, Vec::new(), vec![a.clone()]));
         assert_eq!((all.take_touched(), all.get(&b)), (BTreeSet::from([b]), None));
         all.touch(&ObjectRef::new("Service", "ns", "s"));

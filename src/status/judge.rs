@@ -116,7 +116,8 @@ impl Fleet {
             uid: facts.identity.uid.to_string(),
             generation: facts.identity.generation,
             proxies: count.proxies,
-            programmed: count.programmed,
+            // What proxies have is of an earlier version, if that could be read.
+            programmed: if facts.identity.is_read { count.programmed } else { 0 },
             rejected: count.rejected,
             reason: cut(count.reason.as_deref().unwrap_or_default()).to_owned(),
             problem: cut(&told(true).join("; ")).to_owned(),
@@ -152,7 +153,7 @@ mod tests {
     fn facts(changed: Generation, newest: Generation) -> Facts {
         Facts {
             object: ObjectRef::new("VirtualService", "ns", "v"),
-            identity: Identity { uid: "u".into(), generation: 3 },
+            identity: Identity { uid: "u".into(), generation: 3, is_read: true },
             changed: Some(changed),
             classes: vec![(1, newest), (9, newest)],
             problems: Vec::new(),
@@ -181,6 +182,15 @@ mod tests {
         assert_eq!(numbers(&fleet, &facts(5, 7)), [2, 2, 0]);
         assert_eq!(numbers(&fleet, &facts(6, 7)), [2, 1, 0]);
         assert_eq!(numbers(&Fleet::default(), &facts(1, 1)), [0, 0, 0]);
+    }
+
+    #[test]
+    fn nobody_has_a_version_that_cannot_be_read() {
+        let mut fleet = Fleet::default();
+        fleet.add(member(7, None, &[]));
+        let read = facts(5, 7);
+        let unread = Facts { identity: Identity { is_read: false, ..read.identity.clone() }, ..read.clone() };
+        assert_eq!([numbers(&fleet, &read), numbers(&fleet, &unread)], [[1, 1, 0], [1, 0, 0]]);
     }
 
     #[test]

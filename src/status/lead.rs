@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
     core::{ApiResource, DynamicObject, GroupVersionKind},
     runtime::{
         WatchStreamExt,
@@ -331,7 +331,11 @@ impl Leader {
         let resource = resource(kind);
         let body = conditions::patch(&resource.api_version, kind.kind(), name, &verdict.uid, &status);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let written = api.patch_status(name, &by(MANAGER), &Patch::Apply(&body)).await;
+        let mut written = api.patch_status(name, &by(MANAGER), &Patch::Apply(&body)).await;
+        if written.as_ref().is_err_and(is_beyond_apply) {
+            let plain = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+            written = api.patch_status(name, &plain, &Patch::Merge(&body)).await;
+        }
         (key.clone(), written.map(|_| (verdict.uid.clone(), status)))
     }
 
@@ -361,6 +365,12 @@ impl Leader {
         };
         ignore_gone(done).map_err(|error| (workload.clone(), error))
     }
+}
+
+/// Whether an API server may have failed to apply something to an object because the rest of the object does not fit the
+/// schema of its kind: it was stored before there was that schema.
+fn is_beyond_apply(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 422 | 500))
 }
 
 fn ignore_gone(result: Result<(), kube::Error>) -> Result<(), kube::Error> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::metrics::{KindLabel, KindName, Metrics, ProblemLabels};
-use crate::model::{Code, ObjectRef, Problem, ProblemKey, SourceProblem};
+use crate::model::{Code, ObjectRef, Origin, Problem, ProblemKey, SourceProblem};
 
 /// What is wrong, by who found it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +90,27 @@ impl Problems {
     /// The problem that the engine found is gone.
     pub fn gone(&self, problem: &Problem) {
         self.remove(&Finding::Engine(problem.clone()));
+    }
+
+    /// What the source of an API server's object found wrong with it.
+    #[must_use]
+    pub fn of_source(&self, object: &ObjectRef) -> Vec<Problem> {
+        // The least of those of the object.
+        let from = Finding::Source(ProblemKey {
+            origin: Origin::Cluster,
+            object: Some(object.clone()),
+            field: String::new(),
+            reason: String::new(),
+            code: Code::ALL[0],
+        });
+        let of_object = |finding: &Finding| match finding {
+            Finding::Source(key) if key.origin == Origin::Cluster && key.object.as_ref() == Some(object) => {
+                let (field, reason) = (key.field.clone(), key.reason.clone());
+                Some(Problem { object: object.clone(), field, reason, code: key.code })
+            }
+            _ => None,
+        };
+        self.with(|current| current.range(from..).map_while(|(finding, _)| of_object(finding)).collect())
     }
 
     /// The problems as lines, in order.
@@ -188,5 +209,27 @@ mod tests {
         assert!(metrics.text().contains(&gauge(0)));
         assert!(!metrics.text().contains("reason="), "{}", metrics.text());
         assert!(metrics.text().contains("pilot_total_rejected_configs{type=\"VirtualService\",name=\"ns/v\"} 1"));
+    }
+
+    #[test]
+    fn what_a_source_finds_is_found_by_object() {
+        let problems = Problems::new(Arc::new(Metrics::new("1")));
+        let of = |name: &str, field: &str, origin: Origin| ProblemKey {
+            origin,
+            object: Some(ObjectRef::new("VirtualService", "ns", name)),
+            field: field.to_owned(),
+            reason: "is wrong".to_owned(),
+            code: Code::Undecodable,
+        };
+        let file = || Origin::File("a.yaml".into());
+        for key in [of("b", "y", Origin::Cluster), of("b", "", Origin::Cluster), of("a", "x", Origin::Cluster)] {
+            problems.appeared_in_source(&SourceProblem { key, line: None });
+        }
+        problems.appeared_in_source(&SourceProblem { key: of("b", "z", file()), line: None });
+        let fields = |name: &str| {
+            let found = problems.of_source(&ObjectRef::new("VirtualService", "ns", name));
+            found.into_iter().map(|problem| problem.field).collect::<Vec<_>>()
+        };
+        assert_eq!([fields("a"), fields("b"), fields("c")], [vec!["x"], vec!["", "y"], Vec::new()]);
     }
 }

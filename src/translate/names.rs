@@ -119,13 +119,13 @@ mod tests {
     #[test]
     fn a_service_has_its_addresses_of_usable_families() {
         let mut service = fixtures::service();
-        service.vips = vec![ip("10.0.0.1"), ip("fd00::1")];
+        service.vips = [ip("10.0.0.1"), ip("fd00::1")].into();
         let v4 = entries(piece(&service, &Members::default(), V4));
         assert_eq!(v4, [(service.host.to_string(), vec!["10.0.0.1".to_owned()], service.name.to_string())]);
         assert_eq!(entries(piece(&service, &Members::default(), BOTH))[0].1, ["10.0.0.1", "fd00::1"]);
         let only = Usable::of(IpFamilies::V6);
         assert_eq!(entries(piece(&service, &Members::default(), only))[0].1, ["fd00::1"]);
-        service.vips = vec![ip("fd00::1")];
+        service.vips = [ip("fd00::1")].into();
         assert_eq!(piece(&service, &Members::default(), V4), None);
     }
 
@@ -133,7 +133,7 @@ mod tests {
     fn a_headless_service_has_those_of_its_members_and_their_names() {
         let mut service = fixtures::service();
         (service.host, service.name) = ("db.shop.svc.cluster.local".into(), "db".into());
-        (service.headless, service.vips) = (true, Vec::new());
+        (service.headless, service.vips) = (true, Arc::default());
         let all = [ip("10.1.0.1"), ip("10.1.0.2")].into();
         let named = BTreeMap::from([("db-0".into(), [ip("10.1.0.1")].into())]);
         let made = entries(piece(&service, &Members { all, named }, V4));
@@ -146,7 +146,7 @@ mod tests {
     fn of_others_the_short_names_do_not_count() {
         let mut service = fixtures::service();
         (service.host, service.registry) = ("*.example.com".into(), Registry::ServiceEntry);
-        service.vips = vec![ip("240.0.0.1")];
+        service.vips = [ip("240.0.0.1")].into();
         let made = entries(piece(&service, &Members::default(), V4));
         assert_eq!(made, [("*.example.com".to_owned(), vec!["240.0.0.1".to_owned()], String::new())]);
     }

@@ -35,7 +35,7 @@ pub(super) use self::action::{direct_response, forward};
 pub use self::{action::default_route, hash_policy::hash_policy, retry::retry_policy};
 use crate::{
     model::{
-        Code, Labels, ObjectRef, Problem,
+        Flaw, Labels, ObjectRef, Problem,
         destination_rule::HashKey,
         virtual_service::{Destination, GatewayName, HttpMatch, HttpRoute, Retries, RouteSemantics, StringMatch},
     },
@@ -73,8 +73,8 @@ pub struct RouteInput<'a> {
 pub struct ClusterRef {
     /// The cluster's name, whether it exists or not.
     pub cluster: Name,
-    /// Why there is no such cluster, if so; requests are answered with 503 then.
-    pub missing: Option<String>,
+    /// Why there is no such cluster, if so.
+    pub missing: Option<Flaw>,
     /// What the destination's consistent hashing looks at.
     pub hash: Option<HashKey>,
     /// Whether the port's protocol is sniffed and mutual TLS of the mesh may be on the way: see
@@ -175,21 +175,21 @@ impl Work<'_, '_> {
         last
     }
 
-    /// Finds a destination's cluster; `field` is within the rule.
-    fn cluster(&mut self, rule: &HttpRoute, field: &str, destination: &Destination) -> ClusterRef {
+    /// Finds a destination's cluster; `field` is within the rule, and `without` is what follows when there is none.
+    fn cluster(&mut self, rule: &HttpRoute, field: &str, destination: &Destination, without: &str) -> ClusterRef {
         let found = (self.resolve)(destination);
         match &found.missing {
             None => {
                 self.out.clusters.insert(found.cluster.clone());
             }
-            Some(why) => self.report(Code::DestinationUnknown, rule, field, why.clone()),
+            Some(missing) => self.report(rule, field, missing.clone().then(without)),
         }
         found
     }
 
-    fn report(&mut self, code: Code, rule: &HttpRoute, field: &str, reason: String) {
+    fn report(&mut self, rule: &HttpRoute, field: &str, flaw: Flaw) {
         let object = rule.delegate.as_ref().unwrap_or(self.input.object).clone();
-        let problem = Problem { object, field: format!("spec.http[{}].{field}", rule.index), reason, code };
+        let problem = flaw.at(object, format!("spec.http[{}].{field}", rule.index));
         // A rule with several conditions meets the same problem in each of its routes.
         if !self.out.problems.contains(&problem) {
             self.out.problems.push(problem);

@@ -124,6 +124,21 @@ struct Hook<'a> {
     objects: Option<&'a LabelSelector>,
 }
 
+/// The webhooks of a configuration that are ours, by how their names end: Kubernetes has two types with the same fields.
+macro_rules! hooks {
+    ($configuration:expr, $ours:expr) => {{
+        let ours = $configuration.webhooks.iter_mut().flatten().filter(|webhook| webhook.name.ends_with($ours));
+        ours.map(|webhook| Hook {
+            name: &webhook.name,
+            client_config: &mut webhook.client_config,
+            failure_policy: &mut webhook.failure_policy,
+            objects: webhook.object_selector.as_ref(),
+        })
+        .collect()
+    }};
+}
+use hooks;
+
 /// A kind of webhook configurations.
 trait Configuration:
     Resource<DynamicType = (), Scope = ClusterResourceScope>

@@ -8,11 +8,13 @@
 
 mod actions;
 mod annotations;
+mod checks;
 mod decide;
 mod gateway;
 mod init;
 pub mod live;
 mod order;
+mod otel;
 mod probes;
 mod prometheus;
 mod proxy;
@@ -138,6 +140,7 @@ pub fn inject(settings: &Settings, target: &Target<'_>) -> Result<Option<Pod>, I
     let before = Before::of(target.pod)?;
     let pod = before.without_injection(target.pod);
     let plan = Plan::of(settings, &pod)?;
+    checks::check(&pod)?;
     let is_sidecar = plan.base == Some(Template::Sidecar);
     let config = ProxyConfig::new(&[
         ("the ProxyConfig of the mesh", &settings.default_config),
@@ -168,6 +171,12 @@ pub fn inject(settings: &Settings, target: &Target<'_>) -> Result<Option<Pod>, I
     order::apply(&context, &mut made);
     status::note(&context, plan.base, &pod, &own, &mut made);
     Ok(Some(made))
+}
+
+/// What is to be told of a Pod that is injected: annotations that change nothing.
+#[must_use]
+pub fn warnings(pod: &Pod) -> Vec<String> {
+    checks::ignored(pod)
 }
 
 fn parsed(fragment: Value, template: &'static str) -> Result<Pod, InjectError> {

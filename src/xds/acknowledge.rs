@@ -22,13 +22,16 @@ impl Machine {
             return Nonce::Unknown;
         };
         let Some(watch) = &mut self.watches[t] else { return Nonce::Unknown };
-        let Some(at) = watch.in_flight.iter().position(|f| f.seq == seq) else {
+        let found = watch.in_flight.iter().enumerate().find(|(_, f)| f.holds(seq));
+        let Some((at, newest_of)) = found.map(|(at, f)| (at, f.seq)) else {
             return if nonce == watch.status.nonce_sent { Nonce::Repeated } else { Nonce::Unknown };
         };
+        // Of several that count as one, all are taken with the last of them, or refused with any.
+        let complete = refused.is_some() || seq == newest_of;
         // A client answers in order, so what was sent before is settled too.
-        let mut settled: Vec<InFlight> = watch.in_flight.drain(..=at).collect();
+        let mut settled: Vec<InFlight> = watch.in_flight.drain(..at + usize::from(complete)).collect();
         let newest = watch.in_flight.is_empty();
-        let last = settled.pop();
+        let last = if complete { settled.pop() } else { None };
         settled.into_iter().for_each(|f| self.accepted(t, &f));
         if let Some(last) = last {
             match refused {

@@ -20,20 +20,27 @@ use super::{
 };
 use crate::snapshot::{Name, Resource, ResourceType, Snapshot, TypeMap};
 
-/// How long things wait, and in which form they are sent.
+/// How long things wait, how much is on its way, and in which form it is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How long a listener or a route waits for the endpoints of a cluster it leads to.
     pub barrier_timeout: Duration,
     /// How long a cluster stays after the last use of it is gone, for requests that are under way.
     pub removal_linger: Duration,
+    /// How many responses of a type may be unanswered.
+    pub unanswered: usize,
     /// Whether proxies that can are sent virtual hosts one by one (VHDS).
     pub discover_hosts: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { barrier_timeout: Duration::from_secs(10), removal_linger: Duration::from_secs(5), discover_hosts: true }
+        Self {
+            barrier_timeout: Duration::from_secs(10),
+            removal_linger: Duration::from_secs(5),
+            unanswered: 32,
+            discover_hosts: true,
+        }
     }
 }
 

@@ -299,6 +299,7 @@ impl Machine {
     fn next_of(&mut self, t: ResourceType, now: Instant) -> Option<Response> {
         let watch = self.watches[t].as_ref()?;
         if watch.lagging.is_empty() && !watch.answer_due
+            || self.must_be_answered(t, watch)
             || self.must_finish_probe(t, watch)
             || self.must_resume_later(t, now)
         {
@@ -323,6 +324,12 @@ impl Machine {
         let as_it_is = watch.refused.is_empty() && watch.suspects.is_empty() && self.last_good.is_empty();
         let may_go = !self.barriers.is_warming() || !is_held_back(t, watch);
         watch.lagging.batch().filter(|_| as_it_is && may_go).cloned()
+    }
+
+    /// Whether the client has so much to answer that the latest state waits until it does. Clusters go on: Envoy answers none
+    /// of them while one warms (envoy-increments §4), and a change of clusters may be what ends that.
+    fn must_be_answered(&self, t: ResourceType, watch: &Watch) -> bool {
+        t != ResourceType::Cluster && watch.in_flight.len() >= self.settings.unanswered
     }
 
     /// A full set repeats everything, so while a culprit is looked for, one set at a time is out.

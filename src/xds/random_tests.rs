@@ -282,7 +282,9 @@ impl Client {
 }
 
 fn machine(protocol: Protocol, snapshot: Arc<Snapshot>, stream: u32) -> Machine {
-    Machine::new(protocol, snapshot, Box::new(|_| Permission::Granted), Settings::default(), format!("n{stream}-"))
+    // So few that clients often have that many to answer.
+    let settings = Settings { unanswered: 3, ..Settings::default() };
+    Machine::new(protocol, snapshot, Box::new(|_| Permission::Granted), settings, format!("n{stream}-"))
 }
 
 fn converse(protocol: Protocol, ops: Vec<Op>) {

@@ -46,7 +46,7 @@ impl Machine {
             watch.status.nonce_sent.clone_from(&nonce);
             watch.status.last_sent = Some(now);
             let conclusive = !full || watch.in_flight.is_empty();
-            watch.in_flight.push_back(InFlight { seq, items, conclusive });
+            watch.await_answer(InFlight { first: seq, seq, items, conclusive }, self.settings.unanswered);
         }
         nonce
     }

@@ -130,15 +130,39 @@ impl Sent {
     }
 }
 
-/// A response that is not acknowledged yet.
+/// A response that is not acknowledged yet, or several in a row that count as one.
 #[derive(Debug)]
 pub(super) struct InFlight {
+    /// The oldest of them.
+    pub(super) first: u64,
+    /// The newest.
     pub(super) seq: u64,
     /// Shared by all who were sent the same.
     pub(super) items: Arc<[Sent]>,
     /// Whether a refusal can only be about these items. Not so for a full set sent while an earlier set was not
     /// acknowledged: it repeats what that one held.
     pub(super) conclusive: bool,
+}
+
+impl InFlight {
+    pub(super) fn holds(&self, seq: u64) -> bool {
+        (self.first..=self.seq).contains(&seq)
+    }
+
+    /// Makes this stand for a later response too: what the client had before both, and what it has after both.
+    fn absorb(&mut self, later: &Self) {
+        let mut items: BTreeMap<Name, Sent> = self.items.iter().map(|i| (Arc::clone(&i.name), i.clone())).collect();
+        for item in later.items.iter() {
+            let item = match items.remove(&item.name) {
+                Some(Sent { have, forced, since, .. }) => {
+                    Sent { have, since, forced: forced || item.forced, ..item.clone() }
+                }
+                None => item.clone(),
+            };
+            items.insert(Arc::clone(&item.name), item);
+        }
+        (self.seq, self.items, self.conclusive) = (later.seq, items.into_values().collect(), false);
+    }
 }
 
 /// The state of one type on one stream.
@@ -204,6 +228,16 @@ impl Watch {
     /// Whether the client has taken all that there is.
     pub(super) fn at_rest(&self) -> bool {
         !self.resumes && !self.answer_due && self.lagging.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// A response is on its way. Where so many are that a client that never answers would cost more and more, it counts
+    /// as one with the one before it.
+    pub(super) fn await_answer(&mut self, response: InFlight, unanswered: usize) {
+        let full = self.in_flight.len() >= unanswered;
+        match self.in_flight.back_mut().filter(|_| full) {
+            Some(newest) => newest.absorb(&response),
+            None => self.in_flight.push_back(response),
+        }
     }
 
     /// Where a name stands in responses that are not acknowledged yet.

@@ -225,27 +225,29 @@ fn socket_address(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
 
-/// The whole bootstrap.
 /// The bootstrap; what a control plane configures has an agent for its certificates.
 pub(super) fn bootstrap(options: &EnvoyOptions, agent: Option<&Agent>) -> Value {
     let mut bootstrap = json!({
         "node": options.node.to_json(),
         // The port that it gets is read from the file named by --admin-address-path.
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
-        "layered_runtime": {"layers": [{
-            "name": "static",
-            "static_layer": {"re2.max_program_size.error_level": 32768},
-        }]},
+        "layered_runtime": {"layers": [
+            {"name": "static", "static_layer": {"re2.max_program_size.error_level": 32768}},
+            {"name": "admin", "admin_layer": {}},
+        ]},
         "static_resources": if options.static_resources.is_null() { json!({}) } else { options.static_resources.clone() },
     });
     if let Some(xds) = &options.xds {
         bootstrap["dynamic_resources"] = xds.dynamic_resources();
-        let clusters = &mut bootstrap["static_resources"]["clusters"];
-        let more = std::iter::once(xds.cluster()).chain(agent.map(Agent::cluster));
-        match clusters.as_array_mut() {
-            Some(clusters) => clusters.extend(more),
-            None => *clusters = more.collect(),
-        }
+    } else if let Some(folder) = &options.files {
+        let source = |file| json!({"path_config_source": {"path": folder.join(file)}, "resource_api_version": "V3"});
+        bootstrap["dynamic_resources"] =
+            json!({"cds_config": source("clusters.json"), "lds_config": source("listeners.json")});
+    }
+    let more: Vec<_> = options.xds.iter().map(XdsServer::cluster).chain(agent.map(Agent::cluster)).collect();
+    match bootstrap["static_resources"]["clusters"].as_array_mut() {
+        Some(clusters) => clusters.extend(more),
+        None => bootstrap["static_resources"]["clusters"] = more.into(),
     }
     bootstrap
 }

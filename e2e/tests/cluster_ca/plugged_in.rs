@@ -2,14 +2,12 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use mizzen_e2e::{
-    Authority, Client, KeyPairPem, Mizzen, PATIENCE, PluggedIn, Request, eventually,
-    workload::{ask, connect, openssl},
+    Authority, Client, KeyPairPem, Mizzen, PATIENCE, PluggedIn, Request, eventually, revocations,
+    workload::{ask, connect},
 };
-use rcgen::{
-    CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
-};
+use rcgen::{Issuer, KeyPair};
 
 use crate::{is_of_web, world::World};
 
@@ -105,24 +103,7 @@ async fn a_revoked_certificate_is_refused_and_all_are_told() -> Result<()> {
     };
     is_of_web(&renews(&bad.pair).await?)?;
 
-    let serial = openssl(&["x509", "-noout", "-serial"], &bad.chain[0])?;
-    let digits = serial.trim().strip_prefix("serial=").context("a serial number")?;
-    let bytes = digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair)?, 16).context("hex"));
-    let revoked = RevokedCertParams {
-        serial_number: SerialNumber::from(bytes.collect::<Result<Vec<u8>>>()?),
-        revocation_time: date_time_ymd(2026, 1, 1),
-        reason_code: None,
-        invalidity_date: None,
-    };
-    let list = CertificateRevocationListParams {
-        this_update: date_time_ymd(2026, 1, 1),
-        next_update: date_time_ymd(2100, 1, 1),
-        crl_number: SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: vec![revoked],
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    let pem = list.signed_by(&issuer)?.pem()?;
+    let pem = revocations(&issuer, &[&bad.chain[0]])?;
     fs::write(dir.path().join("ca-crl.pem"), &pem)?;
     eventually("the list in a namespace", PATIENCE, || async {
         let found = world.field("shop", "configmap/istio-ca-crl", ".data.ca-crl\\.pem")?;

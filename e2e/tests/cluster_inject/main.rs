@@ -2,11 +2,15 @@
 
 mod world;
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{Read as _, Write as _},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use http::Method;
-use mizzen_e2e::{ApiServer, Client, HttpVersion, Mizzen, PATIENCE, Request, eventually};
+use mizzen_e2e::{ApiServer, Client, HttpVersion, Mizzen, PATIENCE, Request, eventually, run_offline, tool};
 use serde_json::{Value, json};
 
 use self::world::{CONFIGURATION, World, is_injected, options, pod, proxy};
@@ -60,6 +64,51 @@ async fn who_is_injected_is_said_by_labels_annotations_and_selectors() -> Result
     for name in ["requests", "success", "skip", "failure"] {
         assert_ne!(world.count(&format!("sidecar_injection_{name}_total")).await?, 0, "{name}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_command_does_what_the_webhook_does() -> Result<()> {
+    let world = World::start().await?;
+    let labels = json!({"sidecar.istio.io/inject": "true", "app": "web"});
+    let annotations = json!({
+        "prometheus.io/port": "9090",
+        "proxy.istio.io/config": "{holdApplicationUntilProxyStarts: true, proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}}",
+        "sidecar.istio.io/bootstrapOverride": "own",
+        "sidecar.istio.io/nativeSidecar": "true",
+    });
+    let asked = pod(&labels, &annotations);
+    let by_webhook = world.create("default", &asked)?;
+    let ran = run_offline(Path::new("."), &["inject", "-f", "-"], &asked.to_string())?;
+    ensure!(ran.code == 0, "{ran:?}");
+    let by_command: Value = serde_yaml_ng::from_str(ran.output.trim_start_matches("---"))?;
+    // What the API server fills in is not compared.
+    let parts = |pod: &Value| {
+        let containers = [&pod["spec"]["initContainers"], &pod["spec"]["containers"]];
+        let containers = containers.into_iter().filter_map(Value::as_array).flatten();
+        let of = |container: &Value| {
+            let variables = container["env"].as_array().into_iter().flatten();
+            let variables: Vec<Value> = variables.map(|v| json!([v["name"], v["value"]])).collect();
+            let (mounts, image) = (container["volumeMounts"].as_array(), &container["image"]);
+            let mounts = mounts.into_iter().flatten().map(|m| m["mountPath"].clone());
+            let own = mounts.filter(|path| path != "/var/run/secrets/kubernetes.io/serviceaccount").collect::<Vec<_>>();
+            json!([container["name"], image, container["args"], variables, container["lifecycle"], own])
+        };
+        let (containers, metadata) = (containers.map(of).collect::<Vec<_>>(), &pod["metadata"]);
+        json!([containers, metadata["labels"], metadata["annotations"]])
+    };
+    assert_eq!(parts(&by_command), parts(&by_webhook));
+    // What changes nothing is told to whoever makes the Pod.
+    let unread = "readiness.status.sidecar.istio.io/applicationPorts";
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), pod(&labels, &json!({unread: "80"})).to_string())?;
+    let config = world.server.kubeconfig();
+    let kubectl = Command::new(tool("kubectl")?)
+        .args(["--kubeconfig".as_ref(), config.as_os_str(), "create".as_ref(), "--dry-run=server".as_ref()])
+        .args(["-f".as_ref(), file.path().as_os_str()])
+        .output()?;
+    let told = String::from_utf8_lossy(&kubectl.stderr);
+    assert!(told.contains(&format!("Warning: annotation {unread} has no effect")), "{told}");
     Ok(())
 }
 

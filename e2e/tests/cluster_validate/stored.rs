@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
-use crate::world::{World, invalid, matching, post, review, valid};
+use crate::world::{World, invalid, matching, post, review, undecodable, valid};
 
 /// How soon there is another event about an object.
 const PAUSE: Duration = Duration::from_secs(90);
@@ -91,4 +91,43 @@ async fn what_is_invalid_is_told_by_a_condition_a_metric_and_one_event() -> Resu
     assert_eq!(world.events("good").await?, Vec::<String>::new());
     assert_eq!(world.events("bad").await?.len(), 2);
     Ok(())
+}
+
+/// Objects that an API server took by another definition of their kind: whoever reads them cannot.
+#[tokio::test]
+async fn what_cannot_be_read_is_told_as_what_is_invalid() -> Result<()> {
+    const PROBLEM: &str = "spec.hosts: invalid type: integer `5`, expected a sequence [MZ0004]";
+    let mut world = World::without_webhooks(&[]).await?;
+    world.applies(&valid("was"), &[])?;
+    until(&world, "virtualservice/was", "True").await?;
+    world.be_lax(true).await?;
+    world.applies(&undecodable("now"), &[])?;
+    assert_eq!(until(&world, "virtualservice/now", "False").await?, PROBLEM);
+    let refusal = refusal(&world, &undecodable("now")).await?;
+    ensure!(refusal.starts_with(&format!("configuration is invalid: {PROBLEM}")), "{refusal}");
+    // Stored while nobody looked; then the definition is the right one, which they do not fit.
+    world.mizzen.kill();
+    world.applies(&undecodable("was"), &[])?;
+    world.applies(&undecodable("new"), &[])?;
+    world.be_lax(false).await?;
+    world.mizzen.restart().await?;
+    for name in ["was", "new", "now"] {
+        assert_eq!(until(&world, &format!("virtualservice/{name}"), "False").await?, PROBLEM);
+        assert_eq!(until_events(&world, name, 1, PATIENCE).await?, [PROBLEM]);
+        let metric = world.mizzen.metrics().await?;
+        ensure!(metric.contains(&format!("name=\"{name}\",field=\"spec.hosts\"")), "{metric}");
+    }
+    let told = "-o=jsonpath={range .status.conditions[*]}{.type}={.status} {.observedGeneration} {end}";
+    let told = world.server.kubectl(&["get", "virtualservice/was", "--namespace=default", told])?;
+    assert_eq!(told.trim(), "Accepted=False 2 Programmed=False 2", "nobody has this version");
+    world.applies(&valid("was"), &[])?;
+    until(&world, "virtualservice/was", "True").await?;
+    world.server.kubectl(&["delete", "virtualservice/new", "--namespace=default"])?;
+    eventually("nothing to be wrong with what is gone or mended", PATIENCE, || async {
+        let metric = world.mizzen.metrics().await?;
+        let told = |name: &&str| metric.contains(&format!("name=\"{name}\",field=\"spec.hosts\""));
+        ensure!(!["was", "new"].iter().any(told), "{metric}");
+        anyhow::Ok(())
+    })
+    .await
 }

@@ -61,6 +61,23 @@ impl World {
         Ok(Self { server, mizzen, manifest, dir: tempfile::tempdir()? })
     }
 
+    /// Makes the API server take VirtualServices of any form, or only those of its definition.
+    pub(crate) async fn be_lax(&self, lax: bool) -> Result<()> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/networking.istio.io_virtualservices.yaml");
+        let mut definition: Value = serde_yaml_ng::from_str(&fs::read_to_string(file)?)?;
+        for version in definition["spec"]["versions"].as_array_mut().into_iter().flatten().filter(|_| lax) {
+            version["schema"] =
+                json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+        }
+        self.server.apply(&definition.to_string())?;
+        eventually("the definition to be followed", PATIENCE, || async {
+            let taken = self.apply(&undecodable("any"), &["--dry-run=server"])?.status.success();
+            ensure!(taken == lax, "taken: {taken}");
+            anyhow::Ok(())
+        })
+        .await
+    }
+
     /// Applies the webhook configurations of the installation, which lead to a port of this machine.
     pub(crate) fn install(&self, failure_policy: &str, port: u16) -> Result<()> {
         self.install_at(failure_policy, port, "/validate")
@@ -226,4 +243,11 @@ pub(crate) fn valid(name: &str) -> Value {
 /// What only a validator can know.
 pub(crate) fn invalid(name: &str) -> Value {
     matching(name, "/(a")
+}
+
+/// What is no VirtualService.
+pub(crate) fn undecodable(name: &str) -> Value {
+    let mut object = valid(name);
+    object["spec"]["hosts"] = 5.into();
+    object
 }

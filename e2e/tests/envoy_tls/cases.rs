@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{
     Authority, Client, KeyPairPem, Load, PATIENCE, Request, Scene, Tls, UpstreamOptions, Wire, eventually, free_port,
-    gateway, route_all, service, virtual_service,
+    gateway, route_all, secret, service, tls_secret, virtual_service,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -13,21 +13,6 @@ use crate::{SOURCE, start};
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-/// A Secret of these texts, in the namespace of the gateway.
-fn secret(name: &str, data: &[(&str, &str)]) -> String {
-    let mut yaml =
-        format!("---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: default}}\nstringData:\n");
-    for (key, text) in data {
-        // JSON strings are YAML.
-        yaml.push_str(&format!("  {key}: {}\n", serde_json::json!(text)));
-    }
-    yaml
-}
-
-pub(crate) fn tls_secret(name: &str, pair: &KeyPairPem) -> String {
-    secret(name, &[("tls.crt", &pair.cert), ("tls.key", &pair.key)])
 }
 
 /// A server of a Gateway: its name, port, host, protocol and TLS settings.

@@ -4,9 +4,9 @@
 mod cases;
 
 use anyhow::Result;
-use mizzen_e2e::{Authority, Scene, Source, Upstream, free_port, gateway, service};
+use mizzen_e2e::{Authority, Scene, Source, Upstream, free_port, gateway, service, tls_secret};
 
-use self::cases::{answered, client, server, tls_secret, to_a};
+use self::cases::{answered, client, server, to_a};
 
 const SOURCE: Source = Source::Files;
 

@@ -7,6 +7,7 @@ use mizzen_e2e::{Load, PATIENCE, eventually};
 
 use super::{
     traffic::Traffic,
+    validation,
     world::{World, client, echo, exposed, report},
 };
 
@@ -19,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 async fn requests_go_on_without_the_control_plane_and_pods_are_injected_when_it_is_back() -> Result<()> {
     let world = World::enter("absence").await?;
     world.run(&[client(), echo("web", 2), exposed("web", "")].concat())?;
+    validation::what_is_wrong_is_told_and_not_stored(&world).await?;
     let (client, request) = world.served("web").await?;
     let mut sidecar = Traffic::start(&world, "absence", "http://web/")?;
     let gateway = Load::paced(&client, &request, 1, PAUSE);
@@ -52,6 +54,7 @@ async fn be_absent(world: &World) -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
+    validation::nothing_is_stored_unjudged(world)?;
     tokio::time::sleep(ABSENCE.saturating_sub(since.elapsed())).await;
     assert_eq!(web_pods(world)?.len(), 2, "one came without its proxy");
     world.system(&["scale", "deployment/istiod", "--replicas=1"])?;

@@ -10,5 +10,6 @@ mod rollout;
 mod rotation;
 mod status;
 mod traffic;
+mod validation;
 mod walk;
 mod world;

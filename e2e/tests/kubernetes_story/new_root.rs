@@ -49,17 +49,17 @@ async fn the_mesh_moves_to_a_root_of_another_key_and_no_request_fails() -> Resul
     ensure!(is_answered(&world, &old_peer)? && !is_answered(&world, &new_peer)?, "another root is trusted");
     let mut load = load.more().await?;
 
-    plugged.replace(&old, &both)?;
+    plugged.put(&old, &both)?;
     until(&world, "both roots, the old one's certificates", &both, [&old, &new]).await?;
     until_the_agents_trust(&world, &both).await?;
     load = load.more().await?;
 
-    plugged.replace(&new, &both)?;
+    plugged.put(&new, &both)?;
     until(&world, "both roots, the new one's certificates", &both, [&new, &old]).await?;
     ensure!(is_answered(&world, &old_peer)? && is_answered(&world, &new_peer)?, "one of the roots is not trusted");
     load = load.more().await?;
 
-    plugged.replace(&new, new.pem())?;
+    plugged.put(&new, new.pem())?;
     until(&world, "the new root alone", new.pem(), [&new, &old]).await?;
     until_the_agents_trust(&world, new.pem()).await?;
     ensure!(!is_answered(&world, &old_peer)? && is_answered(&world, &new_peer)?, "the old root is trusted still");
@@ -81,8 +81,8 @@ impl<'a> Requests<'a> {
     }
 
     async fn more(mut self) -> Result<Self> {
-        self.0.more(60).await?;
-        self.1.more(60).await?;
+        let Self(sidecar, gateway) = &mut self;
+        tokio::try_join!(sidecar.more(60), gateway.more(60))?;
         Ok(self)
     }
 
@@ -106,18 +106,13 @@ impl<'a> Plugged<'a> {
         Ok(plugged)
     }
 
+    /// Puts an authority there, which a control plane that runs takes without a restart.
     fn put(&self, operator: &Authority, roots: &str) -> Result<()> {
         let files = operator.plug_in(roots)?.files;
         let data: serde_json::Map<_, _> =
             files.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
         let patch = json!({"stringData": data}).to_string();
         self.0.system(&["patch", "secret/cacerts", "--type=merge", "-p", &patch]).map(drop)
-    }
-
-    /// Puts another authority there, which is taken without a restart.
-    fn replace(&self, operator: &Authority, roots: &str) -> Result<()> {
-        self.put(operator, roots)?;
-        hasten(self.0)
     }
 
     fn restart(&self) -> Result<()> {
@@ -152,15 +147,6 @@ impl Drop for Plugged<'_> {
     }
 }
 
-/// The kubelet writes changed ConfigMaps and Secrets when it looks after a Pod: each minute, and when the Pod changes.
-fn hasten(world: &World) -> Result<()> {
-    let pods = world.list(&["pods"])?;
-    let now = pods.first().and_then(|pod| pod["metadata"]["resourceVersion"].as_str()).context("no Pods")?;
-    let touch = ["annotate", "pods", "--all", "--overwrite", &format!("touched-at={now}")];
-    world.system(&touch)?;
-    world.cluster.kubectl(&touch).map(drop)
-}
-
 /// Waits until all proxies trust exactly those roots, and show certificates of the first authority and not of the other.
 async fn until(world: &World, what: &str, roots: &str, [signer, other]: [&Authority; 2]) -> Result<()> {
     eventually(what, MOVING, || async {
@@ -178,7 +164,6 @@ async fn until(world: &World, what: &str, roots: &str, [signer, other]: [&Author
 
 /// Waits until the agents would take a control plane that one of the roots vouches for, and no other.
 async fn until_the_agents_trust(world: &World, roots: &str) -> Result<()> {
-    hasten(world)?;
     eventually("the roots in the Pods", MOVING, || async {
         for proxy in ["deploy/client", "deploy/echo", "gateway"] {
             let found = in_proxy(world, proxy, &["cat", "/var/run/secrets/istio/root-cert.pem"])?;

@@ -3,9 +3,11 @@
 //! The control plane ends names of clusters and listeners in statistics with `;` (translation §1): they may contain
 //! dots, which part the rest.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
-use crate::{agent::node::Surroundings, model::proxy_config::ProxyConfig};
+use crate::{agent::node::Surroundings, api, model::proxy_config::ProxyConfig};
 
 /// Kept whatever is asked for: readiness is told by them, and dashboards ask for them.
 const PREFIXES: [&str; 8] =
@@ -40,6 +42,11 @@ const REGEXP_ANNOTATION: &str = "sidecar.istio.io/statsInclusionRegexps";
 const TAGS_ANNOTATION: &str = "sidecar.istio.io/extraStatTags";
 const BUCKETS_ANNOTATION: &str = "sidecar.istio.io/statsHistogramBuckets";
 const FLUSH_ANNOTATION: &str = "sidecar.istio.io/statsFlushInterval";
+const EVICTION_ANNOTATION: &str = "sidecar.istio.io/statsEvictionInterval";
+const COMPRESSION_ANNOTATION: &str = "sidecar.istio.io/statsCompression";
+
+/// How often Envoy flushes its statistics unless it is told.
+const USUAL_FLUSH: Duration = Duration::from_secs(5);
 
 /// The field `stats_config`.
 pub(super) fn config(pod: &Surroundings, config: &ProxyConfig) -> Value {
@@ -77,13 +84,42 @@ pub(super) fn config(pod: &Surroundings, config: &ProxyConfig) -> Value {
 
 /// The field `stats_flush_interval`, if the pod asks for one.
 pub(super) fn flush_interval(pod: &Surroundings) -> Option<String> {
-    let text = pod.annotation(FLUSH_ANNOTATION)?;
-    let seconds =
-        text.strip_suffix('s').and_then(|seconds| seconds.parse::<f64>().ok()).filter(|seconds| *seconds > 0.0);
-    if seconds.is_none() {
-        tracing::warn!("annotation {FLUSH_ANNOTATION}: {text:?} is no duration such as 5s, it has no effect");
+    duration(pod, FLUSH_ANNOTATION).map(written)
+}
+
+/// The field `stats_eviction_interval`, if the pod asks for one: Envoy forgets statistics that nothing was counted in for
+/// so long. It does not start when that is no multiple of the other interval.
+pub(super) fn eviction_interval(pod: &Surroundings) -> Option<String> {
+    let (eviction, flush) = (duration(pod, EVICTION_ANNOTATION)?, duration(pod, FLUSH_ANNOTATION));
+    let flush = flush.unwrap_or(USUAL_FLUSH);
+    if eviction.as_nanos() % flush.as_nanos() != 0 {
+        tracing::warn!("annotation {EVICTION_ANNOTATION}: {eviction:?} is no multiple of {flush:?}, it has no effect");
+        return None;
     }
-    seconds.map(|seconds| format!("{seconds}s"))
+    Some(written(eviction))
+}
+
+/// Whether metrics are compressed for who asks for that: what the pod says, else its settings; else they are.
+pub(super) fn compresses(pod: &Surroundings, config: &ProxyConfig) -> bool {
+    match pod.annotation(COMPRESSION_ANNOTATION) {
+        Some("true") => true,
+        Some("false") => false,
+        _ => config.fields().get("statsCompression").and_then(Value::as_bool).unwrap_or(true),
+    }
+}
+
+fn duration(pod: &Surroundings, annotation: &str) -> Option<Duration> {
+    let text = pod.annotation(annotation)?;
+    let read = Duration::try_from(&api::Duration(text.to_owned())).ok().filter(|duration| !duration.is_zero());
+    if read.is_none() {
+        tracing::warn!("annotation {annotation}: {text:?} is no duration such as 5s, it has no effect");
+    }
+    read
+}
+
+/// As Envoy reads it.
+fn written(duration: Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
 }
 
 fn tags(pod: &Surroundings, config: &ProxyConfig) -> Vec<Value> {

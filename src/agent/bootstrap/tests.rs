@@ -26,6 +26,7 @@ fn pod() -> Surroundings {
             ("sidecar.istio.io/statsInclusionPrefixes", "http.{pod_ip}_,upstream_rq"),
             ("sidecar.istio.io/extraStatTags", "my_tag"),
             ("sidecar.istio.io/statsHistogramBuckets", "{\"istio\":[1,5,10]}"),
+            ("sidecar.istio.io/statsEvictionInterval", "10s"),
         ]),
         addresses: vec!["10.0.0.7".parse().expect("an address")],
     }
@@ -90,4 +91,61 @@ fn a_gateway_in_ipv6_listens_there_and_settings_win() {
 fn files_of_the_downward_api_are_read() {
     let read = crate::agent::node::parse_pod_info("app=\"web\"\nnote=\"a \\\"b\\\"\\nc\"\nbroken\n");
     assert_eq!(read, map(&[("app", "web"), ("note", "a \"b\"\nc")]));
+}
+
+#[test]
+fn statistics_are_as_annotations_say() {
+    let with = |annotations: &[(&str, &str)], config: &str| {
+        let annotations =
+            annotations.iter().map(|(name, value)| (format!("sidecar.istio.io/{name}"), (*value).to_owned()));
+        let pod = Surroundings { annotations: annotations.collect(), ..pod() };
+        build(&pod, Role::Sidecar, &ProxyConfig::new(&[("x", config)]).expect("a map"))
+    };
+    let patterns = |made: &Value| made["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"].clone();
+    let has = |made: &Value, pattern: &Value| patterns(made).as_array().is_some_and(|all| all.contains(pattern));
+    let lists =
+        with(&[("statsInclusionSuffixes", "rq_total, cx_total"), ("statsInclusionRegexps", r"http\..*\.rq_.*")], "");
+    for pattern in [
+        json!({"suffix": "rq_total"}),
+        json!({"suffix": "cx_total"}),
+        json!({"safe_regex": {"regex": r"http\..*\.rq_.*"}}),
+    ] {
+        assert!(has(&lists, &pattern), "{pattern}");
+    }
+    assert!(has(&lists, &json!({"prefix": "istio"})), "what is always kept is");
+    let of_mesh = "proxyStatsMatcher: {inclusionSuffixes: [of_mesh]}";
+    assert!(has(&with(&[], of_mesh), &json!({"suffix": "of_mesh"})));
+    assert!(
+        !has(&with(&[("statsInclusionSuffixes", "own")], of_mesh), &json!({"suffix": "of_mesh"})),
+        "the pod's own word"
+    );
+    let intervals = |annotations: &[(&str, &str)]| {
+        let made = with(annotations, "");
+        (made["stats_flush_interval"].clone(), made["stats_eviction_interval"].clone())
+    };
+    assert_eq!(intervals(&[]), (Value::Null, Value::Null));
+    let both = [("statsFlushInterval", "500ms"), ("statsEvictionInterval", "1m30s")];
+    assert_eq!(intervals(&both), (json!("0.5s"), json!("90s")));
+    assert_eq!(intervals(&[("statsEvictionInterval", "10s")]), (Value::Null, json!("10s")));
+    for wrong in ["7s", "often", "0s"] {
+        assert_eq!(intervals(&[("statsEvictionInterval", wrong)]).1, Value::Null, "{wrong}");
+    }
+}
+
+#[test]
+fn metrics_are_compressed_unless_the_pod_or_its_settings_say_no() {
+    let filters = |annotation: Option<&str>, config: &str| {
+        let annotations = annotation.map(|said| ("sidecar.istio.io/statsCompression".to_owned(), said.to_owned()));
+        let pod = Surroundings { annotations: annotations.into_iter().collect(), ..pod() };
+        let made = build(&pod, Role::Sidecar, &ProxyConfig::new(&[("x", config)]).expect("a map"));
+        let of = |listener: usize| {
+            let manager = &made["static_resources"]["listeners"][listener]["filter_chains"][0]["filters"][0];
+            manager["typed_config"]["http_filters"].as_array().map_or(0, Vec::len)
+        };
+        (of(0), of(1))
+    };
+    assert_eq!(filters(None, ""), (4, 1), "three ways to compress, and the router");
+    assert_eq!(filters(None, "statsCompression: false"), (1, 1));
+    assert_eq!(filters(Some("true"), "statsCompression: false"), (4, 1), "the pod's own word");
+    assert_eq!(filters(Some("false"), ""), (1, 1));
 }

@@ -7,7 +7,10 @@ use futures::future::join_all;
 use serde::Deserialize;
 
 use super::istio::{Own, finish};
-use crate::agent::{chain, client::Server, metrics::Metrics};
+use crate::{
+    agent::{chain, client::Server, metrics::Metrics},
+    model::proxy_config::RESERVED_PORTS,
+};
 
 /// What is served.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -20,9 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Says how long the one who asks waits, in seconds.
 const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
-
-/// Ours: asking them would go in circles, or give what is there already (contract §5.3).
-const RESERVED: [u16; 9] = [15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
 
 /// The end of what is in OpenMetrics.
 const END: &str = "# EOF";
@@ -89,7 +89,9 @@ impl Scrape {
         let only = Target { path: asked.path, port: if asked.port.is_empty() { "80".to_owned() } else { asked.port } };
         let targets = if asked.targets.is_empty() { vec![only] } else { asked.targets };
         for Target { path, port } in targets {
-            let number = port.parse().ok().filter(|port| *port != status_port && !RESERVED.contains(port) && *port > 0);
+            // Asking one of ours would go in circles, or give what is there already.
+            let is_theirs = |port: &u16| *port != status_port && !RESERVED_PORTS.contains(port) && *port > 0;
+            let number = port.parse().ok().filter(is_theirs);
             let number = number.ok_or(ScrapeError::Port(port))?;
             let path = if path.is_empty() { "/metrics".to_owned() } else { path };
             let server = Server { port: number, limit: LIMIT, ..scrape.envoy.clone() };

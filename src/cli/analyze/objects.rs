@@ -1,12 +1,12 @@
 //! The objects that are analysed: of files, and of a cluster where no file has them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
 use super::cluster::Cluster;
 use crate::{
-    analyze::{Workload, WorkloadKind},
+    analyze::{GATEWAY_API, GATEWAY_API_KINDS, GatewayApi, Workload, WorkloadKind},
     api::{Kind, Object},
     cli::{
         findings::{Finding, Place},
@@ -24,6 +24,8 @@ pub(super) struct Objects {
     by_kind: BTreeMap<Kind, Vec<Object>>,
     /// Pods and what makes Pods.
     pub(super) workloads: Vec<Workload>,
+    /// What else policies attach to.
+    pub(super) gateway_api: GatewayApi,
     /// What is wrong with the files.
     pub(super) findings: Vec<Finding>,
     /// How many objects there are.
@@ -32,8 +34,10 @@ pub(super) struct Objects {
     pub(super) skipped: usize,
     locator: Locator,
     places: HashMap<ObjectRef, Whereabouts>,
-    /// Kinds that the cluster does not show: what seems to be missing of them may be there.
-    hidden: HashSet<Kind>,
+    /// What could not be looked at, and why.
+    pub(super) unchecked: Vec<String>,
+    /// Whether the cluster shows its Secrets: what seems to be missing may be there.
+    sees_secrets: bool,
 }
 
 impl Objects {
@@ -42,12 +46,14 @@ impl Objects {
         let mut objects = Self {
             by_kind: BTreeMap::new(),
             workloads: Vec::new(),
+            gateway_api: GatewayApi::default(),
             findings: Vec::new(),
             count: 0,
             skipped: 0,
             locator: Locator::new(files),
             places: HashMap::new(),
-            hidden: HashSet::new(),
+            unchecked: Vec::new(),
+            sees_secrets: true,
         };
         for file in 0..objects.locator.files().len() {
             objects.add_file(file);
@@ -72,6 +78,11 @@ impl Objects {
             *(if workload.is_some() { &mut self.count } else { &mut self.skipped }) += 1;
             self.places.extend(workload.iter().map(|w| (w.object.clone(), at)));
             self.workloads.extend(workload);
+            return;
+        }
+        if let Some((kind, namespace, name)) = of_gateway_api(&value) {
+            self.count += 1;
+            self.gateway_api.add(kind, namespace, name);
             return;
         }
         match sources::read(value) {
@@ -120,7 +131,17 @@ impl Objects {
                 self.add(object);
             }
         }
-        self.hidden = cluster.hidden;
+        for (kind, objects) in cluster.gateway_api {
+            self.gateway_api.know(kind);
+            self.count += objects.len();
+            objects.iter().for_each(|(namespace, name)| self.gateway_api.add(kind, namespace, name));
+        }
+        self.sees_secrets = cluster.sees_secrets;
+        self.unchecked = cluster.unchecked;
+        self.findings.extend(cluster.unreadable.into_iter().filter(|finding| {
+            // A file has it.
+            finding.object.as_ref().is_none_or(|object| !self.places.contains_key(object))
+        }));
     }
 
     /// Takes those of a kind out.
@@ -135,7 +156,7 @@ impl Objects {
 
     /// Whether what is missing may be there.
     pub(super) fn is_doubtful(&self, problem: &Problem) -> bool {
-        problem.code == Code::CredentialUnknown && self.hidden.contains(&Kind::Secret)
+        problem.code == Code::CredentialUnknown && !self.sees_secrets
     }
 
     /// A problem with its place.
@@ -148,7 +169,19 @@ impl Objects {
 }
 
 fn workload_kind(value: &Value) -> Option<WorkloadKind> {
+    let (group, kind) = group_and_kind(value);
+    WorkloadKind::find(group, kind)
+}
+
+/// Kind, namespace and name of an object of the Gateway API that policies attach to.
+fn of_gateway_api(value: &Value) -> Option<(&'static str, &str, &str)> {
+    let (group, kind) = group_and_kind(value);
+    let (kind, _) = GATEWAY_API_KINDS.into_iter().find(|(known, _)| group == GATEWAY_API && *known == kind)?;
+    let namespace = value["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty());
+    Some((kind, namespace.unwrap_or("default"), value["metadata"]["name"].as_str()?))
+}
+
+fn group_and_kind(value: &Value) -> (&str, &str) {
     let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
-    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
-    WorkloadKind::find(group, text("kind"))
+    (text("apiVersion").split_once('/').map_or("", |(group, _)| group), text("kind"))
 }

@@ -99,3 +99,98 @@ fn sidecars(db: &mut Db, workloads: &[Workload], root: &Namespace) -> BTreeSet<(
     found.extend(namespaces.into_iter().map(|namespace| (namespace, Labels::new())));
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize as _;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        engine::Offline,
+        model::MeshConfig,
+        reconcilers::intake::{MeshSource, Reconcilers},
+        sources::{Reading, read},
+    };
+
+    const GATEWAY: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: shop}
+spec:
+  selector: {app: gw}
+  servers: [{port: {number: 443, name: https, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: cert}, hosts: [a.com]}]
+";
+
+    fn service(namespace: &str) -> String {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: gw, namespace: {namespace}}}\n\
+             spec: {{selector: {{app: gw}}, ports: [{{name: https, port: 443}}]}}\n"
+        )
+    }
+
+    fn pod(namespace: &str, labels: &str) -> String {
+        let meta = format!("{{name: p, namespace: {namespace}, labels: {{{labels}}}}}");
+        format!("---\napiVersion: v1\nkind: Pod\nmetadata: {meta}\nspec: {{containers: [{{name: app}}]}}\n")
+    }
+
+    /// The proxies of objects: kind, namespace and labels.
+    fn proxies(yaml: &str) -> Vec<String> {
+        let reconcilers = Reconcilers::new(
+            MeshConfig::default(),
+            MeshSource { namespace: "istio-system".into(), name: "istio".into() },
+        );
+        let mut offline = Offline::default();
+        let mut workloads = Vec::new();
+        for document in serde_yaml_ng::Deserializer::from_str(yaml) {
+            let Reading::Object { object, .. } = read(Value::deserialize(document).unwrap()) else { panic!("{yaml}") };
+            if let crate::api::Object::Pod(pod) = &object {
+                workloads.extend(Workload::of_pod(pod));
+            }
+            reconcilers.apply(&object).apply(offline.db());
+        }
+        let made = all(offline.db(), &workloads, &"istio-system".into());
+        let line = |proxy: &Proxy| {
+            let labels: Vec<String> = proxy.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("{:?} {} {}", proxy.kind, proxy.namespace, labels.join(",")).trim_end().to_owned()
+        };
+        made.iter().map(line).collect()
+    }
+
+    #[test]
+    fn gateways_are_where_their_pods_would_be() {
+        let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: cert, namespace: certs}\n\
+                      data: {tls.crt: eA==, tls.key: eA==}\n";
+        assert_eq!(proxies(GATEWAY), ["Router istio-system app=gw"]);
+        assert_eq!(proxies(&[GATEWAY, secret].concat()), ["Router certs app=gw"]);
+        let led_to = [GATEWAY, secret, &service("edge")].concat();
+        assert_eq!(proxies(&led_to), ["Router edge app=gw", "Sidecar edge"]);
+        let deployed = [GATEWAY, secret, &service("edge"), &pod("pods", "app: gw, x: y")].concat();
+        assert_eq!(proxies(&deployed), ["Router pods app=gw,x=y", "Sidecar edge", "Sidecar pods"]);
+        let for_all = GATEWAY.replace("  selector: {app: gw}\n", "");
+        assert_eq!(proxies(&for_all), ["Router istio-system"]);
+    }
+
+    #[test]
+    fn each_namespace_and_each_selection_has_a_sidecar() {
+        let objects = "
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s, namespace: a}
+spec: {workloadSelector: {labels: {app: web}}, egress: [{hosts: ['./*']}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: d, namespace: b}
+spec: {host: web, workloadSelector: {matchLabels: {app: api}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: c}
+spec: {hosts: [web], http: [{directResponse: {status: 200}}]}
+";
+        let others = [service("kube-system"), service("istio-system"), pod("d", "app: db")].concat();
+        let expected = ["Sidecar a", "Sidecar a app=web", "Sidecar b", "Sidecar b app=api", "Sidecar c", "Sidecar d"];
+        assert_eq!(proxies(&[objects, &others].concat()), expected);
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
-    engine::{Engine, Ticket},
+    engine::{Attached, Engine},
     model::Proxy,
     telemetry::ready::Readiness,
     xds::{AttachError, Attachment, Proxies},
@@ -24,22 +24,9 @@ impl Proxies for Attach {
                 return Err(AttachError::NotReady(self.readiness.waiting_for().join(", ")));
             }
             let attached = self.engine.attach(proxy).await;
-            let (ticket, snapshots) = attached.map_err(|_| AttachError::ShuttingDown)?;
-            let guard = Box::new(Detach { engine: self.engine.clone(), ticket });
-            Ok(Attachment { snapshots, guard })
+            let Attached { snapshots, lease } = attached.map_err(|_| AttachError::ShuttingDown)?;
+            Ok(Attachment { snapshots, guard: Box::new(lease) })
         }
         .boxed()
-    }
-}
-
-/// Detaches when dropped.
-struct Detach {
-    engine: Engine,
-    ticket: Ticket,
-}
-
-impl Drop for Detach {
-    fn drop(&mut self) {
-        self.engine.detach(self.ticket);
     }
 }

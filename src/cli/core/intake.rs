@@ -8,9 +8,10 @@ use super::feedback::ChangeTimes;
 use crate::{
     api::Kind,
     engine::Engine,
+    model::ObjectRef,
     reconcilers::intake::{Changes, Reconcilers, object_ref},
-    sources::{Delivery, Intake},
-    status::identities::{Event, Identities, Identity},
+    sources::{Delivery, Intake, SourceProblem},
+    status::identities::{self, Event, Identities, Identity},
     telemetry::metrics::{KindEvent, Metrics, Type},
 };
 
@@ -42,16 +43,16 @@ impl Intake for ToEngine {
     fn deliver_all(&self, deliveries: Vec<Delivery>) {
         let delivered = Instant::now();
         let all: Vec<_> = deliveries.iter().filter_map(|delivery| self.convert(delivery)).collect();
-        if all.is_empty() {
-            return;
-        }
-        let reads_mesh = all.iter().any(|c| c.is_reset && c.kind == Kind::ConfigMap);
-        let (metrics, times) = (self.metrics.clone(), self.times.clone());
         let identities = self.identities.clone();
         let seen: Vec<Event> = match &identities {
             Some(_) => deliveries.iter().filter_map(event).collect(),
             None => Vec::new(),
         };
+        if all.is_empty() && seen.is_empty() {
+            return;
+        }
+        let reads_mesh = all.iter().any(|c| c.is_reset && c.kind == Kind::ConfigMap);
+        let (metrics, times) = (self.metrics.clone(), self.times.clone());
         self.engine.change(move |db| {
             if let Some(identities) = identities {
                 seen.into_iter().for_each(|event| identities.take(event));
@@ -78,8 +79,8 @@ impl ToEngine {
             Delivery::Delete(object) => (kind_of(object.kind)?, 0, self.reconcilers.delete(object)),
             // A full list tells of what is new or gone; most of the others are as they were.
             Delivery::Reset { kind, live, kept } => (*kind, 0, self.reconcilers.reset(*kind, live, kept)),
-            // Taken care of before they get here.
-            Delivery::Problem(_) | Delivery::ProblemGone(_) => return None,
+            // What was known of it stays.
+            Delivery::Unreadable { .. } | Delivery::Problem(_) | Delivery::ProblemGone(_) => return None,
         };
         let (added, deleted) = (changes.added, changes.deleted);
         for (event, count) in [("add", added), ("update", u64::saturating_sub(objects, added)), ("delete", deleted)] {
@@ -108,8 +109,18 @@ fn event(delivery: &Delivery) -> Option<Event> {
             let known = live.iter().filter_map(|object| Some((object_ref(object), Identity::of(object)?)));
             kind.is_custom().then(|| Event::Reset(*kind, known.collect(), kept.clone()))
         }
-        Delivery::Problem(_) | Delivery::ProblemGone(_) => None,
+        Delivery::Unreadable { object, uid, generation } => {
+            let identity = Identity { uid: uid.clone(), generation: *generation, is_read: false };
+            has_conditions(object).then(|| Event::Seen(object.clone(), identity))
+        }
+        Delivery::Problem(SourceProblem { key, .. }) | Delivery::ProblemGone(key) => {
+            key.object.clone().filter(has_conditions).map(Event::Touched)
+        }
     }
+}
+
+fn has_conditions(object: &ObjectRef) -> bool {
+    identities::kind_of(object.kind).is_some()
 }
 
 fn kind_of(name: &str) -> Option<Kind> {

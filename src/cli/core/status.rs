@@ -19,17 +19,17 @@ use crate::{
     cli::control_plane::{Parts, StatusSettings},
     engine::{Engine, Report},
     leader::{Lock, lead},
-    model::{ObjectRef, Proxy},
+    model::{ObjectRef, Problem, Proxy},
     snapshot::{Generation, ResourceType},
     status::{
         Replica, alive,
-        identities::Identities,
+        identities::{Identities, Identity},
         judge::{Facts, Fleet, Member, Refusal},
         lead,
         report::Reports,
         workloads::{State, Workload, Workloads},
     },
-    telemetry::ready::Readiness,
+    telemetry::{problems::Problems, ready::Readiness},
     xds::{Blocked, Machine, clients, server::Shared},
 };
 
@@ -76,6 +76,7 @@ pub(super) fn tasks(
         shared: shared.clone(),
         refusals: refusals.clone(),
         readiness: parts.readiness.clone(),
+        problems: parts.problems.clone(),
         moves,
         reports: Reports::new(client.clone(), replica.clone()),
         workloads: Workloads::new(client.clone(), replica.clone()),
@@ -119,6 +120,7 @@ struct Lookout {
     shared: Arc<Shared>,
     refusals: Arc<Refusals>,
     readiness: Readiness,
+    problems: Arc<Problems>,
     moves: Moves,
     reports: Reports,
     workloads: Workloads,
@@ -200,7 +202,7 @@ impl Lookout {
                         identity: identity.clone(),
                         changed: reach.changed,
                         classes: reach.classes,
-                        problems: reach.problems,
+                        problems: self.problems_of(&reach.object, identity, reach.problems),
                         object: reach.object,
                     }),
                 }
@@ -210,11 +212,19 @@ impl Lookout {
         let fleet = self.fleet();
         for facts in facts {
             let report = fleet.judge(&facts);
-            if report.programmed + report.rejected < report.proxies {
+            if facts.identity.is_read && report.programmed + report.rejected < report.proxies {
                 self.pending.insert(facts.object.clone());
             }
             self.reports.put(&facts.object, Some(report));
         }
+    }
+
+    /// All that is wrong with an object, as its source and the engine tell. What the engine knows may be of an earlier
+    /// version.
+    fn problems_of(&self, object: &ObjectRef, identity: &Identity, of_engine: Vec<Problem>) -> Vec<Problem> {
+        let mut all = self.problems.of_source(object);
+        all.extend(of_engine.into_iter().filter(|_| identity.is_read));
+        all
     }
 
     fn fleet(&self) -> Fleet {

@@ -118,6 +118,7 @@ fn follow(parts: &Parts, settings: &InjectorSettings, client: Client, publisher:
         mesh_text: std::fs::read_to_string(&parts.settings.mesh_config_file).unwrap_or_default(),
         revision: settings.revision.clone(),
         native_sidecars: settings.native_sidecars,
+        compliance_policy: settings.compliance_policy.clone(),
     };
     let (problems, shutdown) = (parts.problems.clone(), parts.shutdown.clone());
     let run = async move {

@@ -11,16 +11,19 @@ use crate::{
 };
 
 /// A log with one run. Its rules are those that something was found by.
-pub(super) fn log(findings: &[Finding]) -> Value {
+pub(super) fn log(findings: &[Finding], unchecked: &[String]) -> Value {
     let codes: BTreeMap<&str, Code> = findings.iter().map(|f| (f.code.id(), f.code)).collect();
     let index: BTreeMap<&str, usize> = codes.keys().enumerate().map(|(n, id)| (*id, n)).collect();
     let rules: Vec<Value> = codes.values().map(|code| rule(*code)).collect();
     let results: Vec<Value> = findings.iter().map(|finding| result(finding, index[finding.code.id()])).collect();
+    let notes: Vec<Value> =
+        unchecked.iter().map(|what| json!({ "level": "warning", "message": { "text": what } })).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
             "tool": { "driver": { "name": "mizzen", "version": env!("CARGO_PKG_VERSION"), "rules": rules } },
+            "invocations": [{ "executionSuccessful": true, "toolExecutionNotifications": notes }],
             "columnKind": "utf16CodeUnits",
             "results": results,
         }],

@@ -28,7 +28,9 @@ fn findings() -> Vec<Finding> {
 fn render(args: &[&str]) -> (String, bool) {
     let cli = Cli::try_parse_from(std::iter::once("x").chain(args.iter().copied())).unwrap();
     let scope = Scope { objects: 4, files: 2, skipped: 1 };
-    let (text, code) = cli.report.render(Report { findings: findings(), scope }, Terminal::plain()).unwrap();
+    let unchecked = vec!["Secrets: they may not be listed".to_owned()];
+    let report = Report { findings: findings(), scope, unchecked };
+    let (text, code) = cli.report.render(report, Terminal::plain()).unwrap();
     (text, code == ExitCode::SUCCESS)
 }
 
@@ -43,6 +45,7 @@ fn findings_are_in_the_order_of_files_and_lines() {
             "b.yaml:2: error: VirtualService default/a: spec.http: is wrong [MZ0011]",
             "b.yaml:3: info: VirtualService default/a: is wrong [MZ1110]",
             "warning: VirtualService default/b: spec.gateways: is wrong [MZ1001]",
+            "not checked: Secrets: they may not be listed",
             "1 error, 2 warnings, 1 info in 4 objects of 2 files (1 of other kinds skipped)",
         ]
     );
@@ -67,9 +70,12 @@ fn machines_read_the_same() {
     assert_eq!(json["findings"][1]["code"], "MZ0011");
     assert_eq!((&json["findings"][1]["file"], &json["findings"][1]["line"]), (&json!("b.yaml"), &json!(2)));
     assert_eq!(json["summary"]["warnings"], 2);
+    assert_eq!(json["unchecked"], json!(["Secrets: they may not be listed"]));
     let sarif: Value = serde_json::from_str(&render(&["-o", "sarif"]).0).unwrap();
     let run = &sarif["runs"][0];
     assert_eq!(run["results"].as_array().map(Vec::len), Some(4));
+    let notes = &run["invocations"][0]["toolExecutionNotifications"];
+    assert_eq!(notes[0]["message"]["text"], "Secrets: they may not be listed");
     let results = run["results"].as_array().unwrap();
     for result in results {
         let rule = &run["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize];

@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 use super::{Finding, Place, Summary};
 use crate::{cli::terminal::Terminal, model::Severity};
 
-/// All findings and a line that sums them up.
-pub(super) fn render(findings: &[Finding], summary: Summary, terminal: Terminal) -> String {
+/// All findings, what could not be looked at, and a line that sums them up.
+pub(super) fn render(findings: &[Finding], unchecked: &[String], summary: Summary, terminal: Terminal) -> String {
     let mut text = String::new();
     for finding in findings {
         // Writing into a string does not fail.
         let _ = write(&mut text, finding, terminal);
+    }
+    for what in unchecked {
+        let _ = writeln!(text, "{}: {what}", terminal.yellow("not checked"));
     }
     let _ = sum(&mut text, summary, terminal);
     text

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, hash::Hash, marker::PhantomData, sync::Arc};
 
-use super::{Layer, Set, db::Access, node::NodeId};
+use super::{Db, Layer, Set, node::NodeId};
 use crate::{
     model::{ObjectRef, Problem},
     snapshot::PartState,
@@ -35,7 +35,7 @@ pub trait Query: Key {
 
 /// Records what one evaluation of the query `Q` reads and reports.
 pub struct Cx<'a, Q> {
-    pub(super) db: Access<'a>,
+    pub(super) db: &'a mut Db,
     pub(super) deps: Vec<NodeId>,
     pub(super) problems: Vec<Problem>,
     /// See [`super::Stats::values_read`].
@@ -44,14 +44,14 @@ pub struct Cx<'a, Q> {
 }
 
 impl<'a, Q: Query> Cx<'a, Q> {
-    pub(super) fn new(db: Access<'a>) -> Self {
+    pub(super) fn new(db: &'a mut Db) -> Self {
         Self { db, deps: Vec::new(), problems: Vec::new(), values_read: 0, query: PhantomData }
     }
 
     /// The value of an input, `None` when absent.
     pub fn input<I: Input>(&mut self, key: &I) -> Option<Arc<I::Value>> {
         const { assert!(Q::STAGE > 0, "stage 0 is that of inputs") };
-        let (id, value) = self.db.with(|db| db.read_input(key));
+        let (id, value) = self.db.read_input(key);
         self.note(id, 1);
         value
     }
@@ -59,7 +59,7 @@ impl<'a, Q: Query> Cx<'a, Q> {
     /// The result of another query.
     pub fn get<D: Query>(&mut self, query: &D) -> D::Value {
         const { assert!(D::STAGE < Q::STAGE, "a query reads lower stages only") };
-        let (id, value) = self.db.with(|db| db.demand(query));
+        let (id, value) = self.db.demand(query);
         self.note(id, 1);
         value
     }
@@ -67,7 +67,7 @@ impl<'a, Q: Query> Cx<'a, Q> {
     /// The elements of a set, in order. For small sets: the whole set is one dependency.
     pub fn set<S: Set>(&mut self, key: &S) -> Arc<[S::Elem]> {
         const { assert!(S::STAGE < Q::STAGE, "a query reads lower stages only") };
-        let (id, elems) = self.db.with(|db| db.read_set(key));
+        let (id, elems) = self.db.read_set(key);
         self.note(id, 1 + elems.len());
         elems
     }
@@ -75,7 +75,7 @@ impl<'a, Q: Query> Cx<'a, Q> {
     /// The content of a part.
     pub fn part<L: Layer>(&mut self, layer: &L, facets: &L::Facets) -> PartState {
         const { assert!(L::Item::STAGE + 1 < Q::STAGE, "a query reads lower stages only") };
-        let (id, state) = self.db.with(|db| db.read_part(layer, facets));
+        let (id, state) = self.db.read_part(layer, facets);
         self.note(id, 1);
         state
     }

@@ -3,13 +3,11 @@
 //! | file | what |
 //! |---|---|
 //! | [`kind`], [`storage`] | nodes and their typed tables |
-//! | [`cores`] | many nodes at once, on all cores |
 //! | [`propagate`] | evaluation, edges, marks; the end of nodes that nobody needs |
 //! | [`parts`] | layers seen with facets, as persistent maps |
 //! | [`round`] | what a round changed and cost |
 //! | [`explain`] | where a resource comes from |
 
-mod cores;
 mod explain;
 mod kind;
 mod parts;
@@ -26,9 +24,8 @@ use std::{
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-pub(super) use self::cores::Access;
+use self::kind::Kind;
 pub use self::round::{Round, Stats};
-use self::{cores::Cores, kind::Kind};
 use super::{
     Emit, Input, Layer, Query, Set,
     node::{Node, NodeId},
@@ -80,7 +77,6 @@ pub struct Db {
     next_part: PartId,
     generation: Generation,
     stats: Stats,
-    cores: Cores,
 }
 
 impl Db {
@@ -245,12 +241,8 @@ impl Db {
         let mut stage = 0;
         // Buckets of later stages come into being on the way.
         while stage < self.buckets.len() {
-            loop {
-                let dirty = std::mem::take(&mut self.buckets[stage]);
-                if dirty.is_empty() {
-                    break;
-                }
-                self.refresh_all(&dirty);
+            while let Some(id) = self.buckets[stage].pop() {
+                self.refresh(id);
             }
             stage += 1;
         }

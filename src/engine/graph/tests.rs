@@ -1,7 +1,5 @@
 //! The engine alone, on a toy of endpoints: correctness, work done, memory given back.
 
-mod cores;
-
 use std::sync::Arc;
 
 use super::*;
@@ -108,11 +106,7 @@ impl Query for Class {
 }
 
 fn db() -> Db {
-    db_on(1)
-}
-
-fn db_on(cores: usize) -> Db {
-    let mut db = Db::on_cores(cores);
+    let mut db = Db::default();
     db.emit_for_input::<Endpoints, EmitVisible>(|e| EmitVisible(e.0));
     db
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{
-    objects::{address, all_of, annotated, cluster, governance, host, mesh, object, rule, service, slice},
+    objects::{address, all_of, annotated, cluster, governance, host, mesh, object, rule, service, slice, workload},
     world::{ALL, Effect, World},
 };
 use crate::{engine::graph::Stats, model::ObjectRef};
@@ -150,6 +150,18 @@ fn cases() -> Vec<Case> {
             change: |world| remove(world, "DestinationRule", "d82", "ns2"),
             moves: vec![(ALL_BUT_NARROW, vec![format!("cds {}", cluster(82))])],
             most: (22, 1),
+        },
+        Case {
+            name: "a WorkloadEntry that a service selects",
+            change: |world| put(workload(42, 1))(world),
+            moves: vec![(ALL_BUT_NARROW, eds(42))],
+            most: (17, 2),
+        },
+        Case {
+            name: "another address of a WorkloadEntry that a service selects",
+            change: |world| put(workload(42, 2))(world),
+            moves: vec![(ALL_BUT_NARROW, eds(42))],
+            most: (15, 1),
         },
         Case {
             name: "a VirtualService is gone",

@@ -91,6 +91,14 @@ pub(super) fn slice(n: usize, addresses: &[String]) -> Value {
     })
 }
 
+/// A WorkloadEntry that service `n` selects, with one of its addresses.
+pub(super) fn workload(n: usize, address: u8) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry", "metadata": metadata(&format!("w{n}"), n),
+        "spec": {"address": format!("175.0.0.{address}"), "labels": {"app": format!("s{n}")}},
+    })
+}
+
 /// The VirtualService about service `n`, on the gateway or in the mesh.
 pub(super) fn rule(n: usize, seconds: usize) -> Value {
     let route = json!([{"timeout": format!("{seconds}s"), "route": [{"destination": {"host": host(n)}}]}]);

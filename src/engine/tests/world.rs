@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::objects::mesh;
 use crate::{
     api::{Kind, Object},
-    engine::{Engine, Observer, Reach, Report, Ticket, graph::Stats},
+    engine::{self, Engine, Lease, Observer, Reach, Report, graph::Stats},
     model::{MeshConfig, ObjectRef, Proxy},
     reconcilers::intake::{Changes, MeshSource, Reconcilers},
     snapshot::{ResourceType, Snapshot},
@@ -28,7 +28,7 @@ pub(super) const ALL: [&str; 6] = ["a", "a too", "b", "narrow", "whole", "gatewa
 
 /// A proxy that is attached.
 struct Attached {
-    ticket: Ticket,
+    lease: Lease,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     seen: Arc<Snapshot>,
 }
@@ -110,15 +110,16 @@ impl World {
     }
 
     pub(super) fn attach(&mut self, name: &'static str, proxy: Proxy) {
-        let (ticket, snapshots) = block_on(self.engine.attach(Arc::new(proxy))).expect("the engine runs");
+        let engine::Attached { snapshots, lease } =
+            block_on(self.engine.attach(Arc::new(proxy))).expect("the engine runs");
         let seen = Arc::clone(&snapshots.borrow());
-        self.attached.insert(name, Attached { ticket, snapshots, seen });
+        self.attached.insert(name, Attached { lease, snapshots, seen });
         self.round();
     }
 
     pub(super) fn detach(&mut self, name: &'static str) {
         let gone = self.attached.remove(name).expect("it is attached");
-        self.engine.detach(gone.ticket);
+        drop(gone.lease);
         self.round();
     }
 

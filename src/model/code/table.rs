@@ -176,6 +176,9 @@ with_first_codes! { codes!
     ProbeMissing "MZ0522" "probe-missing" Error
         "A probe has one of httpGet, tcpSocket, exec and grpc."
         "Add one of them, or remove the probe.";
+    EntryTooLarge "MZ0523" "entry-too-large" Error
+        "What the hosts, ports and addresses of a ServiceEntry multiply to is no more than proxies can hold."
+        "Write several ServiceEntries, each for some of the hosts.";
 
     // Sidecar.
     EgressBindWithoutPort "MZ0601" "egress-bind-without-port" Error
@@ -317,6 +320,9 @@ with_first_codes! { codes!
     ExtensionAmbiguous "MZ0816" "extension-ambiguous" Error
         "A TrafficExtension is one filter: wasm or lua."
         "Set one of them.";
+    RouterRemoved "MZ0899" "router-removed" Error
+        "The router, which ends each chain of HTTP filters, is not removed: Envoy takes no chain without an end."
+        "Use operation REPLACE with another filter that ends the chain, or remove the patch.";
 
     // Mesh configuration, Telemetry, ProxyConfig.
     MeshConfigUnreadable "MZ0901" "mesh-config-unreadable" Error
@@ -375,14 +381,17 @@ with_first_codes! { codes!
     InstallationPartial "MZ0918" "installation-partial" Warning
         "Each key of an IstioOperator is one that decides on something here."
         "Do without the key, or accept that nothing follows from it.";
+    InjectorTemplateUnused "MZ0919" "injector-template-unused" Warning
+        "The templates sidecar and gateway are mizzen's own; texts of these names are not used."
+        "Give the template another name, and name it in defaultTemplates besides sidecar: it is laid over the proxy.";
 
     // What needs more than one object.
     GatewayUnknown "MZ1001" "gateway-unknown" Warning
         "A Gateway that is named exists."
         "Create the Gateway, or correct the name.";
-    DestinationUnknown "MZ1002" "destination-unknown" Warning
-        "A destination is a service that is visible, with its subset and port."
-        "Create the service, subset or port, or correct the destination.";
+    DestinationHostUnknown "MZ1002" "destination-host-unknown" Warning
+        "The host of a destination is that of a service which clients see."
+        "Create or export the service, or correct the host; short names are completed by the namespace of the object.";
     DelegateUnknown "MZ1003" "delegate-unknown" Warning
         "The delegate of an entry exists, has no hosts, and is exported to its root."
         "Create the delegate, remove its hosts, or export it.";
@@ -413,6 +422,12 @@ with_first_codes! { codes!
     ConnectionsTaken "MZ1012" "connections-taken" Warning
         "One rule takes the connections of a port, server name and address: of several the oldest does."
         "Merge the rules, or make their conditions differ.";
+    DestinationSubsetUnknown "MZ1013" "destination-subset-unknown" Warning
+        "The subset of a destination is one of a DestinationRule of its host."
+        "Add the subset to the DestinationRule, export the rule, or correct the name.";
+    DestinationPortUnknown "MZ1014" "destination-port-unknown" Warning
+        "The port of a destination is one of its service."
+        "Correct the number, or add the port to the service.";
 
     // What only `mizzen analyze` finds.
     GatewaySelectsNothing "MZ1101" "gateway-selects-nothing" Warning
@@ -440,7 +455,7 @@ with_first_codes! { codes!
         "A selector has the labels of a workload."
         "Correct the labels, or remove the object.";
     SelectorTaken "MZ1109" "selector-taken" Warning
-        "For the same workloads there is one Sidecar and one PeerAuthentication: of several the oldest counts."
+        "For the same workloads there is one Sidecar, one PeerAuthentication and one Telemetry: of several the oldest counts."
         "Merge the objects.";
     PortProtocolGuessed "MZ1110" "port-protocol-guessed" Info
         "The name of a port begins with its protocol, or appProtocol says it."

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, net::IpAddr};
 
 use super::{
-    super::{Problems, rules},
+    super::{Problems, rules, substitution, telemetry::expression::Expressions},
     at::At,
 };
 use crate::model::Code;
@@ -34,6 +34,7 @@ pub(super) fn check(list: &At<'_>, problems: &mut Problems) {
         let mut types = Vec::new();
         let mut name = "";
         for (key, field) in provider.members(problems) {
+            check_log_format(&field, problems);
             match key {
                 "name" => name = field.text(problems).unwrap_or_default(),
                 _ if SERVICES.contains(&key) => {
@@ -55,6 +56,19 @@ pub(super) fn check(list: &At<'_>, problems: &mut Problems) {
                 _ => format!("only one of {} can be set", types.join(", ")),
             };
             provider.wrong(Code::ProviderInvalid, reason, problems);
+        }
+    }
+}
+
+/// Formats of a provider's logs: the text or body, and fields.
+fn check_log_format(provider: &At<'_>, problems: &mut Problems) {
+    let Some(format) = provider.get("logFormat") else { return };
+    let mut expressions = Expressions::default();
+    for key in ["text", "labels"] {
+        if let Some(part) = format.get(key)
+            && let Err(fault) = substitution::check_all(part.value, &mut expressions)
+        {
+            part.wrong(Code::ProviderInvalid, fault.of(part.value.as_str().unwrap_or(key)), problems);
         }
     }
 }

@@ -53,9 +53,9 @@ fn annotations_count() {
          alpha.istio.io/canonical-serviceaccounts: x}",
     );
     assert_eq!(made.age.created, 60);
-    assert_eq!(made.visibility, Some(Visibility::Namespaces(["shop", "other"].map(Arc::from).into())));
+    assert_eq!(made.visibility.as_deref(), Some(&Visibility::Namespaces(["shop", "other"].map(Arc::from).into())));
     assert_eq!(made.traffic_distribution, Some(TrafficDistribution::PreferSameZone));
-    assert_eq!(made.subject_alt_names, [Arc::from("x")]);
+    assert_eq!(*made.subject_alt_names, [Arc::from("x")]);
     assert_eq!(made.service_accounts, ["a", "b"].map(Arc::from));
 }
 

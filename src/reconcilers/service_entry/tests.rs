@@ -24,7 +24,7 @@ fn every_host_is_a_service_with_the_same_members() {
     let one = &made.services[0];
     assert_eq!((one.vips.len(), one.cidrs.len(), one.mesh_external), (2, 1, false));
     assert_eq!((one.ports[0].protocol, one.ports[0].target), (Protocol::Tls, Some(8443)));
-    assert_eq!(one.visibility, Some(Visibility::Namespaces(["shop".into()].into())));
+    assert_eq!(one.visibility.as_deref(), Some(&Visibility::Namespaces(["shop".into()].into())));
     assert_eq!(one.resolution, Resolution::ClientSideLb);
 }
 
@@ -81,4 +81,38 @@ fn endpoints_fit_the_resolution() {
     assert_eq!(problems("NONE", "endpoints: [{address: 10.0.0.1}]"), (0, 1));
     assert_eq!(problems("STATIC", "endpoints: [{network: n}, {}]"), (1, 2));
     assert_eq!(problems("STATIC", "workloadSelector: {labels: {a: b}}, endpoints: [{address: 10.0.0.1}]"), (0, 1));
+}
+
+/// A ServiceEntry with so many hosts, ports and addresses.
+fn sized(hosts: usize, ports: usize, addresses: usize) -> (Option<Converted>, Vec<Problem>) {
+    let list = |count: usize, text: &dyn Fn(usize) -> String| (0..count).map(text).collect::<Vec<_>>().join(", ");
+    let entry = format!(
+        "{{metadata: {{name: ext, namespace: shop}}, spec: {{resolution: STATIC, hosts: [{}], ports: [{}], addresses: [{}]}}}}",
+        list(hosts, &|n| format!("h{n}.example")),
+        list(ports, &|n| format!("{{number: {}, name: p{n}, protocol: HTTP}}", n + 1)),
+        list(addresses, &|n| format!("10.0.{}.{}", n / 256, n % 256)),
+    );
+    convert(&serde_yaml_ng::from_str(&entry).expect("a ServiceEntry"))
+}
+
+#[test]
+fn an_object_that_multiplies_to_more_than_proxies_can_hold_is_left_out() {
+    let found = |hosts: usize, ports: usize, addresses: usize| {
+        let (made, problems) = sized(hosts, ports, addresses);
+        let large = problems.iter().find(|p| p.code == Code::EntryTooLarge);
+        assert_eq!(made.is_none(), large.is_some(), "{problems:?}");
+        large.map(ToString::to_string).unwrap_or_default()
+    };
+    // What grows with the object only has no limit of its own.
+    for (hosts, ports, addresses) in [(20_000, 1, 0), (1, 1, 20_000), (1, 20_000, 1), (100, 2, 50), (1_000, 2, 1)] {
+        assert_eq!(found(hosts, ports, addresses), "", "{hosts} {ports} {addresses}");
+    }
+    let entries = found(500, 1, 500);
+    assert!(
+        entries.contains("spec: 500 hosts with 1 ports, and 500 addresses") && entries.contains("250500"),
+        "{entries}"
+    );
+    assert!(found(600, 500, 0).contains("300000 entries"), "hosts with many ports");
+    let pairs = found(1_500, 1, 1);
+    assert!(pairs.contains("spec.addresses: 1500 hosts share 1 addresses") && pairs.contains("2250000"), "{pairs}");
 }

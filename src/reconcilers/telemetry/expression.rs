@@ -15,7 +15,7 @@ const MAX_IN_ALL: usize = 4 * MAX_LENGTH;
 
 /// Judges the expressions of one object.
 #[derive(Debug)]
-pub(super) struct Expressions {
+pub(in crate::reconcilers) struct Expressions {
     /// How many bytes may still come.
     left: usize,
 }
@@ -28,7 +28,7 @@ impl Default for Expressions {
 
 impl Expressions {
     /// Whether a text is an expression; the error says why not.
-    pub(super) fn check(&mut self, text: &str) -> Result<(), String> {
+    pub(in crate::reconcilers) fn check(&mut self, text: &str) -> Result<(), String> {
         let Some(left) = self.left.checked_sub(text.len()) else {
             self.left = 0;
             return Err(format!(

@@ -38,7 +38,8 @@ impl Reader<'_> {
     ) -> BTreeMap<Arc<str>, Arc<str>> {
         for (name, value) in given {
             self.header_name(&format!("{field}[{name:?}]"), name, authority);
-            self.check(&format!("{field}[{name:?}]"), text::header_value(value));
+            let judged = text::header_value(value, &mut self.site.expressions.borrow_mut());
+            self.check(&format!("{field}[{name:?}]"), judged);
         }
         given.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
     }

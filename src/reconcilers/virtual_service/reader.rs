@@ -1,6 +1,6 @@
 //! Reading one entry: where we are, and what is wrong with it.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use super::{host_set::HostSet, text};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
         Code, Labels,
         virtual_service::{Percent, StringMatch},
     },
-    reconcilers::{Flaw, Problems, regex, rules::check_label_syntax},
+    reconcilers::{Flaw, Problems, regex, rules::check_label_syntax, telemetry::expression::Expressions},
 };
 
 /// What the entries of an object have in common.
@@ -25,6 +25,8 @@ pub(super) struct Site<'a> {
     pub(super) claims: bool,
     /// The object's hosts.
     pub(super) hosts: &'a HostSet,
+    /// Judges the expressions in values of headers, all together.
+    pub(super) expressions: RefCell<Expressions>,
 }
 
 /// Reads one entry. Fields are given relative to it.

@@ -66,6 +66,7 @@ impl Intake for Recorder {
                 world.resets.push(kind);
                 live.iter().for_each(|object| world.apply(object));
             }
+            Delivery::Unreadable { object, .. } => panic!("files keep {object} or tell of it"),
             Delivery::Problem(problem) => {
                 world.problems.insert(problem.key.clone(), without_code(&problem));
             }

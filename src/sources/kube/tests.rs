@@ -24,6 +24,7 @@ impl Intake for Lines {
                 let live: Vec<_> = live.iter().map(|object| name(object.meta())).collect();
                 format!("reset {live:?} kept {}", kept.iter().map(ToString::to_string).collect::<String>())
             }
+            Delivery::Unreadable { object, uid, generation } => format!("unreadable {object} {uid} {generation}"),
             Delivery::Problem(problem) => format!("problem {}", without_code(&problem)),
             Delivery::ProblemGone(key) if key.origin == Origin::Cluster => format!("gone {}", key.field),
             Delivery::ProblemGone(key) => format!("gone {:?}", key.origin),
@@ -59,7 +60,7 @@ impl Rig {
 }
 
 fn object(name: &str, spec: &Value) -> DynamicObject {
-    let metadata = json!({"name": name, "namespace": "ns", "resourceVersion": "1"});
+    let metadata = json!({"name": name, "namespace": "ns", "resourceVersion": "1", "uid": "u", "generation": 7});
     serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
 }
 
@@ -106,10 +107,12 @@ fn an_undecodable_object_is_kept_and_reported_until_it_is_fixed() {
     let lines = rig.take(Event::InitDone);
     assert_eq!(lines[0], "reset [] kept VirtualService ns/a");
     assert!(lines[1].starts_with("problem VirtualService ns/a: spec.hosts: invalid type: integer `7`"), "{lines:?}");
-    assert!(rig.take(Event::Apply(bad("a"))).is_empty(), "said once");
-    assert_eq!(rig.take(Event::Apply(good("a"))), ["apply a", "gone spec.hosts"]);
+    let unreadable = "unreadable VirtualService ns/a u 7";
+    assert_eq!(lines[2..], [unreadable], "after what is wrong with it");
+    assert_eq!(rig.take(Event::Apply(bad("a"))), [unreadable], "what is wrong is said once");
+    assert_eq!(rig.take(Event::Apply(good("a"))), ["gone spec.hosts", "apply a"]);
     let unknown = object("a", &json!({"hosts": ["a"], "hots": []}));
-    assert_eq!(rig.take(Event::Apply(unknown)), ["apply a", "problem VirtualService ns/a: spec.hots: unknown field"]);
+    assert_eq!(rig.take(Event::Apply(unknown)), ["problem VirtualService ns/a: spec.hots: unknown field", "apply a"]);
     assert_eq!(rig.take(Event::Delete(good("a"))), ["delete VirtualService ns/a", "gone spec.hots"]);
 }
 

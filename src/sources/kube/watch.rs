@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     core::{ApiResource, DynamicObject, Status},
     runtime::watcher::{self, Event},
@@ -50,7 +51,7 @@ pub(super) struct Watch {
 #[derive(Default)]
 struct List {
     live: Vec<Object>,
-    kept: Vec<ObjectRef>,
+    kept: Vec<Version>,
     problems: HashMap<ObjectRef, Vec<ProblemKey>>,
 }
 
@@ -59,6 +60,28 @@ struct Read {
     reference: Option<ObjectRef>,
     object: Option<Object>,
     problems: Vec<ProblemKey>,
+}
+
+/// Which version of an object it is, also of one that cannot be read.
+struct Version {
+    object: ObjectRef,
+    uid: Arc<str>,
+    generation: i64,
+}
+
+impl Version {
+    fn of(kind: Kind, meta: &ObjectMeta) -> Self {
+        Self {
+            object: reference(kind, meta),
+            uid: meta.uid.as_deref().unwrap_or_default().into(),
+            generation: meta.generation.unwrap_or_default(),
+        }
+    }
+
+    fn unreadable(self) -> Delivery {
+        let Self { object, uid, generation } = self;
+        Delivery::Unreadable { object, uid, generation }
+    }
 }
 
 impl Watch {
@@ -81,11 +104,12 @@ impl Watch {
     }
 
     fn list_object(&mut self, object: DynamicObject) {
+        let version = Version::of(self.kind, &object.metadata);
         let Read { reference, object, problems } = self.read(object);
         let Some(reference) = reference else { return };
         match object {
             Some(object) => self.list.live.push(object),
-            None => self.list.kept.push(reference.clone()),
+            None => self.list.kept.push(version),
         }
         if !problems.is_empty() {
             self.list.problems.insert(reference, problems);
@@ -95,30 +119,28 @@ impl Watch {
     fn finish_list(&mut self) {
         let List { live, kept, problems } = std::mem::take(&mut self.list);
         tracing::debug!(resource = resource_name(self.kind), objects = live.len(), "listed");
-        self.intake.deliver(Delivery::Reset { kind: self.kind, live, kept });
+        let stay = kept.iter().map(|version| version.object.clone()).collect();
+        self.intake.deliver(Delivery::Reset { kind: self.kind, live, kept: stay });
         let gone: Vec<_> = self.problems.keys().filter(|object| !problems.contains_key(*object)).cloned().collect();
         gone.into_iter().for_each(|object| self.set_problems(object, Vec::new()));
         problems.into_iter().for_each(|(object, problems)| self.set_problems(object, problems));
+        kept.into_iter().for_each(|version| self.intake.deliver(version.unreadable()));
         self.recover();
         self.guard.release();
     }
 
     fn apply(&mut self, object: DynamicObject) {
+        let version = Version::of(self.kind, &object.metadata);
         let Read { reference, object, problems } = self.read(object);
         let Some(reference) = reference else { return };
-        if let Some(object) = object {
-            self.intake.deliver(Delivery::Apply(object));
-        }
+        // What is wrong with it is known before somebody looks at it.
         self.set_problems(reference, problems);
+        self.intake.deliver(object.map_or_else(|| version.unreadable(), Delivery::Apply));
         self.recover();
     }
 
     fn delete(&mut self, object: &DynamicObject) {
-        let reference = ObjectRef::new(
-            self.kind.kind(),
-            object.metadata.namespace.as_deref().unwrap_or_default(),
-            object.metadata.name.as_deref().unwrap_or_default(),
-        );
+        let reference = reference(self.kind, &object.metadata);
         self.intake.deliver(Delivery::Delete(reference.clone()));
         self.set_problems(reference, Vec::new());
         self.recover();
@@ -204,6 +226,11 @@ impl Drop for Watch {
         objects.into_iter().for_each(|object| self.set_problems(object, Vec::new()));
         self.recover();
     }
+}
+
+fn reference(kind: Kind, meta: &ObjectMeta) -> ObjectRef {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    ObjectRef::new(kind.kind(), &text(&meta.namespace), &text(&meta.name))
 }
 
 /// The rule that would allow it.

@@ -61,7 +61,7 @@ fn case() -> Case {
 }
 
 fn with_protocol(protocol: Protocol) -> Case {
-    Case { service: Service { ports: vec![port(protocol)], ..service() }, ..case() }
+    Case { service: Service { ports: [port(protocol)].into(), ..service() }, ..case() }
 }
 
 fn with_pool(pool: ConnectionPool) -> Case {

@@ -187,9 +187,9 @@ fn user_context(
         ..CommonTlsContext::default()
     };
     let given = if tls.subject_alt_names.is_empty() && input.service.registry == Registry::ServiceEntry {
-        &input.service.subject_alt_names
+        &input.service.subject_alt_names[..]
     } else {
-        &tls.subject_alt_names
+        &tls.subject_alt_names[..]
     };
     let names: Vec<&str> = given.iter().map(|n| &**n).collect();
     let mut verified = validation(&names);

@@ -159,7 +159,7 @@ fn health_decides_who_is_sent() {
     assert_eq!(made.table(), ["0 // 1: 10.0.0.1"]);
     made.service.traffic_distribution = Some(TrafficDistribution::PreferSameZone);
     assert_eq!(made.table(), ["0 // 2: 10.0.0.1 10.0.0.2"]);
-    made.service.labels = labels(&[(label::PERSISTENT_SESSION, "cookie")]);
+    made.service.labels = labels(&[(label::PERSISTENT_SESSION, "cookie")]).into();
     assert_eq!(made.table(), ["0 // 3: 10.0.0.1 10.0.0.2 10.0.0.3"]);
 }
 

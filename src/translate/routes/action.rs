@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     model::virtual_service::{
-        Body, DirectResponse, HttpAction, HttpDestination, HttpRoute, Mirror, Retries, RouteSemantics,
+        Body, DirectResponse, HttpAction, HttpDestination, HttpRoute, Mirror, Retries, RouteSemantics, UNANSWERED,
+        UNMIRRORED,
     },
     translate::{filters::set_filter_state, listeners::wire},
 };
@@ -103,7 +104,7 @@ impl Work<'_, '_> {
                 _ => format!("mirrors[{}].destination", at - usize::from(rule.mirror.is_some())),
             };
             if !mirror.percent.is_some_and(|p| p.is_zero()) {
-                let found = self.cluster(rule, &field, &mirror.destination);
+                let found = self.cluster(rule, &field, &mirror.destination, UNMIRRORED);
                 action.request_mirror_policies.push(mirror::policy(&found.cluster, mirror.percent));
             }
         }
@@ -113,7 +114,7 @@ impl Work<'_, '_> {
     fn lead(&mut self, rule: &HttpRoute, to: &[HttpDestination], route: &mut Route, action: &mut RouteAction) {
         let mut hashed = false;
         if let [only] = to {
-            let found = self.cluster(rule, "route[0].destination", &only.destination);
+            let found = self.cluster(rule, "route[0].destination", &only.destination, UNANSWERED);
             hashed = found.hash.is_some();
             headers::apply(&only.headers, route);
             if action.host_rewrite_specifier.is_none() {
@@ -134,7 +135,7 @@ impl Work<'_, '_> {
     }
 
     fn weigh(&mut self, rule: &HttpRoute, at: usize, to: &HttpDestination, action: &mut RouteAction) -> ClusterWeight {
-        let found = self.cluster(rule, &format!("route[{at}].destination"), &to.destination);
+        let found = self.cluster(rule, &format!("route[{at}].destination"), &to.destination, UNANSWERED);
         action.hash_policy.extend(found.hash.as_ref().map(hash_policy));
         let (request, response) = (&to.headers.request, &to.headers.response);
         let authority = headers::authority(&to.headers).map(ToString::to_string);

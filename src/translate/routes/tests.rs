@@ -20,7 +20,7 @@ use envoy_types::pb::envoy::{
 use prost::Message;
 
 use super::*;
-use crate::model::virtual_service::*;
+use crate::model::{Code, virtual_service::*};
 
 /// A sidecar in `ns` with `app=web`, listening on port 80.
 fn site<'a>(object: &'a ObjectRef, labels: &'a Labels) -> RouteInput<'a> {
@@ -41,7 +41,7 @@ fn site<'a>(object: &'a ObjectRef, labels: &'a Labels) -> RouteInput<'a> {
 fn resolve(to: &Destination) -> ClusterRef {
     let cluster = format!("outbound|{}|{}|{}", to.port.unwrap_or(80), to.subset, to.host);
     let hash = (&*to.host == "hashed").then(|| HashKey::Header("x-user".into()));
-    let missing = (&*to.host == "gone").then(|| "no such service".to_owned());
+    let missing = (&*to.host == "gone").then(|| Flaw::new(Code::DestinationHostUnknown, "no such service"));
     ClusterRef { cluster: cluster.into(), missing, hash, offers_http: &*to.host == "sniffed" }
 }
 

@@ -1,6 +1,6 @@
 //! The names under which clients reach a host (translation §6.2).
 
-use std::net::IpAddr;
+use std::{collections::HashSet, net::IpAddr};
 
 use super::{bracketed, host_and_port};
 use crate::model::{
@@ -40,7 +40,7 @@ pub fn service_domains(input: &DomainInput<'_>, known: &mut dyn FnMut(&str) -> b
     if headless {
         found.add_wildcards();
     }
-    input.vips.iter().filter(|ip| !ip.is_unspecified()).for_each(|ip| found.add(&ip.to_string()));
+    found.add_addresses(input.vips);
     found.list
 }
 
@@ -90,18 +90,32 @@ impl Domains {
     }
 
     fn add(&mut self, host: &str) {
-        if matches!(self.port, None | Some(HTTP_PORT)) {
-            self.push(bracketed(host));
-        }
-        if let Some(port) = self.port {
-            self.push(host_and_port(host, port));
-        }
+        self.forms(host).for_each(|domain| self.push(domain));
+    }
+
+    /// With or without the port, or both.
+    fn forms(&self, host: &str) -> impl Iterator<Item = String> + use<> {
+        let plain = matches!(self.port, None | Some(HTTP_PORT)).then(|| bracketed(host));
+        let with_port = self.port.map(|port| host_and_port(host, port));
+        plain.into_iter().chain(with_port)
     }
 
     /// The members of headless services have names below it.
     fn add_wildcards(&mut self) {
         let below: Vec<String> = self.list.iter().map(|d| format!("*.{d}")).collect();
         below.into_iter().for_each(|d| self.push(d));
+    }
+
+    /// There may be thousands of them, but only a name can be the same text as an address.
+    fn add_addresses(&mut self, ips: &[IpAddr]) {
+        let (names, mut seen) = (self.list.len(), HashSet::new());
+        for ip in ips.iter().filter(|ip| !ip.is_unspecified() && seen.insert(**ip)) {
+            for domain in self.forms(&ip.to_string()) {
+                if !self.list[..names].iter().any(|name| name.eq_ignore_ascii_case(&domain)) {
+                    self.list.push(domain);
+                }
+            }
+        }
     }
 
     fn push(&mut self, domain: String) {

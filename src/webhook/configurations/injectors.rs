@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 
-use super::{Configuration, Event, Hook, Keeper, ProofError, probe};
+use super::{Configuration, Event, Hook, Keeper, ProofError, hooks, probe};
 use crate::telemetry::metrics::{Metrics, WebhookFailure, WebhookLabel};
 
 /// How the names of webhooks end that inject.
@@ -12,14 +12,7 @@ impl Configuration for MutatingWebhookConfiguration {
     const KIND: &'static str = "MutatingWebhookConfiguration";
 
     fn hooks(&mut self) -> Vec<Hook<'_>> {
-        let ours = self.webhooks.iter_mut().flatten().filter(|webhook| webhook.name.ends_with(OURS));
-        ours.map(|webhook| Hook {
-            name: &webhook.name,
-            client_config: &mut webhook.client_config,
-            failure_policy: &mut webhook.failure_policy,
-            objects: webhook.object_selector.as_ref(),
-        })
-        .collect()
+        hooks!(self, OURS)
     }
 
     async fn prove(_: &Keeper, hook: &Hook<'_>, bundle: &str) -> Result<(), ProofError> {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 
-use super::{Configuration, Event, Hook, Keeper, ProofError, refusal};
+use super::{Configuration, Event, Hook, Keeper, ProofError, hooks, refusal};
 use crate::telemetry::metrics::{Metrics, ReasonLabel};
 
 /// How the names of webhooks end that validate.
@@ -12,14 +12,7 @@ impl Configuration for ValidatingWebhookConfiguration {
     const KIND: &'static str = "ValidatingWebhookConfiguration";
 
     fn hooks(&mut self) -> Vec<Hook<'_>> {
-        let ours = self.webhooks.iter_mut().flatten().filter(|webhook| webhook.name.ends_with(OURS));
-        ours.map(|webhook| Hook {
-            name: &webhook.name,
-            client_config: &mut webhook.client_config,
-            failure_policy: &mut webhook.failure_policy,
-            objects: webhook.object_selector.as_ref(),
-        })
-        .collect()
+        hooks!(self, OURS)
     }
 
     async fn prove(keeper: &Keeper, hook: &Hook<'_>, _: &str) -> Result<(), ProofError> {

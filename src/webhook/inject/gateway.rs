@@ -17,7 +17,7 @@ pub(super) fn fragment(context: &Context<'_>, variables: &[(String, String)]) ->
         "spec": {
             "securityContext": {"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]},
             "containers": [container],
-            "volumes": proxy::volumes(context, Role::Router)?,
+            "volumes": proxy::volumes(context)?,
             "imagePullSecrets": context.settings.values.global.pull_secrets(),
         },
     }))

@@ -1,10 +1,11 @@
 //! The init container that redirects traffic to the proxy (contract §5.3, §6.5).
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::{
     Context, INIT, InjectError, annotations,
-    proxy::{USER, interception},
+    proxy::{USER, image_type, interception},
 };
 
 const OUTBOUND: u16 = 15001;
@@ -20,7 +21,7 @@ pub(super) fn containers(context: &Context<'_>) -> Result<Vec<Value>, InjectErro
     let values = &context.settings.values.global;
     let mut made = json!({
         "name": INIT,
-        "image": values.image(&values.proxy_init.image),
+        "image": values.image(&values.proxy_init.image, image_type(context.target.pod).unwrap_or_default()),
         "args": arguments(context)?,
         "securityContext": {
             "allowPrivilegeEscalation": values.proxy.privileged,
@@ -69,12 +70,19 @@ fn arguments(context: &Context<'_>) -> Result<Vec<String>, InjectError> {
     let optional = [
         ("-q", ports("includeOutboundPorts", &values.proxy.include_outbound_ports)?),
         ("-o", ports("excludeOutboundPorts", &values.proxy.exclude_outbound_ports)?),
-        ("-k", annotations::text(pod, "istio.io/reroute-virtual-interfaces").to_owned()),
+        ("-k", rerouted(pod).to_owned()),
         ("-c", annotations::text(pod, &traffic("excludeInterfaces")).to_owned()),
     ];
     optional.into_iter().filter(|(_, value)| !value.is_empty()).for_each(|(name, value)| flag(name, value));
-    all.push(format!("--log_output_level={}", values.logging.level));
+    let level = annotations::given(pod, "sidecar.istio.io/agentLogLevel").unwrap_or(&values.logging.level);
+    all.push(format!("--log_output_level={level}"));
     Ok(all)
+}
+
+/// The interfaces of virtual machines in the Pod; the older name counts where the newer one is not there.
+fn rerouted(pod: &Pod) -> &str {
+    let newer = annotations::given(pod, "istio.io/reroute-virtual-interfaces");
+    newer.unwrap_or_else(|| annotations::text(pod, "traffic.sidecar.istio.io/kubevirtInterfaces"))
 }
 
 /// The port of the agent's pages, to which the node's probes go; 0 is none.

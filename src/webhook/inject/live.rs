@@ -55,6 +55,8 @@ pub struct Source {
     pub revision: String,
     /// Which sidecars are native.
     pub native_sidecars: NativeSidecars,
+    /// What proxies are told in `COMPLIANCE_POLICY`; empty is nothing.
+    pub compliance_policy: String,
 }
 
 /// Follows them until dropped.
@@ -70,7 +72,7 @@ pub async fn follow(client: Client, source: Source, publisher: Publisher, proble
     while let Some(change) = changes.next().await {
         let Some(read) = state.take(change) else { continue };
         read.gone.iter().for_each(|problem| problems.gone(problem));
-        read.problem.iter().for_each(|problem| problems.appeared(problem));
+        read.appeared.iter().for_each(|problem| problems.appeared(problem));
         publisher.send_if_modified(|now| {
             let is_new = now.as_ref() != Some(&read.now);
             *now = Some(read.now);

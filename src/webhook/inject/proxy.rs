@@ -1,8 +1,9 @@
 //! What sidecars and gateways have in common: the proxy's container and the volumes of the Pod (contract §5.3).
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};
 
-use super::{Context, InjectError, PROXY, annotations};
+use super::{Context, InjectError, PROXY, annotations, otel};
 
 /// The user of the proxy, whose traffic is not redirected.
 pub(super) const USER: i64 = 1337;
@@ -31,9 +32,17 @@ impl Role {
 pub(super) fn image(context: &Context<'_>) -> String {
     let values = &context.settings.values.global;
     match annotations::text(context.target.pod, "sidecar.istio.io/proxyImage") {
-        "" => values.image(&values.proxy.image),
+        "" => {
+            let of_config = context.config.fields().get("image").and_then(|image| image["imageType"].as_str());
+            values.image(&values.proxy.image, image_type(context.target.pod).or(of_config).unwrap_or_default())
+        }
         own => own.to_owned(),
     }
+}
+
+/// Which variant of an image the Pod asks for, such as `debug`: its tag ends with it.
+pub(super) fn image_type(pod: &Pod) -> Option<&str> {
+    annotations::given(pod, "sidecar.istio.io/proxyImageType")
 }
 
 /// The proxy's container; `variables` are more of its environment.
@@ -52,7 +61,7 @@ pub(super) fn container(
         "readinessProbe": readiness(context)?,
         "resources": resources(context)?,
         "securityContext": security(context, role)?,
-        "volumeMounts": mounts(context, role)?,
+        "volumeMounts": mounts(context)?,
     });
     if !values.image_pull_policy.is_empty() {
         made["imagePullPolicy"] = values.image_pull_policy.as_str().into();
@@ -110,6 +119,7 @@ fn environment(context: &Context<'_>, variables: &[(String, String)]) -> Vec<Val
         of_pod("SERVICE_ACCOUNT", "spec.serviceAccountName"),
         of_pod("HOST_IP", "status.hostIP"),
         of_limit("ISTIO_CPU_LIMIT", "limits.cpu"),
+        of_limit("GOMEMLIMIT", "limits.memory"),
         text("PROXY_CONFIG", &proxy_config(context)),
         text("ISTIO_META_POD_PORTS", &pod_ports(context)),
         text("ISTIO_META_APP_CONTAINERS", &app_containers(context)),
@@ -124,6 +134,13 @@ fn environment(context: &Context<'_>, variables: &[(String, String)]) -> Vec<Val
     if !values.network.is_empty() {
         all.push(text("ISTIO_META_NETWORK", &values.network));
     }
+    if !settings.compliance_policy.is_empty() {
+        all.push(text("COMPLIANCE_POLICY", &settings.compliance_policy));
+    }
+    if !annotations::text(target.pod, BOOTSTRAP).is_empty() {
+        all.push(text("ISTIO_BOOTSTRAP_OVERRIDE", BOOTSTRAP_FILE));
+    }
+    all.extend(otel::attributes(context).map(|attributes| text("OTEL_RESOURCE_ATTRIBUTES", &attributes)));
     let of_config = context.config.proxy_metadata().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let more = variables.iter().cloned().chain(of_config).chain(target.variables.iter().cloned());
     for (name, value) in more {
@@ -230,22 +247,20 @@ fn security(context: &Context<'_>, role: Role) -> Result<Value, InjectError> {
     }))
 }
 
-fn mounts(context: &Context<'_>, role: Role) -> Result<Value, InjectError> {
+fn mounts(context: &Context<'_>) -> Result<Value, InjectError> {
     let mut all = vec![
         json!({"name": "workload-socket", "mountPath": "/var/run/secrets/workload-spiffe-uds"}),
         json!({"name": "credential-socket", "mountPath": "/var/run/secrets/credential-uds"}),
         json!({"name": "workload-certs", "mountPath": "/var/run/secrets/workload-spiffe-credentials"}),
         json!({"name": "istiod-ca-cert", "mountPath": "/var/run/secrets/istio"}),
+        json!({"name": "istio-ca-crl", "mountPath": "/var/run/secrets/istio/crl"}),
         json!({"name": "istio-data", "mountPath": "/var/lib/istio/data"}),
         json!({"name": "istio-envoy", "mountPath": "/etc/istio/proxy"}),
         json!({"name": "istio-token", "mountPath": "/var/run/secrets/tokens"}),
         json!({"name": "istio-podinfo", "mountPath": "/etc/istio/pod"}),
     ];
-    if role == Role::Sidecar {
-        all.push(json!({"name": "istio-ca-crl", "mountPath": "/var/run/secrets/istio/crl"}));
-    }
     if !annotations::text(context.target.pod, BOOTSTRAP).is_empty() {
-        all.push(json!({"name": "custom-bootstrap-volume", "mountPath": "/etc/istio/custom-bootstrap"}));
+        all.push(json!({"name": "custom-bootstrap-volume", "mountPath": BOOTSTRAP_FOLDER}));
     }
     let own = user_json(context, "sidecar.istio.io/userVolumeMount")?;
     all.extend(own.into_iter().map(|(name, mut mount)| {
@@ -257,9 +272,12 @@ fn mounts(context: &Context<'_>, role: Role) -> Result<Value, InjectError> {
 
 /// Names a ConfigMap that is laid over the bootstrap.
 const BOOTSTRAP: &str = "sidecar.istio.io/bootstrapOverride";
+/// Where that is mounted, and its key.
+const BOOTSTRAP_FOLDER: &str = "/etc/istio/custom-bootstrap";
+const BOOTSTRAP_FILE: &str = "/etc/istio/custom-bootstrap/custom_bootstrap.json";
 
 /// The volumes of the Pod.
-pub(super) fn volumes(context: &Context<'_>, role: Role) -> Result<Value, InjectError> {
+pub(super) fn volumes(context: &Context<'_>) -> Result<Value, InjectError> {
     let values = &context.settings.values.global;
     let of_pod = |name: &str| json!({"path": name, "fieldRef": {"fieldPath": format!("metadata.{name}")}});
     let mut all = vec![
@@ -273,10 +291,9 @@ pub(super) fn volumes(context: &Context<'_>, role: Role) -> Result<Value, Inject
             "path": "istio-token", "expirationSeconds": TOKEN_LIFETIME, "audience": values.sds.token.aud,
         }}]}}),
         json!({"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}}),
+        // Gateways have it too, which they have not in Istio: who is revoked is refused there as well.
+        json!({"name": "istio-ca-crl", "configMap": {"name": "istio-ca-crl", "optional": true}}),
     ];
-    if role == Role::Sidecar {
-        all.push(json!({"name": "istio-ca-crl", "configMap": {"name": "istio-ca-crl", "optional": true}}));
-    }
     let bootstrap = annotations::text(context.target.pod, BOOTSTRAP);
     if !bootstrap.is_empty() {
         all.push(json!({"name": "custom-bootstrap-volume", "configMap": {"name": bootstrap}}));

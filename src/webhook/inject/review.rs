@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use super::{Settings, Target, inject};
+use super::{Settings, Target, inject, warnings};
 use crate::webhook::{
     patch,
     request::chain,
@@ -32,28 +32,29 @@ pub(super) fn answer(
 ) -> Result<(Value, Outcome), ReviewError> {
     let mut request = Request::read(body)?;
     let object = request.object.take();
-    let (outcome, answer) = match operations(settings, &request.namespace, object, variables) {
-        Ok(None) => (Outcome::Skipped, Answer::Allowed),
-        Ok(Some(patch)) => (Outcome::Injected, Answer::Patched(patch)),
-        Err(message) => (Outcome::Failed, Answer::Denied(message)),
+    let (outcome, answer, warnings) = match operations(settings, &request.namespace, object, variables) {
+        Ok(None) => (Outcome::Skipped, Answer::Allowed, Vec::new()),
+        Ok(Some((patch, warnings))) => (Outcome::Injected, Answer::Patched(patch), warnings),
+        Err(message) => (Outcome::Failed, Answer::Denied(message), Vec::new()),
     };
-    Ok((request.answer(answer, &[]), outcome))
+    Ok((request.answer(answer, &warnings), outcome))
 }
 
-/// What is to be changed; nothing when the Pod is left as it is.
+/// What is to be changed and told; nothing when the Pod is left as it is.
 fn operations(
     settings: &Settings,
     namespace: &str,
     object: Value,
     variables: &[(String, String)],
-) -> Result<Option<Value>, String> {
+) -> Result<Option<(Value, Vec<String>)>, String> {
     let pod: Pod = serde_json::from_value(object).map_err(|e| format!("the object is no Pod: {e}"))?;
     // The API server fills the namespace in later.
     let own = pod.metadata.namespace.as_deref().unwrap_or_default();
     let target = Target { pod: &pod, namespace: if namespace.is_empty() { own } else { namespace }, variables };
-    let made = inject(settings, &target).map_err(|e| chain(&e))?;
+    let Some(made) = inject(settings, &target).map_err(|e| chain(&e))? else { return Ok(None) };
     let value = |pod: &Pod| serde_json::to_value(pod).map_err(|e| format!("the Pod cannot be written: {e}"));
-    made.map(|made| Ok(Value::Array(patch::diff(&value(&pod)?, &value(&made)?)))).transpose()
+    let patch = Value::Array(patch::diff(&value(&pod)?, &value(&made)?));
+    Ok(Some((patch, warnings(&pod))))
 }
 
 /// The variables that a path of the webhook names: `/inject/<key>/<value>/…`, where `cluster` and `net` stand for those of
@@ -101,6 +102,31 @@ mod tests {
         json_patch::patch(&mut made, &patch).expect("it applies");
         assert_eq!(made["spec"]["initContainers"][1]["name"], "istio-proxy");
         assert_eq!(made["spec"]["containers"][0]["later"], 1, "what is not known stays");
+    }
+
+    #[test]
+    fn what_changes_nothing_is_told_and_what_is_wrong_is_refused_by_name() {
+        let asked = |annotations: Value| {
+            let object = json!({"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "web"}]}});
+            answer(&Settings::default(), &review(&object), &[]).expect("a request").0["response"].take()
+        };
+        let told = asked(json!({
+            "readiness.status.sidecar.istio.io/applicationPorts": "80,81",
+            "sidecar.istio.io/logLevel": "debug",
+            "sidecar.istio.io/proxyImagge": "x",
+            "example.com/of-others": "y",
+        }));
+        assert_eq!(
+            told["warnings"],
+            json!([
+                "annotation readiness.status.sidecar.istio.io/applicationPorts has no effect: the proxy is ready when Envoy is",
+                "annotation sidecar.istio.io/proxyImagge is not known to injection: it has no effect",
+            ])
+        );
+        assert_eq!(asked(json!({"sidecar.istio.io/logLevel": "debug"}))["warnings"], Value::Null);
+        let refused = asked(json!({"prometheus.io/port": "15090"}));
+        let message = refused["status"]["message"].as_str().expect("a message");
+        assert!(message.starts_with("annotation prometheus.io/port of the Pod is \"15090\": it must be "), "{message}");
     }
 
     #[test]

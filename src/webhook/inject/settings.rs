@@ -24,6 +24,8 @@ pub struct Settings {
     pub injected_annotations: BTreeMap<String, String>,
     /// Templates of one's own, by name.
     pub templates: BTreeMap<String, Custom>,
+    /// Names of those that are not used: ours are called so.
+    pub ignored_templates: Vec<&'static str>,
     /// Those of Pods that name none; none is `sidecar`.
     pub default_templates: Vec<String>,
     /// Other names of templates, and of several at once.
@@ -44,6 +46,8 @@ pub struct Settings {
     pub revision: String,
     /// Whether the cluster starts containers that run beside the workload before it.
     pub native_sidecars: bool,
+    /// What the control plane's variable `COMPLIANCE_POLICY` says; empty where it is not set.
+    pub compliance_policy: String,
 }
 
 impl Default for Settings {
@@ -54,6 +58,7 @@ impl Default for Settings {
             always_inject_selector: Vec::new(),
             injected_annotations: BTreeMap::new(),
             templates: BTreeMap::new(),
+            ignored_templates: Vec::new(),
             default_templates: Vec::new(),
             aliases: BTreeMap::new(),
             values: Values::default(),
@@ -64,6 +69,7 @@ impl Default for Settings {
             merges_metrics: true,
             revision: String::new(),
             native_sidecars: true,
+            compliance_policy: String::new(),
         }
     }
 }
@@ -160,6 +166,7 @@ impl Settings {
             always_inject_selector: config.always_inject_selector,
             injected_annotations: config.injected_annotations,
             templates: templates::read(&config.templates),
+            ignored_templates: templates::ignored(&config.templates),
             default_templates: config.default_templates,
             aliases: config.aliases,
             values: read(Part::Values, values)?,
@@ -420,15 +427,13 @@ impl Default for Webhook {
 }
 
 impl Global {
-    /// A whole reference of an image of the hub.
-    pub(super) fn image(&self, image: &str) -> String {
+    /// A whole reference of an image of the hub, in a variant; none is that of the tag.
+    pub(super) fn image(&self, image: &str, variant: &str) -> String {
         if image.contains('/') || image.contains(':') {
-            image.to_owned()
-        } else if self.hub.is_empty() {
-            format!("{image}:{}", self.tag)
-        } else {
-            format!("{}/{image}:{}", self.hub, self.tag)
+            return image.to_owned();
         }
+        let tag = tag(&self.tag, variant);
+        if self.hub.is_empty() { format!("{image}:{tag}") } else { format!("{}/{image}:{tag}", self.hub) }
     }
 
     /// The Secrets that images are pulled with, if there are any.
@@ -436,5 +441,18 @@ impl Global {
         let all: Vec<_> =
             self.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
         (!all.is_empty()).then_some(all)
+    }
+}
+
+/// Variants of images that tags are known to end with.
+const VARIANTS: [&str; 2] = ["-distroless", "-debug"];
+
+/// The tag of a variant; that of `default` has no ending.
+fn tag(tag: &str, variant: &str) -> String {
+    let plain = VARIANTS.iter().find_map(|ending| tag.strip_suffix(ending)).unwrap_or(tag);
+    match variant {
+        "" => tag.to_owned(),
+        "default" => plain.to_owned(),
+        variant => format!("{plain}-{variant}"),
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn fragment(context: &Context<'_>, variables: &[(String, String)]) ->
         "spec": {
             "initContainers": init_containers,
             "containers": containers,
-            "volumes": proxy::volumes(context, Role::Sidecar)?,
+            "volumes": proxy::volumes(context)?,
             "imagePullSecrets": global.pull_secrets(),
         },
     }))

@@ -30,10 +30,18 @@ pub(super) struct Plan<'a> {
     overlays: Vec<(&'a str, &'a Custom)>,
 }
 
-/// Reads those of one's own; `sidecar` and `gateway` are ours, whatever the ConfigMap says.
+/// Those that are ours, whatever the ConfigMap says.
+const OURS: [&str; 2] = ["sidecar", "gateway"];
+
+/// Reads those of one's own.
 pub(super) fn read(texts: &BTreeMap<String, String>) -> BTreeMap<String, Custom> {
-    let custom = texts.iter().filter(|(name, _)| !["sidecar", "gateway"].contains(&name.as_str()));
+    let custom = texts.iter().filter(|(name, _)| !OURS.contains(&name.as_str()));
     custom.map(|(name, text)| (name.clone(), read_one(text))).collect()
+}
+
+/// Those that are called as ours are.
+pub(super) fn ignored(texts: &BTreeMap<String, String>) -> Vec<&'static str> {
+    OURS.into_iter().filter(|name| texts.contains_key(*name)).collect()
 }
 
 fn read_one(text: &str) -> Custom {

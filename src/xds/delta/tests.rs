@@ -1,5 +1,5 @@
 use crate::{
-    snapshot::Name,
+    snapshot::{Name, ResourceType},
     xds::{Protocol, testing::Script},
 };
 
@@ -177,7 +177,7 @@ fn a_secret_is_sent_once_it_may_be_had() {
 fn a_stale_or_foreign_nonce_is_ignored() {
     let mut script = Script::new(Protocol::Delta);
     script.run(CONNECTED);
-    let cluster = crate::snapshot::ResourceType::Cluster;
+    let cluster = ResourceType::Cluster;
     for nonce in ["n999", "x", "n", "n-1", "n99999999999999999999999", "\u{fffd}"] {
         script.answer(cluster, nonce, Some("no"));
     }
@@ -640,4 +640,37 @@ mod quarantine {
         ",
         );
     }
+}
+
+/// As many responses as may be unanswered.
+const UNANSWERED: usize = 32;
+
+#[test]
+fn a_client_that_never_answers_is_sent_the_newest_once_it_does() {
+    let mut script = Script::new(Protocol::Delta);
+    script.run(CONNECTED);
+    for version in 2..100 {
+        let sent = if version < 2 + UNANSWERED { "< eds a" } else { "" };
+        script.run(&format!("= cds a@1 eds=a | eds a@{version} | lds l@1 rds=r | rds r@1 cds=a\n{sent}"));
+    }
+    script.run("ack eds\n < eds a");
+    (0..UNANSWERED).for_each(|_| _ = script.run("ack eds"));
+    script.run("= cds a@1 eds=a | eds a@99 | lds l@1 rds=r | rds r@1 cds=a");
+}
+
+#[test]
+fn clusters_go_on_while_one_warms_and_cost_no_more_with_each() {
+    let mut script = Script::new(Protocol::Delta);
+    script.run(CONNECTED);
+    for version in 2..100 {
+        script.run(&format!("= cds a@{version} | eds a@1 | lds l@1 rds=r | rds r@1 cds=a\n < cds a"));
+    }
+    let awaited = &script.machine.watches[ResourceType::Cluster].as_ref().expect("it watches clusters").in_flight;
+    assert_eq!((awaited.len(), awaited.iter().map(|f| f.items.len()).sum::<usize>()), (UNANSWERED, UNANSWERED));
+    (1..UNANSWERED).for_each(|_| _ = script.run("ack cds"));
+    // Which of the others is bad cannot be known: the newest is tried alone.
+    script.run("ack cds\n nack cds no\n < cds a");
+    // Answers to what it replaces say nothing.
+    (UNANSWERED + 2..99).for_each(|_| _ = script.run("ack cds"));
+    script.run("nack cds no\n ! cds a refused no");
 }

@@ -11,7 +11,8 @@ use std::{
 use mizzen::{
     api::Object,
     model::{
-        Age, EffectivePolicy, Gateway, Host, IpFamilies, MeshConfig, Problem, Proxy, Service, VirtualService,
+        Age, Code, EffectivePolicy, Flaw, Gateway, Host, IpFamilies, MeshConfig, Problem, Proxy, Service,
+        VirtualService,
         destination_rule::effective_policy,
         peer_authentication::NamespacePeers,
         virtual_service::{Destination, GatewayName},
@@ -130,7 +131,9 @@ impl Model {
         let policy = self.policy(&destination.subset, port).filter(|_| has_port);
         ClusterRef {
             cluster: cluster_name(port, &destination.subset, &destination.host).into(),
-            missing: policy.is_none().then(|| format!("{} has no such port or subset", destination.host)),
+            missing: policy.is_none().then(|| {
+                Flaw::new(Code::DestinationPortUnknown, format!("{} has no such port or subset", destination.host))
+            }),
             hash: policy.as_ref().and_then(EffectivePolicy::hash_key),
             offers_http: service
                 .and_then(|s| Some((s, s.ports.iter().find(|p| p.number == port)?, policy.as_ref()?)))

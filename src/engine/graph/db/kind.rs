@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{super::node::NodeId, Db, cores::Access};
+use super::{super::node::NodeId, Db};
 use crate::{model::ObjectRef, snapshot::Resource};
-
-/// Evaluates a node.
-pub(super) type Run = fn(Access<'_>, NodeId);
 
 /// What the engine can do with a node whose type it forgot.
 #[derive(Clone, Copy)]
@@ -14,7 +11,7 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     pub(super) stage: u8,
     /// Brings a dirty node up to date.
-    pub(super) run: Run,
+    pub(super) run: fn(&mut Db, NodeId),
     /// Removes a node's row and undoes what it did to others, its reads excepted.
     pub(super) free: fn(&mut Db, u32),
     /// Whether it must stay although nobody reads it.

@@ -5,7 +5,6 @@ use hashbrown::HashMap;
 use super::{
     super::{Layer, Query, node::NodeId, part::PartKey, part::PartRow},
     Db, PartTable, QueryTable, SetTable,
-    cores::Access,
     kind::Kind,
 };
 use crate::snapshot::PartMap;
@@ -31,30 +30,23 @@ impl Db {
         db.mark(part);
     }
 
-    pub(super) fn run_part<L: Layer>(mut access: Access<'_>, id: NodeId) {
-        access.with(|db| db.patch_part::<L>(id));
-    }
-
-    fn patch_part<L: Layer>(&mut self, id: NodeId) {
-        let db = self;
+    pub(super) fn run_part<L: Layer>(db: &mut Self, id: NodeId) {
         let row = db.row(id);
         let state = &mut db.table::<PartTable<L>>().row_mut(row).payload;
-        let (mut pending, removed) = (std::mem::take(&mut state.pending), std::mem::take(&mut state.removed));
+        let (pending, removed) = (std::mem::take(&mut state.pending), std::mem::take(&mut state.removed));
         let mut map = state.map.clone();
         let mut patched = 0;
         for name in removed {
             patched += u64::from(map.remove(&name).is_some());
         }
-        pending.retain(|child| state.names.contains_key(child));
-        // Those of a new part are all new.
-        db.refresh_all(&pending);
         for child in pending {
+            let Some(name) = db.table::<PartTable<L>>().row(row).payload.names.get(&child).cloned() else { continue };
+            db.refresh(child);
             let child_row = db.row(child);
             let slot = db.table::<QueryTable<L::Item>>().row(child_row).payload.clone();
             let slot = slot.expect("a refreshed query has a value");
-            let name = &db.table::<PartTable<L>>().row(row).payload.names[&child];
-            if map.get(name) != Some(&slot) {
-                map.insert(name.clone(), slot);
+            if map.get(&name) != Some(&slot) {
+                map.insert(name, slot);
                 patched += 1;
             }
         }

@@ -7,64 +7,51 @@ use super::{
         set::{Emission, apply_emission},
     },
     Db, QueryTable, Watched,
-    cores::Access,
-    kind::Run,
 };
 use crate::model::Problem;
 
 impl Db {
     pub(super) fn refresh(&mut self, id: NodeId) {
-        if let Some(run) = self.begin(id) {
-            run(Access::Alone(self), id);
+        let Some(node) = self.nodes[id as usize].as_mut() else { return };
+        if std::mem::take(&mut node.dirty) {
+            let run = self.kinds[node.kind as usize].run;
+            run(self, id);
         }
     }
 
-    /// What evaluates a dirty node, which from now on is not.
-    pub(super) fn begin(&mut self, id: NodeId) -> Option<Run> {
-        let node = self.nodes[id as usize].as_mut()?;
-        std::mem::take(&mut node.dirty).then(|| self.kinds[node.kind as usize].run)
-    }
-
-    /// Evaluates a query; acts on the former value and the result if they differ.
-    pub(super) fn evaluate<Q: Query>(
-        mut access: Access<'_>,
-        id: NodeId,
-        changed: impl FnOnce(&mut Self, Option<&Q::Value>, &Q::Value),
-    ) {
-        let key = access.with(|db| {
-            let row = db.row(id);
-            db.table::<QueryTable<Q>>().row(row).key.clone()
-        });
-        let mut cx = Cx::new(access.reborrow());
+    /// Evaluates a query; the former value if the result differs from it.
+    pub(super) fn evaluate<Q: Query>(&mut self, id: NodeId) -> Option<(Option<Q::Value>, Q::Value)> {
+        let row = self.row(id);
+        let key = self.table::<QueryTable<Q>>().row(row).key.clone();
+        let mut cx = Cx::new(self);
         let value = key.run(&mut cx);
         let (deps, problems, values_read) = (cx.deps, cx.problems, cx.values_read);
-        access.with(|db| {
-            db.stats.queries_run += 1;
-            db.stats.values_read += values_read;
-            db.set_deps(id, deps);
-            db.set_problems(id, problems);
-            let row = db.row(id);
-            let cell = &mut db.table::<QueryTable<Q>>().row_mut(row).payload;
-            if cell.as_ref() == Some(&value) {
-                db.stats.cut_off += 1;
-            } else {
-                let old = cell.replace(value.clone());
-                changed(db, old.as_ref(), &value);
-            }
-        });
+        self.stats.queries_run += 1;
+        self.stats.values_read += values_read;
+        self.set_deps(id, deps);
+        self.set_problems(id, problems);
+        let cell = &mut self.table::<QueryTable<Q>>().row_mut(row).payload;
+        if cell.as_ref() == Some(&value) {
+            self.stats.cut_off += 1;
+            return None;
+        }
+        let old = cell.replace(value.clone());
+        Some((old, value))
     }
 
-    pub(super) fn run_query<Q: Query>(access: Access<'_>, id: NodeId) {
-        Self::evaluate::<Q>(access, id, |db, _, _| {
+    pub(super) fn run_query<Q: Query>(db: &mut Self, id: NodeId) {
+        if db.evaluate::<Q>(id).is_some() {
             db.mark_readers(id);
             if db.watched.contains_key(&id) {
                 db.watched_changed.push(Watched(id));
             }
-        });
+        }
     }
 
-    pub(super) fn run_emission<E: Emit>(access: Access<'_>, id: NodeId) {
-        Self::evaluate::<Emission<E>>(access, id, |db, old, new| apply_emission::<E>(db, old, Some(new)));
+    pub(super) fn run_emission<E: Emit>(db: &mut Self, id: NodeId) {
+        if let Some((old, new)) = db.evaluate::<Emission<E>>(id) {
+            apply_emission::<E>(db, old.as_ref(), Some(&new));
+        }
     }
 
     pub(super) fn free_emission<E: Emit>(db: &mut Self, row: u32) {

@@ -180,6 +180,9 @@ macro_rules! with_first_codes {
     StringMatchEmpty "MZ0142" "string-match-empty" Error
         "A condition on a text says exact, prefix or regex, and a prefix is not empty."
         "Set one of exact, prefix and regex; to ask for presence of a header leave the whole condition empty.";
+    CommandInvalid "MZ0199" "command-invalid" Error
+        "A command between percent signs is one that Envoy has, with the parameters that it takes."
+        "Correct the command, or write %% for a percent sign.";
 
     // Gateway.
     ServersMissing "MZ0201" "servers-missing" Error

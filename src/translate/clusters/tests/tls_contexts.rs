@@ -144,7 +144,7 @@ fn istio_mutual_uses_the_agents_certificates() {
         needs_identities(&made.service, &made.policy, &made.mesh, &made.peers)
             && made.try_build().expect("a cluster").refs.secrets.is_empty()
     );
-    made.service.ports[0].protocol = Protocol::Grpc;
+    made.service.ports = [port(Protocol::Grpc)].into();
     let alpn = context(&made).and_then(|c| c.common_tls_context).expect("common").alpn_protocols;
     assert_eq!(alpn, ["istio-h2", "istio", "h2"]);
     assert_eq!(upstream(&made), (false, false));
@@ -207,7 +207,7 @@ fn credentials_come_over_ads_to_those_who_may_read_them() {
 #[test]
 fn names_of_a_service_entry_are_expected() {
     let mut made = with_tls(mode(ClientTlsMode::Simple));
-    made.service.subject_alt_names = vec!["san.example".into()];
+    made.service.subject_alt_names = ["san.example".into()].into();
     let expects = |made: &Case| format!("{:?}", context(made)).contains("san.example");
     assert!(!expects(&made), "a Kubernetes Service");
     made.service.registry = Registry::ServiceEntry;

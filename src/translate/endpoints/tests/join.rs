@@ -104,7 +104,7 @@ fn conditions_become_health() {
         joined(&slice(vec![one]), service).endpoints[0].health
     };
     let plain = service();
-    let sticky = Service { labels: labels(&[(label::PERSISTENT_SESSION, "c")]), ..service() };
+    let sticky = Service { labels: labels(&[(label::PERSISTENT_SESSION, "c")]).into(), ..service() };
     assert_eq!(of(true, false, true, &plain), Health::Healthy);
     assert_eq!(of(false, true, false, &plain), Health::Unhealthy);
     assert_eq!(of(false, true, true, &plain), Health::Terminating);

@@ -52,7 +52,7 @@ pub fn contribute(of: &PortOfService<'_>, families: IpFamilies, mesh: &MeshConfi
                 (protocol.class() != ProtocolClass::Tcp).then(|| route_name(of.service, &place, number, protocol));
             let tcp = match protocol.class() {
                 ProtocolClass::Http => Vec::new(),
-                ProtocolClass::Tcp | ProtocolClass::Auto => tcp_routes(of, &place, &ranges, protocol),
+                ProtocolClass::Tcp | ProtocolClass::Auto => tcp_routes(of, &place, ranges, protocol),
             };
             let contribution = Contribution { object: of.service.object.clone(), protocol, route, tcp };
             (ListenerKey { place, port }, contribution)
@@ -65,17 +65,17 @@ fn is_own_port(port: u16, mesh: &MeshConfig) -> bool {
 }
 
 /// Where the port is listened on, with the destination networks of its connections.
-fn places(of: &PortOfService<'_>, protocol: Protocol, families: IpFamilies) -> Vec<(Place, Vec<IpNet>)> {
-    let service = of.service;
+fn places<'a>(of: &PortOfService<'a>, protocol: Protocol, families: IpFamilies) -> Vec<(Place, &'a [IpNet])> {
+    let (service, no_ranges): (_, &[IpNet]) = (of.service, &[]);
     if let Some(socket) = of.egress.and_then(EgressListener::socket) {
-        return vec![(Place::Bound(socket), Vec::new())];
+        return vec![(Place::Bound(socket), no_ranges)];
     }
     if protocol.class() == ProtocolClass::Http {
-        return vec![(Place::Wildcard, Vec::new())];
+        return vec![(Place::Wildcard, no_ranges)];
     }
     let captured = |ips: &[IpAddr]| {
         let usable = ips.iter().filter(|ip| !ip.is_unspecified() && families.supports(**ip));
-        usable.map(|ip| (Place::Captured(*ip), Vec::new())).collect::<Vec<_>>()
+        usable.map(|ip| (Place::Captured(*ip), no_ranges)).collect::<Vec<_>>()
     };
     let by_member = service.headless || service.resolution == Resolution::Passthrough;
     let mut all = captured(&service.vips);
@@ -87,10 +87,10 @@ fn places(of: &PortOfService<'_>, protocol: Protocol, families: IpFamilies) -> V
         }
     }
     if !service.cidrs.is_empty() {
-        all.push((Place::Wildcard, service.cidrs.clone()));
+        all.push((Place::Wildcard, &service.cidrs));
     }
     if all.is_empty() && !service.vips.iter().any(|ip| !ip.is_unspecified()) {
-        all.push((Place::Wildcard, Vec::new()));
+        all.push((Place::Wildcard, no_ranges));
     }
     all
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::model::{
-    Age, Labels, Service, ServicePort,
+    Age, Service, ServicePort,
     service::{Registry, Resolution},
     sidecar::{CaptureMode, EgressHost, EgressListener, EgressPort},
 };
@@ -19,9 +19,9 @@ pub(super) fn service(host: &str) -> Service {
         age: Age { created: 0, name: host.into(), namespace: "ns".into() },
         registry: Registry::Kubernetes,
         resolution: Resolution::ClientSideLb,
-        ports: Vec::new(),
-        vips: Vec::new(),
-        cidrs: Vec::new(),
+        ports: Arc::default(),
+        vips: Arc::default(),
+        cidrs: Arc::default(),
         primary_ipv6: false,
         visibility: None,
         mesh_external: false,
@@ -29,9 +29,9 @@ pub(super) fn service(host: &str) -> Service {
         node_local: false,
         traffic_distribution: None,
         external_name: None,
-        subject_alt_names: Vec::new(),
+        subject_alt_names: Arc::default(),
         service_accounts: Vec::new(),
-        labels: Labels::new(),
+        labels: Arc::default(),
         selector: None,
     }
 }

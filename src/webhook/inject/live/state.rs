@@ -32,9 +32,9 @@ pub(super) enum Change {
 pub(super) struct Read {
     pub(super) now: Result<Arc<Settings>, Arc<str>>,
     /// What is wrong now and was not before.
-    pub(super) problem: Option<Problem>,
+    pub(super) appeared: Vec<Problem>,
     /// What was wrong before and is not now.
-    pub(super) gone: Option<Problem>,
+    pub(super) gone: Vec<Problem>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) struct State {
     /// Whether all nodes can; `None` before they are known.
     native: Option<bool>,
     last_good: Option<Arc<Settings>>,
-    problem: Option<Problem>,
+    problems: Vec<Problem>,
 }
 
 impl State {
@@ -60,8 +60,8 @@ impl State {
             NativeSidecars::Fixed(native) => Some(native),
             NativeSidecars::ByNodes => None,
         };
-        let (nodes, last_good, problem) = (BTreeMap::new(), None, None);
-        Self { source, injector: None, mesh: None, nodes, native, last_good, problem }
+        let (nodes, last_good, problems) = (BTreeMap::new(), None, Vec::new());
+        Self { source, injector: None, mesh: None, nodes, native, last_good, problems }
     }
 
     /// Takes a change in; nothing while something is not known yet, or when nothing follows from it.
@@ -106,21 +106,35 @@ impl State {
 
     fn read(&mut self) -> Option<Read> {
         let (injector, mesh, native_sidecars) = (self.injector.as_ref()?, self.mesh.as_ref()?, self.native?);
-        let before = self.problem.take();
-        match Settings::read(&injector.config, &injector.values, mesh) {
+        let (now, problems) = match Settings::read(&injector.config, &injector.values, mesh) {
             Ok(settings) => {
-                let revision = self.source.revision.clone();
-                let settings = Arc::new(Settings { revision, native_sidecars, ..settings });
+                let problems = settings.ignored_templates.iter().map(|name| self.unused(name)).collect();
+                let (revision, compliance_policy) =
+                    (self.source.revision.clone(), self.source.compliance_policy.clone());
+                let settings = Arc::new(Settings { revision, native_sidecars, compliance_policy, ..settings });
                 self.last_good = Some(settings.clone());
-                Some(Read { now: Ok(settings), problem: None, gone: before })
+                (Ok(settings), problems)
             }
             Err(error) => {
                 let problem = self.problem_of(&error);
-                let now = self.last_good.clone().ok_or_else(|| problem.to_string().into());
-                self.problem = Some(problem.clone());
-                let is_same = before.as_ref() == Some(&problem);
-                Some(Read { now, problem: Some(problem), gone: before.filter(|_| !is_same) })
+                (self.last_good.clone().ok_or_else(|| problem.to_string().into()), vec![problem])
             }
+        };
+        let before = std::mem::replace(&mut self.problems, problems);
+        let not_in = |some: &[Problem], others: &[Problem]| {
+            some.iter().filter(|problem| !others.contains(problem)).cloned().collect::<Vec<_>>()
+        };
+        let (appeared, gone) = (not_in(&self.problems, &before), not_in(&before, &self.problems));
+        Some(Read { now, appeared, gone })
+    }
+
+    /// A template of the ConfigMap is called as one of ours is.
+    fn unused(&self, name: &str) -> Problem {
+        Problem {
+            object: ObjectRef::new("ConfigMap", &self.source.namespace, &self.source.injector_map),
+            field: "data.config".to_owned(),
+            reason: format!("templates.{name} is not used: mizzen has its own template of that name"),
+            code: Code::InjectorTemplateUnused,
         }
     }
 
@@ -176,6 +190,7 @@ mod tests {
             mesh_text: "trustDomain: of.file".to_owned(),
             revision: "canary".to_owned(),
             native_sidecars,
+            compliance_policy: "fips-140-2".to_owned(),
         })
     }
 
@@ -201,15 +216,38 @@ mod tests {
         let first = read.now.expect("settings");
         assert_eq!((first.values.global.hub.as_str(), first.trust_domain.as_str()), ("a", "of.file"));
         assert_eq!((first.revision.as_str(), first.native_sidecars), ("canary", false));
+        assert_eq!(first.compliance_policy, "fips-140-2");
         assert!(state.take(injector("global: {hub: a}")).is_none(), "nothing is new");
         let read = state.take(injector("global: [")).expect("news");
         assert_eq!(read.now.expect("the last good ones").values.global.hub, "a");
-        let problem = read.problem.expect("a problem");
+        let [problem] = read.appeared.as_slice() else { panic!("{:?}", read.appeared) };
         let said = problem.to_string();
         let start = "ConfigMap istio-system/istio-sidecar-injector: data.values: the values of the installation cannot";
         assert!(said.starts_with(start), "{said}");
         let read = state.take(injector("global: {hub: b}")).expect("news");
-        assert_eq!((read.now.expect("settings").values.global.hub.as_str(), read.gone), ("b", Some(problem)));
+        assert_eq!((read.now.expect("settings").values.global.hub.as_str(), read.gone), ("b", vec![problem.clone()]));
+    }
+
+    #[test]
+    fn templates_that_are_called_as_ours_are_told_until_they_are_not_there() {
+        let mut state = state(NativeSidecars::Fixed(true));
+        let config = |text: &str| {
+            let data = [("config".to_owned(), text.to_owned())].into();
+            Change::Injector(Some(ConfigMap { data: Some(data), ..ConfigMap::default() }))
+        };
+        assert!(state.take(Change::Mesh(None)).is_none());
+        let own = "templates: {sidecar: 'spec: {}', gateway: 'spec: {}', mine: 'spec: {}'}";
+        let told: Vec<_> = state.take(config(own)).expect("news").appeared.iter().map(ToString::to_string).collect();
+        let expected = |name: &str| {
+            format!(
+                "ConfigMap istio-system/istio-sidecar-injector: data.config: templates.{name} is not used: mizzen has its own \
+                 template of that name [MZ0919]"
+            )
+        };
+        assert_eq!(told, ["sidecar", "gateway"].map(expected));
+        let read = state.take(config("templates: {sidecar: 'spec: {}'}")).expect("news");
+        assert_eq!((read.appeared.len(), read.gone.len()), (0, 1), "one is there still");
+        assert!(read.now.is_ok());
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn server_names_tell_services_without_an_address() {
 #[test]
 fn networks_are_matched_on_the_wildcard() {
     let net: ipnet::IpNet = "10.2.0.0/16".parse().expect("a network");
-    let ranged = Service { cidrs: vec![net], ..with_vips(&["10.0.0.1"]) };
+    let ranged = Service { cidrs: [net].into(), ..with_vips(&["10.0.0.1"]) };
     let made = keys(&ranged, Protocol::Tcp, &[], &[]);
     assert_eq!(names(&made), ["10.0.0.1_443", "0.0.0.0_443"]);
     assert!(made[0].1.tcp[0].prefix_ranges.is_empty());
@@ -89,7 +89,7 @@ fn headless_services_are_listened_for_on_their_members() {
 #[test]
 fn rules_replace_the_default_and_keep_the_networks() {
     let net: ipnet::IpNet = "10.2.0.0/16".parse().expect("a network");
-    let ranged = Service { cidrs: vec![net], ..service("a.com") };
+    let ranged = Service { cidrs: [net].into(), ..service("a.com") };
     let rule = TcpRoute { name: "vs.ns".into(), server_names: vec!["x.com".into()], ..TcpRoute::to_cluster("d") };
     let made = keys(&ranged, Protocol::Tls, &[], &[rule]);
     assert_eq!(made[0].1.tcp.len(), 1);
