@@ -53,10 +53,11 @@ fuzz target *args:
     PATH="$(dirname "$({{tools}}/fetch cargo-fuzz)"):$PATH" cargo +nightly fuzz run --fuzz-dir e2e/fuzz {{target}} {{args}}
 
 # Benchmarks of the pure parts, of commands on files (`offline`) and of the webhook (`admit`), then the goals with what the load
-# generator measured (`--crowd`: with 10,000 clients too). No cluster is needed: each starts what it measures.
+# generator measured; what takes longer than it may in validation or in commands fails (`--crowd`: with 10,000 clients too). No cluster is needed: each starts what it measures.
 bench *args:
     cargo bench --locked --workspace --bench convert --bench translate --bench engine --bench cold --bench validate
-    programs="$({{tools}}/build --release)" && "$programs/offline" --mizzen "$programs/mizzen" && "$programs/admit" --mizzen "$programs/mizzen" && "$programs/load" --mizzen "$programs/mizzen" --table {{args}}
+    cargo test --locked --workspace --release --test validation large_objects
+    programs="$({{tools}}/build --release)" && "$programs/offline" --strict --mizzen "$programs/mizzen" && "$programs/admit" --mizzen "$programs/mizzen" && "$programs/load" --mizzen "$programs/mizzen" --table {{args}}
 
 # Changes everything for long, and fails when memory grows or a client lacks something in the end.
 soak duration='20m' *args:

@@ -11,6 +11,7 @@ pub mod gateway;
 mod host;
 pub mod intake;
 pub mod mesh_config;
+pub mod metadata;
 pub mod namespace;
 pub mod node;
 pub mod peer_authentication;

@@ -7,7 +7,6 @@
 //! ```
 
 mod judge;
-mod metadata;
 mod path;
 
 #[cfg(test)]

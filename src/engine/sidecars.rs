@@ -71,7 +71,7 @@ fn places(sidecar: &Sidecar, own: &Namespace) -> BTreeSet<Place> {
         NamespaceMatch::Own => Some(Place::Namespace(own.clone())),
         NamespaceMatch::Named(namespace) => Some(Place::Namespace(namespace.clone())),
         NamespaceMatch::Any => Some(Place::Anywhere),
-        NamespaceMatch::Except(_) | NamespaceMatch::Nothing => None,
+        NamespaceMatch::Except(_) | NamespaceMatch::ExceptOwn | NamespaceMatch::Nothing => None,
     });
     places.collect()
 }

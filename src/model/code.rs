@@ -10,7 +10,8 @@ pub use table::Code;
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// The object is refused; what is wrong in it is not used.
+    /// The object is refused. Of one that is stored nevertheless, the smallest part with the fault is left out that can be:
+    /// an entry, a rule, the object. Where without it more would be allowed or reached, the rest is used as written.
     Error,
     /// The object is taken, but it does not do what it seems to say.
     Warning,

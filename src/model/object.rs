@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::Code;
+use super::{Code, Severity};
 
 /// Names one object: kind, namespace (empty when cluster-scoped) and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +77,12 @@ impl Flaw {
     #[must_use]
     pub fn new(code: Code, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
+    }
+
+    /// Whether the object is to be refused for it.
+    #[must_use]
+    pub const fn is_error(&self) -> bool {
+        matches!(self.code.severity(), Severity::Error)
     }
 
     /// The same, and what follows from it.

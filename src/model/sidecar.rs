@@ -86,7 +86,9 @@ pub enum NamespaceMatch {
     Named(Namespace),
     /// `~ns`: a host of that namespace is not imported, whatever the other entries say.
     Except(Namespace),
-    /// `~`: such hosts are not imported at all.
+    /// `~.`: the same of the namespace of the proxy.
+    ExceptOwn,
+    /// `~`, `~*`: such hosts are not imported at all.
     Nothing,
 }
 
@@ -96,7 +98,7 @@ impl NamespaceMatch {
     pub fn names(&self, namespace: &str, own: &str) -> bool {
         match self {
             Self::Any | Self::Nothing => true,
-            Self::Own => namespace == own,
+            Self::Own | Self::ExceptOwn => namespace == own,
             Self::Named(n) | Self::Except(n) => **n == *namespace,
         }
     }
@@ -104,7 +106,7 @@ impl NamespaceMatch {
     /// Whether the entry takes hosts away.
     #[must_use]
     pub const fn excludes(&self) -> bool {
-        matches!(self, Self::Except(_) | Self::Nothing)
+        matches!(self, Self::Except(_) | Self::ExceptOwn | Self::Nothing)
     }
 }
 

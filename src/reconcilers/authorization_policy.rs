@@ -6,7 +6,7 @@ mod operation;
 mod path_template;
 mod source;
 
-use super::{Problems, annotation, target::For, unenforced};
+use super::{Problems, metadata::is_dry_run, target::For, unenforced};
 use crate::{
     api::{
         self,
@@ -30,7 +30,7 @@ pub fn convert(policy: &api::AuthorizationPolicy) -> (Option<UnenforcedPolicy>, 
     for (i, rule) in spec.rules.iter().enumerate() {
         check_rule(&format!("spec.rules[{i}]"), rule, spec.action, &mut problems);
     }
-    let dry_run = annotation(&policy.metadata, "istio.io/dry-run") == Some("true");
+    let dry_run = is_dry_run(&policy.metadata);
     if dry_run || spec.action == Action::Audit {
         problems.add(
             Code::PolicyNotEnforced,

@@ -154,30 +154,32 @@ fn subsets(rule: &spec::DestinationRuleSpec, problems: &mut Problems) -> Vec<Sub
             problems.add(
                 Code::SubsetNameInvalid,
                 format!("{field}.name"),
-                format!("{:?} is not a name of letters, digits, '-', '.', '_'", subset.name),
+                format!("{:?} is not a name of letters, digits, '-', '.', '_'; it is left out", subset.name),
             );
-            continue;
         }
-        if !names.insert(&subset.name) {
+        let is_first = names.insert(&subset.name);
+        if !is_first {
             problems.add(
                 Code::SubsetDuplicate,
                 format!("{field}.name"),
                 format!("{:?} is there twice: the first counts", subset.name),
             );
-            continue;
         }
-        if !is_dns_label(&subset.name) {
-            let reason = format!("{:?} is no label of a DNS name", subset.name);
+        if is_name(&subset.name) && !is_dns_label(&subset.name) {
+            let reason = format!("{:?} is no label of a DNS name; it is left out", subset.name);
             problems.add(Code::SubsetNameInvalid, format!("{field}.name"), reason);
         }
         check_label_syntax(&format!("{field}.labels"), &subset.labels, problems);
         let path = format!("{field}.trafficPolicy");
         let own = subset.traffic_policy.as_ref();
-        made.push(Subset {
+        let read = Subset {
             name: subset.name.as_str().into(),
             labels: subset.labels.clone(),
             policy: own.map(|p| Arc::new(policy(&mut Reader { path: &path, problems }, p))),
-        });
+        };
+        if is_first && is_dns_label(&subset.name) {
+            made.push(read);
+        }
     }
     made
 }

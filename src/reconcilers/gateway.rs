@@ -119,7 +119,11 @@ impl Reader<'_> {
         let protocol = self.protocol(&server.port.protocol);
         let bind = self.bind(&server.bind);
         let hosts = self.hosts(&server.hosts, namespace);
-        let tls = protocol.and_then(|protocol| self.tls(protocol, server.tls.as_ref()));
+        let tls = match protocol {
+            Some(protocol) => self.tls(protocol, server.tls.as_ref()),
+            // Nobody knows whether it belongs there, but what is wrong with it is told.
+            None => server.tls.as_ref().and_then(|settings| tls::read(settings, self)).map(Some),
+        };
         let redirect = server.tls.as_ref().is_some_and(|t| t.https_redirect);
         let plaintext_http = protocol.is_some_and(|p| p.class() == ProtocolClass::Http);
         if redirect && protocol.is_some() && !plaintext_http {
@@ -198,10 +202,8 @@ impl Reader<'_> {
     fn hosts(&mut self, hosts: &[String], namespace: &Arc<str>) -> Vec<ServerHost> {
         let mut usable = Vec::with_capacity(hosts.len());
         for (i, text) in hosts.iter().enumerate() {
-            if let Some(flaw) = host_style(text) {
-                self.flaw(&format!("hosts[{i}]"), flaw);
-            }
-            match server_host(text, namespace) {
+            let read = server_host(text, namespace);
+            match read.and_then(|host| host_style(text).map_or(Ok(host), Err)) {
                 Ok(host) => usable.push(host),
                 Err(flaw) => self.flaw(&format!("hosts[{i}]"), flaw.then("it is left out")),
             }
@@ -244,7 +246,7 @@ impl Reader<'_> {
     }
 }
 
-/// What is wrong with how a host is written, if something is; it may be understood all the same.
+/// What is wrong with how a host is written, if something is.
 fn host_style(text: &str) -> Option<Flaw> {
     let name = text.split_once('/').map_or(text, |(_, name)| name);
     if name == "*" || name.parse::<IpAddr>().is_ok() || host::parse(name).is_err() {

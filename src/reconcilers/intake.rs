@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
-    namespace, node, peer_authentication, pod, proxy_config, request_authentication, secret, service, service_entry,
-    sidecar, telemetry, traffic_extension, virtual_service, wasm_plugin, workload_entry, workload_group,
+    metadata, namespace, node, peer_authentication, pod, proxy_config, request_authentication, secret, service,
+    service_entry, sidecar, telemetry, traffic_extension, virtual_service, wasm_plugin, workload_entry, workload_group,
 };
 use crate::{
     api::{Kind, Object},
@@ -137,7 +137,7 @@ impl Reconcilers {
         let key = NamespacedName::of(&of);
         changes.added += u64::from(state.known.entry(object.kind()).or_default().insert(of.clone()));
         let context = ConvertContext { domain_suffix: &self.base.domain_suffix };
-        let problems = match object {
+        let mut problems = match object {
             Object::Service(o) => {
                 let (made, problems) = service::convert(o, &context);
                 put_services(state, &of, made.into_iter().collect(), changes);
@@ -193,6 +193,7 @@ impl Reconcilers {
             Object::WasmPlugin(o) => wasm_plugin::check(o),
             Object::WorkloadGroup(o) => workload_group::check(o),
         };
+        problems.extend(metadata::check(object));
         changes.put(Findings(of), (!problems.is_empty()).then_some(problems));
     }
 

@@ -1,5 +1,5 @@
-//! Rules that many kinds have in common (contract §10). Some are stricter than translation, which then goes on: what the
-//! reference refuses is refused, and what is stored nevertheless is used as well as it can be.
+//! Rules that many kinds have in common (contract §10). Who calls them leaves out what is wrong; where that would let more
+//! through (policies, `exportTo`, selectors), what is stored nevertheless is used as it is written.
 
 use std::collections::HashSet;
 

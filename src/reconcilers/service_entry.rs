@@ -96,11 +96,7 @@ fn hosts(entry: &spec::ServiceEntrySpec, problems: &mut Problems) -> Vec<(usize,
         match rules::host(text).and_then(|()| host::parse(text)) {
             Ok(host) if seen.insert(host.clone()) => hosts.push((index, host)),
             Ok(host) => problems.add(Code::FieldWithoutEffect, field(), format!("{host:?} is there already")),
-            Err(flaw) => {
-                problems.flaw(field(), flaw);
-                // What is stored nevertheless is used as well as it can be.
-                hosts.extend(host::parse(text).ok().filter(|host| seen.insert(host.clone())).map(|host| (index, host)));
-            }
+            Err(flaw) => problems.flaw(field(), flaw),
         }
     }
     hosts
@@ -173,12 +169,10 @@ fn endpoints(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut P
     if !listed.is_empty() && resolution == Resolution::Passthrough {
         let word = if entry.spec.resolution == spec::Resolution::None { "NONE" } else { "DYNAMIC_DNS" };
         problems.add(Code::EndpointsUnexpected, "spec.endpoints", format!("have no effect with resolution {word}"));
-        return Vec::new();
-    }
-    if !listed.is_empty() && entry.spec.workload_selector.is_some() {
+    } else if !listed.is_empty() && entry.spec.workload_selector.is_some() {
         problems.add(Code::EndpointsUnexpected, "spec.endpoints", "have no effect beside workloadSelector");
-        return Vec::new();
     }
+    let are_used = resolution != Resolution::Passthrough && entry.spec.workload_selector.is_none();
     if listed.len() > 1 && resolution == Resolution::DnsRoundRobin {
         problems.add(
             Code::EndpointsTooMany,
@@ -209,7 +203,7 @@ fn endpoints(entry: &api::ServiceEntry, resolution: Resolution, problems: &mut P
                 let reason = "is empty: resolution DNS needs a host name or an IP address";
                 problems.add(Code::EndpointAddressUnfit, format!("{field}.address"), reason);
             }
-            _ => made.push(facts),
+            _ => made.extend(Some(facts).filter(|_| are_used)),
         }
     }
     made

@@ -136,10 +136,10 @@ pub(super) fn policy(reader: &mut Reader<'_>, policy: &spec::TrafficPolicy) -> T
 fn port_level(reader: &mut Reader<'_>, index: usize, port: &spec::PortTrafficPolicy) -> Option<(u16, PolicyBlocks)> {
     reader.at(&format!("portLevelSettings[{index}]"), |r| {
         let number = port.port.as_ref().map_or(0, |p| p.number);
-        let Some(number) = u16::try_from(number).ok().filter(|n| *n > 0) else {
-            r.wrong(Code::PortOutOfRange, "port.number", format!("{number} is not a port"));
-            return None;
-        };
+        let port_number = u16::try_from(number).ok().filter(|n| *n > 0);
+        if port_number.is_none() {
+            r.wrong(Code::PortOutOfRange, "port.number", format!("{number} is not a port; it is left out"));
+        }
         let said = spec::PortTrafficPolicy { port: None, ..port.clone() };
         if said == spec::PortTrafficPolicy::default() {
             r.here(Code::PolicyEmpty, "says nothing of the port: set a field of it, or remove it");
@@ -151,7 +151,7 @@ fn port_level(reader: &mut Reader<'_>, index: usize, port: &spec::PortTrafficPol
             load_balancer: port.load_balancer.as_ref().map(|lb| load_balancer::read_at(r, lb, detects)),
             tls: port.tls.as_ref().map(|t| tls_at(r, t)),
         };
-        Some((number, blocks))
+        Some((port_number?, blocks))
     })
 }
 
@@ -266,30 +266,32 @@ pub(super) fn outlier_detection(reader: &mut Reader<'_>, outlier: &spec::Outlier
 }
 
 fn tunnel(reader: &mut Reader<'_>, settings: &spec::TunnelSettings) -> Option<Tunnel> {
-    let post = match settings.protocol.to_ascii_uppercase().as_str() {
-        "" | "CONNECT" => false,
-        "POST" => true,
-        _ => {
-            reader.wrong(Code::TunnelInvalid, "protocol", format!("{:?} is not CONNECT or POST", settings.protocol));
-            return None;
+    let post = match settings.protocol.as_str() {
+        "" | "CONNECT" => Some(false),
+        "POST" => Some(true),
+        word => {
+            let reason = format!("{word:?} is not CONNECT or POST, in capitals; there is no tunnel");
+            reader.wrong(Code::TunnelInvalid, "protocol", reason);
+            None
         }
     };
-    let Some(target_port) = u16::try_from(settings.target_port).ok().filter(|p| *p > 0) else {
-        reader.wrong(Code::PortOutOfRange, "targetPort", format!("{} is not a port", settings.target_port));
-        return None;
+    let target_port = u16::try_from(settings.target_port).ok().filter(|p| *p > 0);
+    if target_port.is_none() {
+        let reason = format!("{} is not a port; there is no tunnel", settings.target_port);
+        reader.wrong(Code::PortOutOfRange, "targetPort", reason);
+    }
+    let host = settings.target_host.as_str();
+    let wrong = match host.parse::<IpAddr>() {
+        Ok(_) => None,
+        Err(_) if host.is_empty() => Some("is required".to_owned()),
+        Err(_) => domain(host).err().map(|flaw| flaw.reason),
     };
-    if settings.target_host.is_empty() {
-        reader.wrong(Code::TunnelInvalid, "targetHost", "is required");
-        return None;
+    let is_right = wrong.is_none();
+    if let Some(reason) = wrong {
+        reader.wrong(Code::TunnelInvalid, "targetHost", format!("{reason}; there is no tunnel"));
     }
-    if let Some(flaw) = domain(&settings.target_host).err().filter(|_| settings.target_host.parse::<IpAddr>().is_err())
-    {
-        reader.wrong(Code::TunnelInvalid, "targetHost", flaw.reason);
-    }
-    if !matches!(settings.protocol.as_str(), "" | "CONNECT" | "POST") {
-        reader.wrong(Code::TunnelInvalid, "protocol", format!("{:?} is written in capitals", settings.protocol));
-    }
-    Some(Tunnel { post, target_host: settings.target_host.as_str().into(), target_port })
+    let (post, target_port) = (post?, target_port?);
+    is_right.then(|| Tunnel { post, target_host: host.into(), target_port })
 }
 
 fn retry_budget(reader: &mut Reader<'_>, budget: &spec::RetryBudget) -> RetryBudget {

@@ -140,13 +140,14 @@ fn gateways(named: &[String], namespace: &str, problems: &mut Problems) -> Optio
     let mut gateways = Vec::with_capacity(named.len());
     let mut seen = HashSet::with_capacity(named.len());
     for (index, text) in named.iter().enumerate() {
-        if let Some(flaw) = names::gateway_style(text) {
-            problems.flaw(format!("spec.gateways[{index}]"), flaw);
-        }
-        match names::gateway(text, namespace) {
-            Ok(gateway) if !seen.insert(gateway.clone()) => {}
-            Ok(gateway) => gateways.push(gateway),
-            Err(flaw) => problems.flaw(format!("spec.gateways[{index}]"), flaw.then("it is left out")),
+        let mut wrong = |flaw: Flaw| problems.flaw(format!("spec.gateways[{index}]"), flaw);
+        match (names::gateway(text, namespace), names::gateway_style(text)) {
+            (Err(flaw), _) => wrong(flaw.then("it is left out")),
+            (Ok(_), Some(flaw)) if flaw.is_error() => wrong(flaw.then("it is left out")),
+            (Ok(gateway), style) => {
+                style.into_iter().for_each(wrong);
+                gateways.extend(Some(gateway).filter(|gateway| seen.insert(gateway.clone())));
+            }
         }
     }
     if gateways.is_empty() {
@@ -164,11 +165,8 @@ fn hosts(
     problems: &mut Problems,
 ) -> Option<Vec<Host>> {
     let mut hosts: Vec<Host> = Vec::with_capacity(named.len());
-    let mut seen = HashSet::with_capacity(named.len());
+    let (mut seen, mut written) = (HashSet::with_capacity(named.len()), HashSet::with_capacity(named.len()));
     for (index, text) in named.iter().enumerate() {
-        if let Some(flaw) = names::host_style(text) {
-            problems.flaw(format!("spec.hosts[{index}]"), flaw);
-        }
         let mut wrong = |flaw: Flaw| problems.flaw(format!("spec.hosts[{index}]"), flaw.then("it is left out"));
         let checked = names::address(text).map_or_else(
             || {
@@ -177,16 +175,18 @@ fn hosts(
             },
             Ok,
         );
-        match checked {
+        match checked.and_then(|full| names::host_style(text).map_or(Ok(full), Err)) {
             Err(flaw) => wrong(flaw),
             Ok(full) if &*full == "*" && mesh => {
                 let reason = "\"*\" cannot be routed in the mesh: name gateways without mesh, or hosts";
                 wrong(Flaw::new(Code::WildcardInMesh, reason));
             }
-            Ok(full) if !seen.insert(full.clone()) => {
+            Ok(_) if !written.insert(text) => {
                 wrong(Flaw::new(Code::HostDuplicate, format!("{text:?} is there twice")));
             }
-            Ok(full) => hosts.push(full),
+            // In short and in full, or in other letters, as users write it who want both.
+            Ok(full) if seen.insert(full.clone()) => hosts.push(full),
+            Ok(_) => {}
         }
     }
     if hosts.is_empty() && !named.is_empty() {

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Context, metadata};
+use super::Context;
 use crate::{
     api::{Kind, Object, decode_as},
-    model::{Code, MeshConfig, ObjectRef, Problem},
+    model::{Code, Gateway, IpFamilies, MeshConfig, ObjectRef, Problem},
     reconcilers::{
         ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
-        namespace, peer_authentication, pod, proxy_config, request_authentication, secret, service, service_entry,
-        sidecar, telemetry, traffic_extension, virtual_service, wasm_plugin, workload_entry, workload_group,
+        metadata, namespace, peer_authentication, pod, proxy_config, request_authentication, secret, service,
+        service_entry, sidecar, telemetry, traffic_extension, virtual_service, wasm_plugin, workload_entry,
+        workload_group,
     },
-    translate::filters::envoy_filter::compile,
+    translate::{
+        filters::envoy_filter::compile,
+        listeners::gateway::{PortTranslation, merge_servers},
+    },
 };
 
 /// What an object may have at its top.
@@ -28,7 +32,7 @@ pub(super) fn problems(object: &Value, context: &Context) -> Vec<Problem> {
     let mut problems = Vec::new();
     if kind.is_custom() {
         problems.extend(object.as_object().into_iter().flat_map(|fields| top_level(fields, &of)));
-        problems.extend(metadata::check(kind, object, &of));
+        problems.extend(nameless(kind, object, &of));
     }
     problems.extend(version(kind, object, &of));
     match decode_as(kind, object) {
@@ -41,6 +45,7 @@ pub(super) fn problems(object: &Value, context: &Context) -> Vec<Problem> {
                 let reason = format!("a {kind} has no such field; an API server drops it");
                 Problem { object: of.clone(), field, reason, code: Code::UnknownField }
             }));
+            problems.extend(metadata::check(&decoded));
             problems.extend(of_kind(&decoded, &of, context));
         }
     }
@@ -98,6 +103,16 @@ fn nearest(group: &str, kind: &str) -> String {
     format!(": did you mean {}/{} {close}?", close.group(), close.versions()[0])
 }
 
+/// What is stored has a name.
+fn nameless(kind: Kind, object: &Value, of: &ObjectRef) -> Option<Problem> {
+    let is_given = |key: &str| object["metadata"][key].as_str().is_some_and(|name| !name.is_empty());
+    if is_given("name") || is_given("generateName") {
+        return None;
+    }
+    let (field, reason) = ("metadata.name".to_owned(), format!("a {kind} needs a name"));
+    Some(Problem { object: of.clone(), field, reason, code: Code::NameMissing })
+}
+
 fn top_level<'a>(fields: &'a Map<String, Value>, of: &'a ObjectRef) -> impl Iterator<Item = Problem> + 'a {
     let others = fields.keys().filter(|key| !TOP.contains(&key.as_str()));
     others.map(|key| Problem {
@@ -138,7 +153,11 @@ fn of_kind(object: &Object, of: &ObjectRef, context: &Context) -> Vec<Problem> {
             problems.push(envoy_filter::advice(of));
             problems
         }
-        Object::Gateway(o) => gateway::convert(o).1,
+        Object::Gateway(o) => {
+            let (made, mut problems) = gateway::convert(o);
+            problems.extend(made.into_iter().flat_map(shared_ports));
+            problems
+        }
         Object::ServiceEntry(o) => service_entry::convert(o).1,
         Object::Sidecar(o) => sidecar::convert(o).1,
         Object::VirtualService(o) => virtual_service::convert(o, &context).1,
@@ -152,4 +171,9 @@ fn of_kind(object: &Object, of: &ObjectRef, context: &Context) -> Vec<Problem> {
         Object::WasmPlugin(o) => wasm_plugin::check(o),
         Object::WorkloadGroup(o) => workload_group::check(o),
     }
+}
+
+/// Servers of one Gateway that cannot share a port, as they are merged on a proxy.
+fn shared_ports(gateway: Gateway) -> Vec<Problem> {
+    merge_servers(&[Arc::new(gateway)], &PortTranslation::new([]), false, IpFamilies::V4V6).problems
 }

@@ -48,6 +48,8 @@ struct Asked {
     resource: Resource,
     #[serde(default)]
     object: Strict,
+    #[serde(default, rename = "oldObject")]
+    old: Strict,
 }
 
 /// What a resource is called in URLs.
@@ -72,6 +74,8 @@ pub(super) struct Request {
     pub(super) resource: Resource,
     /// The object as it would be; null when it is deleted.
     pub(super) object: Value,
+    /// The object as it is; null when it is created.
+    pub(super) old: Value,
 }
 
 /// What a webhook says.
@@ -94,8 +98,8 @@ impl Request {
         if kind != "AdmissionReview" || !["admission.k8s.io/v1", "admission.k8s.io/v1beta1"].contains(&&*api_version) {
             return Err(ReviewError::Kind { kind, version: api_version });
         }
-        let Asked { uid, operation, namespace, resource, object } = request.ok_or(ReviewError::NoRequest)?;
-        Ok(Self { version: api_version, uid, operation, namespace, resource, object: object.0 })
+        let Asked { uid, operation, namespace, resource, object, old } = request.ok_or(ReviewError::NoRequest)?;
+        Ok(Self { version: api_version, uid, operation, namespace, resource, object: object.0, old: old.0 })
     }
 
     /// The AdmissionReview that answers it.

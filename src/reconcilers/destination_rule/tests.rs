@@ -95,9 +95,10 @@ fn what_envoy_would_refuse_is_reported_and_left_out() {
              httpQueryParameterName is required: nothing is hashed"
         ),
         format!("{of}.tls.privateKey: mode MUTUAL needs it, or credentialName: no certificate is presented"),
-        format!("{of}.portLevelSettings[0].port.number: 0 is not a port"),
-        format!("{of}.tunnel.targetHost: is required"),
-        "spec.subsets[0].name: \"a|b\" is not a name of letters, digits, '-', '.', '_'".to_owned(),
+        format!("{of}.portLevelSettings[0].port.number: 0 is not a port; it is left out"),
+        format!("{of}.portLevelSettings[0]: says nothing of the port: set a field of it, or remove it"),
+        format!("{of}.tunnel.targetHost: is required; there is no tunnel"),
+        "spec.subsets[0].name: \"a|b\" is not a name of letters, digits, '-', '.', '_'; it is left out".to_owned(),
         "spec.subsets[2].name: \"v1\" is there twice: the first counts".to_owned(),
     ];
     assert_eq!(problems, expected);
@@ -168,8 +169,9 @@ fn fields_of_load_balancers_that_nothing_follows_from_are_told() {
             |field: &str| format!("loadBalancer.{field}: has no effect {why}: only with ROUND_ROBIN and LEAST_REQUEST");
         ["warmup", "warmupDurationSecs"].map(line).to_vec()
     };
-    let hash =
-        |field: &str, beside: &str| format!("loadBalancer.consistentHash.{field}: has no effect beside {beside}");
+    let hash = |field: &str, beside: &str| {
+        format!("loadBalancer.consistentHash.{field}: cannot be set beside {beside}, which is used")
+    };
     for (given, expected) in [
         (format!("simple: RANDOM, {warmup}"), unused("with RANDOM")),
         (format!("simple: PASSTHROUGH, {warmup}"), unused("with PASSTHROUGH")),
@@ -177,7 +179,7 @@ fn fields_of_load_balancers_that_nothing_follows_from_are_told() {
         (warmup.to_owned(), vec!["loadBalancer.warmupDurationSecs: has no effect beside warmup".to_owned()]),
         (
             "simple: RANDOM, consistentHash: {useSourceIp: true}".to_owned(),
-            vec!["loadBalancer.simple: has no effect beside consistentHash".to_owned()],
+            vec!["loadBalancer.simple: cannot be set beside consistentHash, which is used".to_owned()],
         ),
         (
             "consistentHash: {httpHeaderName: a, httpCookie: {name: b}, useSourceIp: true, httpQueryParameterName: c}"

@@ -108,7 +108,7 @@ fn a_wrong_version_pattern_drops_its_patch_only() {
     assert_eq!(
         problems,
         ["EnvoyFilter shop/f: spec.configPatches[0].match.proxy.proxyVersion: \"1.(2\" is not an RE2 expression: \
-          unclosed group; the patch is left out"]
+          a bracket ( or ) has no counterpart; the patch is left out"]
     );
 }
 

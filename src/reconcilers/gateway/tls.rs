@@ -28,7 +28,8 @@ pub(super) fn read(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> Op
     if tls.insecure_skip_verify == Some(true) {
         reader.not_honoured("tls.insecureSkipVerify");
     }
-    let mode = mode(tls.mode, reader)?;
+    let supported = mode(tls.mode, reader);
+    let mode = supported.unwrap_or(ServerTlsMode::Passthrough);
     unused::check(tls, mode, reader);
     check_sources(tls, mode, reader);
     let certificates = certificates(tls, mode, reader);
@@ -44,7 +45,7 @@ pub(super) fn read(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> Op
         reader.add(Code::CipherUnknown, &format!("tls.cipherSuites[{i}]"), reason);
     });
     let (certificates, client_ca) = (certificates?, client_ca?);
-    (hashes_are_right && !versions_cross).then(|| ServerTls {
+    (supported.is_some() && hashes_are_right && !versions_cross).then(|| ServerTls {
         mode,
         certificates,
         client_ca,
@@ -225,20 +226,20 @@ fn hashes_are_right(tls: &spec::ServerTlsSettings, reader: &mut Reader<'_>) -> b
         let digit = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
         text.len() == 44 && text.ends_with('=') && text.bytes().take(43).all(digit)
     };
-    let first_bad = |list: &[String], good: &dyn Fn(&String) -> bool| list.iter().position(|text| !good(text));
-    if let Some(i) = first_bad(&tls.verify_certificate_hash, &hexadecimal) {
-        let field = format!("tls.verifyCertificateHash[{i}]");
+    let mut are_right = true;
+    let mut wrong = |field: String, form: &str| {
+        are_right = false;
         reader.add(
             Code::CertificateHashInvalid,
             &field,
-            "not a SHA-256 in 64 hexadecimal digits; the server is not programmed",
+            format!("not a SHA-256 in {form}; the server is not programmed"),
         );
-        return false;
+    };
+    for (i, _) in tls.verify_certificate_hash.iter().enumerate().filter(|(_, text)| !hexadecimal(text)) {
+        wrong(format!("tls.verifyCertificateHash[{i}]"), "64 hexadecimal digits");
     }
-    if let Some(i) = first_bad(&tls.verify_certificate_spki, &base64) {
-        let field = format!("tls.verifyCertificateSpki[{i}]");
-        reader.add(Code::CertificateHashInvalid, &field, "not a SHA-256 in base64; the server is not programmed");
-        return false;
+    for (i, _) in tls.verify_certificate_spki.iter().enumerate().filter(|(_, text)| !base64(text)) {
+        wrong(format!("tls.verifyCertificateSpki[{i}]"), "base64");
     }
-    true
+    are_right
 }

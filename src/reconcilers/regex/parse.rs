@@ -9,7 +9,7 @@ use crate::model::Code;
 /// RE2 repeats no more often, repetitions within repetitions multiplied.
 const MAX_REPEAT: u64 = 1000;
 /// RE2 reads longer numbers as text.
-const MAX_NUMBER: u64 = 100_000_000;
+const MAX_NUMBER: u64 = 1_000_000_000;
 /// What a program has around the expression.
 const AROUND: u64 = 8;
 

@@ -1,4 +1,4 @@
-//! What goes together in a ServiceEntry (contract §10). Translation uses the rest as well as it can.
+//! What goes together in a ServiceEntry (contract §10).
 
 use std::collections::HashSet;
 

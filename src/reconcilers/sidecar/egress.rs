@@ -20,23 +20,25 @@ pub(super) fn read(listeners: &[spec::IstioEgressListener], problems: &mut Probl
     }
     check_unique(listeners, problems);
     let mut made = Vec::with_capacity(listeners.len());
-    let mut rest: Option<EgressListener> = None;
+    let (mut rest, mut has_portless): (Option<EgressListener>, bool) = (None, false);
     for (i, listener) in listeners.iter().enumerate() {
         let path = format!("spec.egress[{i}]");
-        let Some(converted) = egress_listener(listener, &path, problems) else { continue };
-        if converted.port.is_some() {
-            if rest.is_some() {
-                problems.add(
-                    Code::EgressOrder,
-                    &path,
-                    "listeners with a port come before the one without; it is used as if it did",
-                );
+        let converted = egress_listener(listener, &path, problems);
+        match (listener.port.is_some(), has_portless) {
+            (true, true) => {
+                let reason = "listeners with a port come before the one without; it is used as if it did";
+                problems.add(Code::EgressOrder, &path, reason);
+                made.extend(converted);
             }
-            made.push(converted);
-        } else if rest.is_none() {
-            rest = Some(converted);
-        } else {
-            problems.add(Code::EgressOrder, path, "another listener without a port comes before it; it is left out");
+            (true, false) => made.extend(converted),
+            (false, true) => {
+                let reason = "another listener without a port comes before it; it is left out";
+                problems.add(Code::EgressOrder, path, reason);
+            }
+            (false, false) => {
+                rest = converted;
+                has_portless = true;
+            }
         }
     }
     made.extend(rest);

@@ -18,13 +18,8 @@ pub(super) fn read(hosts: &[String], path: &str, problems: &mut Problems) -> Vec
     let mut usable = Vec::with_capacity(hosts.len());
     for (i, text) in hosts.iter().enumerate() {
         let field = || format!("{path}.hosts[{i}]");
-        match egress_host(text) {
-            Ok(host) => {
-                if let Err(flaw) = check_name(text) {
-                    problems.flaw(field(), flaw);
-                }
-                usable.push(host);
-            }
+        match egress_host(text).and_then(|host| check_name(text).map(|()| host)) {
+            Ok(host) => usable.push(host),
             Err(flaw) => problems.flaw(field(), flaw.then("it is left out")),
         }
     }
@@ -39,7 +34,8 @@ fn egress_host(text: &str) -> Result<EgressHost, Flaw> {
     let namespace = match (namespace, namespace.strip_prefix('~')) {
         ("*", _) => NamespaceMatch::Any,
         (".", _) => NamespaceMatch::Own,
-        ("~", _) => NamespaceMatch::Nothing,
+        ("~" | "~*", _) => NamespaceMatch::Nothing,
+        ("~.", _) => NamespaceMatch::ExceptOwn,
         (_, Some(excluded)) if is_label(excluded) => NamespaceMatch::Except(excluded.into()),
         (named, None) if is_label(named) => NamespaceMatch::Named(named.into()),
         _ => {

@@ -97,10 +97,14 @@ fn wrong_listeners_are_left_out() {
             "spec.egress[1]: listeners with a port come before the one without; it is used as if it did",
             "spec.egress[2]: another listener without a port comes before it; it is left out",
             "spec.egress[3].port.number: 70000 is not a port, 1 to 65535; the listener is left out",
+            "spec.egress[3]: listeners with a port come before the one without; it is used as if it did",
             "spec.egress[4].bind: it needs a port; the listener is left out",
+            "spec.egress[4]: another listener without a port comes before it; it is left out",
             "spec.egress[5].bind: \"somewhere\" is neither an IP address nor unix://<path>; it is left out",
+            "spec.egress[5]: listeners with a port come before the one without; it is used as if it did",
             "spec.egress[6].hosts[0]: \"x\" is not of the form namespace/host; it is left out",
             "spec.egress[6].hosts: no usable host is left; the listener is left out",
+            "spec.egress[6]: listeners with a port come before the one without; it is used as if it did",
         ]
     );
 }

@@ -77,8 +77,8 @@ fn load_balancer(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings)
 
 /// Reports what the algorithm, or another field, leaves no use for.
 fn check_effect(reader: &mut Reader<'_>, given: &spec::LoadBalancerSettings, algorithm: &LbAlgorithm) {
-    if given.consistent_hash.is_some() {
-        reader.without_effect([("simple", given.simple.is_some())], "beside consistentHash");
+    if given.consistent_hash.is_some() && given.simple.is_some() {
+        reader.wrong(Code::FieldsExclusive, "simple", "cannot be set beside consistentHash, which is used");
     }
     let (warmup, older) = (given.warmup.is_some(), given.warmup_duration_secs.is_some());
     let why = match algorithm {
@@ -105,8 +105,8 @@ fn simple(simple: spec::SimpleLb) -> LbAlgorithm {
 }
 
 fn consistent_hash(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> LbAlgorithm {
-    if hash.maglev.is_some() {
-        reader.without_effect([("ringHash", hash.ring_hash.is_some())], "beside maglev");
+    if hash.maglev.is_some() && hash.ring_hash.is_some() {
+        reader.wrong(Code::FieldsExclusive, "ringHash", "cannot be set beside maglev, which is used");
     }
     if let Some(ring) = hash.maglev.as_ref().map(|_| "maglev").or(hash.ring_hash.as_ref().map(|_| "ringHash")) {
         if hash.minimum_ring_size != 0 {
@@ -167,20 +167,25 @@ fn is_prime(number: u64) -> bool {
 /// What is hashed: the first that is set.
 fn hash_key(reader: &mut Reader<'_>, hash: &spec::ConsistentHashLb) -> Option<HashKey> {
     let text = |value: &Option<String>| value.as_deref().filter(|v| !v.is_empty()).map(Arc::<str>::from);
-    let cookie = hash.http_cookie.as_ref().filter(|c| !c.name.is_empty());
+    let cookie = hash.http_cookie.as_ref().filter(|c| !c.name.is_empty() && !has_control(&c.name));
+    let header = text(&hash.http_header_name).filter(|name| is_plain(reader, "httpHeaderName", name));
     let keys = [
-        ("httpHeaderName", text(&hash.http_header_name).map(HashKey::Header)),
+        ("httpHeaderName", header.map(HashKey::Header)),
         ("httpCookie", cookie.map(|c| hash_cookie(reader, c))),
         ("useSourceIp", (hash.use_source_ip == Some(true)).then_some(HashKey::SourceIp)),
         ("httpQueryParameterName", text(&hash.http_query_parameter_name).map(HashKey::QueryParameter)),
     ];
     let mut set = keys.into_iter().filter_map(|(field, key)| Some((field, key?)));
     let (first, key) = set.next()?;
-    reader.without_effect(set.map(|(field, _)| (field, true)), &format!("beside {first}"));
+    for (field, _) in set {
+        reader.wrong(Code::FieldsExclusive, field, format!("cannot be set beside {first}, which is used"));
+    }
     Some(key)
 }
 
 fn check_cookie(reader: &mut Reader<'_>, cookie: &spec::HttpCookie) {
+    is_plain(reader, "name", &cookie.name);
+    is_plain(reader, "path", &cookie.path);
     if cookie.name.is_empty() {
         reader.wrong(Code::HashCookieInvalid, "name", "is empty: the cookie needs a name");
     }
@@ -192,15 +197,36 @@ fn check_cookie(reader: &mut Reader<'_>, cookie: &spec::HttpCookie) {
         } else if !names.insert(&attribute.name) {
             reader.wrong(Code::NameDuplicate, &field, format!("{:?} is there twice", attribute.name));
         }
+        is_plain(reader, &field, &attribute.name);
+        is_plain(reader, &format!("attributes[{i}].value"), &attribute.value);
     }
+}
+
+/// Envoy takes no text with a control character for what stands in headers; others are left out.
+fn is_plain(reader: &mut Reader<'_>, field: &str, text: &str) -> bool {
+    let found = text.chars().find(char::is_ascii_control);
+    if let Some(c) = found {
+        let reason = format!("{text:?} has the control character {c:?}; it is left out");
+        reader.wrong(Code::ControlCharacter, field, reason);
+    }
+    found.is_none()
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(|c| c.is_ascii_control())
 }
 
 fn hash_cookie(reader: &mut Reader<'_>, cookie: &spec::HttpCookie) -> HashKey {
     HashKey::Cookie {
         name: cookie.name.as_str().into(),
-        path: cookie.path.as_str().into(),
+        path: Some(&*cookie.path).filter(|path| !has_control(path)).unwrap_or_default().into(),
         ttl: reader.at("httpCookie", |r| r.duration("ttl", cookie.ttl.as_ref())),
-        attributes: cookie.attributes.iter().map(|a| (a.name.as_str().into(), a.value.as_str().into())).collect(),
+        attributes: cookie
+            .attributes
+            .iter()
+            .filter(|a| !a.name.is_empty() && !has_control(&a.name) && !has_control(&a.value))
+            .map(|a| (a.name.as_str().into(), a.value.as_str().into()))
+            .collect(),
     }
 }
 
@@ -217,6 +243,9 @@ fn warmup(reader: &mut Reader<'_>, settings: &spec::LoadBalancerSettings) -> Opt
                 aggression: aggression.filter(|a| a.to_f64() > 0.0),
             })
         });
+    }
+    if settings.warmup_duration_secs.is_some() {
+        reader.wrong(Code::FieldDeprecated, "warmupDurationSecs", "is deprecated: use warmup.duration");
     }
     let duration = reader.positive("warmupDurationSecs", settings.warmup_duration_secs.as_ref())?;
     Some(Warmup { duration, minimum_percent: None, aggression: None })

@@ -55,7 +55,7 @@ impl Reader<'_> {
         let uris = matches.iter().filter_map(|m| m.uri.as_ref());
         if !given.prefix_rewrite.is_empty() && uris.into_iter().any(|uri| uri.prefix.is_none()) {
             let reason = "it needs every condition on uri to be one on its prefix";
-            self.note(Code::RedirectPrefixUnfit, "redirect.prefixRewrite", reason);
+            self.error(Code::RedirectPrefixUnfit, "redirect.prefixRewrite", reason);
         }
     }
 

@@ -34,6 +34,9 @@ impl Reader<'_> {
     /// `allowOrigins`, else the older list of exact ones.
     fn origins(&mut self, given: &spec::CorsPolicy) -> Vec<StringMatch> {
         if given.allow_origins.is_empty() {
+            if !given.allow_origin.is_empty() {
+                self.note(Code::FieldDeprecated, "corsPolicy.allowOrigin", "is deprecated: use allowOrigins");
+            }
             return given.allow_origin.iter().map(|o| StringMatch::Exact(o.as_str().into())).collect();
         }
         if !given.allow_origin.is_empty() {

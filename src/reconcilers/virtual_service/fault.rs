@@ -50,6 +50,9 @@ impl Reader<'_> {
         } else if given.fixed_delay.is_none() {
             self.note(Code::FaultEmpty, "fault.delay", "it delays nothing: set fixedDelay");
         }
+        if given.percent != 0 {
+            self.note(Code::FieldDeprecated, "fault.delay.percent", "is deprecated: use percentage");
+        }
         let older = self.whole_percent("fault.delay.percent", given.percent.into());
         let percent = self.fault_percent("fault.delay.percentage", given.percentage.as_ref()).unwrap_or(older);
         let fixed = self.duration("fault.delay.fixedDelay", given.fixed_delay.as_ref())?;

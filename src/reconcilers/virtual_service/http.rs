@@ -58,7 +58,7 @@ fn check_mirrors(reader: &mut Reader<'_>, given: &spec::HttpRoute) {
     let shares =
         [("mirrorPercentage", given.mirror_percentage.is_some()), ("mirrorPercent", given.mirror_percent.is_some())];
     if given.mirror.is_some() && !given.mirrors.is_empty() {
-        reader.note(Code::MirrorAmbiguous, "mirrors", "cannot be set beside mirror");
+        reader.error(Code::MirrorAmbiguous, "mirrors", "cannot be set beside mirror");
     }
     if given.mirror_percent.is_some() {
         reader.note(Code::FieldDeprecated, "mirrorPercent", "is deprecated: use mirrorPercentage");
@@ -92,14 +92,17 @@ fn check_authority(reader: &mut Reader<'_>, given: &spec::HttpRoute) {
             taken = value;
         } else {
             let reason = format!("{value:?}: the host is already changed to {:?}", cut(taken));
-            reader.note(Code::AuthorityAmbiguous, &format!("headers.request.{list}[{name:?}]"), reason);
+            reader.error(Code::AuthorityAmbiguous, &format!("headers.request.{list}[{name:?}]"), reason);
         }
     }
 }
 
-/// Zero is no timeout, which is the default.
+/// The reference takes no zero, although Envoy does: none is what holds without the field. A stored one is used.
 fn timeout(reader: &mut Reader<'_>, given: &spec::HttpRoute) -> Option<std::time::Duration> {
     let zero = given.timeout.as_ref().and_then(|t| std::time::Duration::try_from(t).ok()).filter(|t| t.is_zero());
+    if zero.is_some() {
+        reader.note(Code::DurationTooShort, "timeout", "0s is no timeout, which is the default: leave it out");
+    }
     zero.or_else(|| reader.duration("timeout", given.timeout.as_ref()))
 }
 
@@ -125,6 +128,11 @@ fn action(reader: &mut Reader<'_>, given: &spec::HttpRoute) -> Option<HttpAction
             "",
             format!("exactly one of route, redirect, directResponse and delegate is needed, {found}"),
         );
+        // What is wrong with each of them is told all the same.
+        drop(given.redirect.as_ref().map(|to| reader.redirect(to, &given.r#match)));
+        drop(given.direct_response.as_ref().map(|answer| reader.direct_response(answer)));
+        drop(given.delegate.as_ref().map(|delegate| reader.delegate(delegate)));
+        drop(destinations(reader, &given.route));
         return None;
     }
     if given.redirect.is_some() || given.direct_response.is_some() {

@@ -39,7 +39,7 @@ impl Reader<'_> {
         self.label_syntax(&format!("{field}.sourceLabels"), labels);
         if !namespace.is_empty() && !is_dns_label(namespace) {
             let reason = format!("{namespace:?} is not the name of a namespace");
-            self.note(Code::NamespaceInvalid, &format!("{field}.sourceNamespace"), reason);
+            self.error(Code::NamespaceInvalid, &format!("{field}.sourceNamespace"), reason);
         }
         SourceMatch {
             labels: labels.clone(),
@@ -64,7 +64,7 @@ impl Reader<'_> {
                 let bare = name.strip_prefix(':').unwrap_or(name);
                 let right = self.check(&at, text::header_name(bare)).is_some();
                 if right && bare != name && !PSEUDO_HEADERS.contains(&bare) {
-                    self.note(Code::HeaderNameInvalid, &at, format!("{name:?} is no pseudo header of HTTP"));
+                    self.error(Code::HeaderNameInvalid, &at, format!("{name:?} is no pseudo header of HTTP"));
                 }
             } else if self.site.delegate {
                 self.note(Code::ClaimInMesh, &at, "claims are matched in a VirtualService that names gateways itself");

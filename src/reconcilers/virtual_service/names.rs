@@ -33,7 +33,7 @@ pub(super) fn gateway(text: &str, namespace: &str) -> Result<GatewayName, Flaw> 
     Ok(GatewayName::Named(format!("{ns}/{name}").into()))
 }
 
-/// What is wrong with how a gateway is named, if something is; it may be understood all the same.
+/// What is wrong with how a gateway is named, if something is.
 pub(super) fn gateway_style(text: &str) -> Option<Flaw> {
     if text == "mesh" {
         return None;
@@ -58,7 +58,7 @@ pub(super) fn gateway_style(text: &str) -> Option<Flaw> {
     }
 }
 
-/// What is wrong with how a host is written, if something is; it may be understood all the same.
+/// What is wrong with how a host is written, if something is.
 pub(super) fn host_style(text: &str) -> Option<Flaw> {
     // Names of the form that gateways between networks use.
     if address(text).is_some() || text.starts_with("outbound_.") || host::parse(text).is_err() {
@@ -89,11 +89,11 @@ impl Reader<'_> {
         };
         let host = self.check(&format!("{field}.host"), checked);
         if let Some(flaw) = host_style(text).filter(|_| host.is_some()) {
-            self.note(flaw.code, &format!("{field}.host"), flaw.reason);
+            self.flaw(&format!("{field}.host"), flaw);
         }
         if !given.subset.is_empty() && is_name(&given.subset) && !is_dns_label(&given.subset) {
             let reason = format!("{:?} is no label of a DNS name", given.subset);
-            self.note(Code::SubsetNameInvalid, &format!("{field}.subset"), reason);
+            self.error(Code::SubsetNameInvalid, &format!("{field}.subset"), reason);
         }
         if !given.subset.is_empty() && !is_name(&given.subset) {
             self.error(
@@ -116,7 +116,12 @@ impl Reader<'_> {
     pub(super) fn gateways(&mut self, field: &str, named: &[String]) -> Vec<GatewayName> {
         let namespace: &Arc<str> = self.site.namespace;
         for (i, flaw) in named.iter().enumerate().filter_map(|(i, text)| Some((i, gateway_style(text)?))) {
-            self.note(flaw.code, &format!("{field}[{i}]"), flaw.reason);
+            let field = format!("{field}[{i}]");
+            if flaw.is_error() {
+                self.flaw(&field, flaw);
+            } else {
+                self.note(flaw.code, &field, flaw.reason);
+            }
         }
         let read = named.iter().enumerate().map(|(i, text)| (format!("{field}[{i}]"), gateway(text, namespace)));
         let read: Vec<_> = read.collect();

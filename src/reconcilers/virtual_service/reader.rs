@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
         if given.regex.as_deref() == Some("*") {
             if !field.contains("withoutHeaders") {
                 let reason = "\"*\" is not an RE2 expression: leave the condition empty to ask for presence";
-                self.note(Code::RegexInvalid, field, reason);
+                self.error(Code::RegexInvalid, field, reason);
             }
             return Some(StringMatch::Present);
         }

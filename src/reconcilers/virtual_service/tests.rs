@@ -53,11 +53,11 @@ fn every_name_is_qualified() {
     }));
     let made = made.expect("usable");
     let fields: Vec<&str> = problems.iter().map(|p| p.field.as_str()).collect();
-    assert_eq!(fields, ["spec.gateways[2]", "spec.gateways[4]"], "understood, but not as it should be written");
+    assert_eq!(fields, ["spec.gateways[2]", "spec.gateways[4]"], "one is not its name, the other the old form");
     let hosts: Vec<&str> = made.hosts.iter().map(|h| &**h).collect();
     assert_eq!(hosts, ["web.shop.svc.cluster.local", "*.example.com", "10.0.0.1", "fd00::1"]);
     let gateways: Vec<String> = made.gateways.iter().map(ToString::to_string).collect();
-    assert_eq!(gateways, ["mesh", "shop/edge", "shop/inner", "other/edge", "legacy/old"]);
+    assert_eq!(gateways, ["mesh", "shop/edge", "other/edge", "legacy/old"]);
     assert_eq!(made.visibility, Some(Visibility::Namespaces(["shop".into(), "other".into()].into())));
     assert_eq!(made.http[0].matches[0].source.gateways[0].to_string(), "shop/edge");
     let HttpAction::Route(to) = &made.http[0].action else { panic!("a route") };
@@ -92,6 +92,12 @@ fn a_rule_that_envoy_would_refuse_is_left_out_with_the_field_named() {
         (json!({}), "", "none is set"),
         (json!({"route": to("a"), "redirect": {"uri": "/"}}), "", "route and redirect are set"),
         (json!({"route": to("*")}), "route[0].destination.host", "name a service"),
+        (json!({"route": to("a_b.com")}), "route[0].destination.host", "no label"),
+        (
+            json!({"route": to("a"), "mirror": {"host": "b"}, "mirrors": [{"destination": {"host": "c"}}]}),
+            "mirrors",
+            "cannot be set beside mirror",
+        ),
         (
             json!({"route": [{"destination": {"host": "a", "port": {"number": 0}}}]}),
             "route[0].destination.port.number",
@@ -197,7 +203,6 @@ fn what_is_not_honoured_is_said_and_the_rest_is_used() {
         (json!({"redirect": {"uri": "/"}, "mirrors": [{"destination": {"host": "b"}}]}), "mirrors"),
         (json!({"route": to("a"), "mirrorPercentage": {"value": 1.0}}), "mirrorPercentage"),
         (json!({"route": to("a"), "mirror": {"host": "b"}, "mirrorPercent": 1}), "mirrorPercent"),
-        (json!({"route": to("a"), "mirror": {"host": "b"}, "mirrors": [{"destination": {"host": "c"}}]}), "mirrors"),
         (
             json!({"route": to("a"), "fault": {"abort": {"http2Error": "X", "httpStatus": 500,
                    "percentage": {"value": 1.0}}}}),
@@ -217,10 +222,9 @@ fn values_are_read_as_they_are_meant() {
         {
             "match": [{"uri": {}, "headers": {"x": {}, "y": {}, "@request.auth.claims[a]": {"exact": "b"}}}],
             "route": to("a"),
-            "timeout": "0s",
             "retries": {"attempts": 3, "retryOn": "503,connect-failure", "perTryTimeout": "250ms"},
             "mirror": {"host": "b"}, "mirrorPercentage": {"value": 7.0},
-            "fault": {"delay": {"percent": 5, "fixedDelay": "1s"}},
+            "fault": {"delay": {"percentage": {"value": 5.0}, "fixedDelay": "1s"}},
         },
         {"redirect": {"derivePort": "FROM_REQUEST_PORT"}},
     ]}));
@@ -228,15 +232,39 @@ fn values_are_read_as_they_are_meant() {
     assert_eq!(first.matches[0].uri, Some(StringMatch::Present));
     assert_eq!(first.matches[0].headers["x"], StringMatch::Present);
     assert_eq!(first.matches[0].headers["y"], StringMatch::Present);
-    assert_eq!(first.timeout, Some(std::time::Duration::ZERO));
+    assert_eq!(first.timeout, None);
     let retries = first.retries.as_ref().expect("retries");
     assert_eq!((retries.attempts, &retries.status_codes[..]), (3, &[503][..]));
     assert_eq!(retries.conditions, ["connect-failure".into()]);
     assert_eq!(first.mirror_percent, Some(Percent::Millionths(70_000)));
     let delay = first.fault.as_ref().and_then(|f| f.delay).expect("a delay");
-    assert_eq!(delay.percent, Percent::Hundredths(5));
+    assert_eq!(delay.percent, Percent::Millionths(50_000));
     let HttpAction::Redirect(redirect) = &made.http[1].action else { panic!("a redirect") };
     assert_eq!(redirect.port, Some(RedirectPort::Request));
+}
+
+#[test]
+fn what_older_objects_say_is_told_and_used() {
+    let (made, problems) = read(&json!({"hosts": ["web"], "http": [
+        {"route": to("a"), "timeout": "0s", "fault": {"delay": {"percent": 5, "fixedDelay": "1s"}},
+         "corsPolicy": {"allowOrigin": ["https://a.com"]}},
+    ]}));
+    let first = &made.expect("usable").http[0];
+    assert_eq!(first.timeout, Some(std::time::Duration::ZERO));
+    let delay = first.fault.as_ref().and_then(|f| f.delay).expect("a delay");
+    assert_eq!(delay.percent, Percent::Hundredths(5));
+    let codes: Vec<Code> = problems.iter().map(|p| p.code).collect();
+    assert_eq!(codes, [Code::DurationTooShort, Code::FieldDeprecated, Code::FieldDeprecated]);
+}
+
+#[test]
+fn what_a_host_is_not_is_left_out() {
+    let hosts = ["web", "web.shop.svc.cluster.local", "A.com", "a.com", "a_b.com", "-c.com", "a.5"];
+    let (made, problems) = read(&json!({"hosts": hosts, "http": [{"route": to("a")}]}));
+    let hosts: Vec<String> = made.expect("usable").hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["web.shop.svc.cluster.local", "a.com"]);
+    let fields: Vec<&str> = problems.iter().map(|p| p.field.as_str()).collect();
+    assert_eq!(fields, ["spec.hosts[4]", "spec.hosts[5]", "spec.hosts[6]"]);
 }
 
 #[test]

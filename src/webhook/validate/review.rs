@@ -30,8 +30,9 @@ pub(super) fn answer(context: &Context, body: &[u8]) -> Result<(Value, Outcome),
         outcome.failure = Some("unsupported_operation");
         return Ok((request.answer(Answer::Allowed, &[]), outcome));
     }
-    // Its finalizers must be free to go.
-    if !request.object["metadata"]["deletionTimestamp"].is_null() {
+    // Its finalizers must be free to go, whatever is wrong with it; nothing else may change.
+    let goes = !request.object["metadata"]["deletionTimestamp"].is_null();
+    if goes && request.object["spec"] == request.old["spec"] {
         return Ok((request.answer(Answer::Allowed, &[]), outcome));
     }
     let findings = validate(&request.object, context);
@@ -77,9 +78,17 @@ mod tests {
     use super::*;
 
     fn asked(operation: &str, object: &Value) -> (Value, Outcome) {
+        reviewed(operation, object, &Value::Null)
+    }
+
+    fn changed(from: &Value, to: &Value) -> (Value, Outcome) {
+        reviewed("UPDATE", to, from)
+    }
+
+    fn reviewed(operation: &str, object: &Value, old: &Value) -> (Value, Outcome) {
         let resource = json!({"group": "networking.istio.io", "version": "v1", "resource": "gateways"});
         let request = json!({"uid": "u", "operation": operation, "resource": resource, "namespace": "default",
-            "object": object, "dryRun": true});
+            "object": object, "oldObject": old, "dryRun": true});
         let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
         let (answer, outcome) = answer(&Context::default(), review.to_string().as_bytes()).expect("a request");
         (answer["response"].clone(), outcome)
@@ -137,7 +146,10 @@ mod tests {
         }
         let mut goes = gateway(0);
         goes["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        assert_eq!(asked("UPDATE", &goes).0["allowed"], true);
+        assert_eq!(changed(&gateway(0), &goes).0["allowed"], true);
+        assert_eq!(changed(&gateway(80), &goes).0["allowed"], false);
+        goes["spec"] = gateway(80)["spec"].clone();
+        assert_eq!(changed(&gateway(0), &goes).0["allowed"], true);
     }
 
     #[test]

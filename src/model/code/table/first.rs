@@ -85,7 +85,7 @@ macro_rules! with_first_codes {
         "A host is a DNS name of at most 255 characters; where wildcards are allowed, `*` is its whole first label."
         "Write a name such as web.example.com or *.example.com.";
     HostDuplicate "MZ0111" "host-duplicate" Error
-        "Each host of an object is there once, however it is written."
+        "Each host of an object is there once."
         "Remove one of the two.";
     NamespaceInvalid "MZ0112" "namespace-invalid" Error
         "The namespace of a host is the name of one, `.` or `*`."

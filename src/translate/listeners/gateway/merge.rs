@@ -178,10 +178,10 @@ impl Slot {
         let server = merged.server();
         let route = names::route(server, &merged.gateway, target);
         merged.route = if server.is_tls() {
-            self.check_tls(server, route.as_deref())?;
+            self.check_tls(server, route.as_deref(), &merged.gateway.object)?;
             route.map(Into::into)
         } else {
-            self.check_plaintext(server, route)?
+            self.check_plaintext(server, route, &merged.gateway.object)?
         };
         let place = self.servers.len();
         let server = merged.server();
@@ -195,37 +195,46 @@ impl Slot {
         Ok(())
     }
 
-    fn check_tls(&self, server: &Server, route: Option<&str>) -> Result<(), String> {
+    fn check_tls(&self, server: &Server, route: Option<&str>, of: &ObjectRef) -> Result<(), String> {
         let taken: BTreeSet<(usize, Host)> =
             server.dns_names().into_iter().filter_map(|h| self.tls_hosts.get(&h).map(|at| (*at, h))).collect();
         if let Some((winner, host)) = taken.first() {
-            return Err(format!("host {host:?} is served over TLS already by the older {}", self.winner(*winner)));
+            return Err(format!("host {host:?} is served over TLS already by {}", self.winner(*winner, of)));
         }
         if let Some(winner) = self.plaintext {
-            return Err(format!("it is taken by plaintext of the older {}", self.winner(winner)));
+            return Err(format!("it is taken by plaintext of {}", self.winner(winner, of)));
         }
         if let Some(winner) = route.and_then(|name| self.tls_routes.get(name)) {
-            let older = self.winner(*winner);
-            return Err(format!("an HTTPS server with the same port name is in the older {older}"));
+            let older = self.winner(*winner, of);
+            return Err(format!("an HTTPS server with the same port name is {older}"));
         }
         Ok(())
     }
 
     /// The route of a plaintext server: that of the servers whose port it shares.
-    fn check_plaintext(&self, server: &Server, route: Option<String>) -> Result<Option<Arc<str>>, String> {
+    fn check_plaintext(
+        &self,
+        server: &Server,
+        route: Option<String>,
+        of: &ObjectRef,
+    ) -> Result<Option<Arc<str>>, String> {
         let Some(winner) = self.plaintext else { return Ok(route.map(Into::into)) };
         let older = &self.servers[winner];
         if server.is_http() && older.server().is_http() {
             return Ok(older.route.clone());
         }
         let (new, old) = (word(server), word(older.server()));
-        Err(format!("{new} cannot share it with {old} of the older {}", self.winner(winner)))
+        Err(format!("{new} cannot share it with {old} of {}", self.winner(winner, of)))
     }
 
-    fn winner(&self, place: usize) -> String {
+    /// A server, as it is told one of a Gateway `of`.
+    fn winner(&self, place: usize, of: &ObjectRef) -> String {
         let server = &self.servers[place];
         let object: &ObjectRef = &server.gateway.object;
-        format!("{object} ({})", server.field(""))
+        if object == of {
+            return server.field("");
+        }
+        format!("the older {object} ({})", server.field(""))
     }
 }
 

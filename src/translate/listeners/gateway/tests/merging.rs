@@ -82,8 +82,8 @@ fn https_with_the_same_route_name_is_skipped() {
     assert_eq!(merged.listeners[0].servers.len(), 1);
     assert_eq!(
         problems(&merged.problems),
-        ["Gateway ns/gw: spec.servers[1]: port 443 on any address: an HTTPS server with the same port name is in the \
-          older Gateway ns/gw (spec.servers[0]); the server is not programmed"]
+        ["Gateway ns/gw: spec.servers[1]: port 443 on any address: an HTTPS server with the same port name is \
+          spec.servers[0]; the server is not programmed"]
     );
 }
 
