@@ -33,7 +33,11 @@ impl Installed {
         let done = Mizzen::run(&args)?;
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         ensure!(done.status.success(), "mizzen install: {said}");
-        Ok(Self { kubeconfig, said })
+        let installed = Self { kubeconfig, said };
+        let bundle = "-o=jsonpath={.webhooks[*].clientConfig.caBundle}";
+        let injector = installed.kubectl(&["get", "mutatingwebhookconfiguration", "istio-sidecar-injector", bundle])?;
+        ensure!(!injector.trim().is_empty(), "Pods that are made now would not be injected");
+        Ok(installed)
     }
 
     /// Runs kubectl in the namespace of the control plane as an administrator, and returns what it prints.

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     core::v1::{ContainerStatus, Pod},
 };
 use kube::{Api, api::ListParams};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -18,7 +19,8 @@ use super::{
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Waits until all Deployments of a manifest are ready.
+/// Waits until all Deployments of a manifest are ready, and the API server can call the injector: a Pod that is made before
+/// that has no sidecar.
 ///
 /// # Errors
 /// One is not when the time is over: why, as far as the API server tells.
@@ -30,11 +32,13 @@ pub async fn wait(
 ) -> Result<(), ClusterError> {
     let start = Instant::now();
     loop {
-        let waiting = waiting(cluster, manifest).await?;
-        if waiting.is_empty() {
+        let mut reasons: Vec<String> = waiting(cluster, manifest).await?.into_values().flatten().collect();
+        if reasons.is_empty() {
+            reasons = unsigned(cluster, manifest).await?;
+        }
+        if reasons.is_empty() {
             return Ok(());
         }
-        let reasons: Vec<String> = waiting.into_values().flatten().collect();
         if start.elapsed() >= timeout {
             return Err(ClusterError::NotReady { reasons: reasons.join("; "), after: timeout });
         }
@@ -55,6 +59,24 @@ pub async fn waiting(
     for object in manifest.objects.iter().filter(|object| object.r#type.kind == "Deployment") {
         if let Some(reason) = reason(cluster, object).await? {
             all.entry(object.component).or_default().push(format!("{}: {reason}", object.id()));
+        }
+    }
+    Ok(all)
+}
+
+/// The injectors that the control plane of the manifest has not put its certificate authority into.
+async fn unsigned(cluster: &Cluster, manifest: &Manifest) -> Result<Vec<String>, ClusterError> {
+    let of_kind = |kind: &'static str| manifest.objects.iter().filter(move |object| object.r#type.kind == kind);
+    let mut all = Vec::new();
+    if !of_kind("Deployment").any(|object| object.component == ComponentName::Pilot) {
+        return Ok(all);
+    }
+    for object in of_kind("MutatingWebhookConfiguration") {
+        let found = cluster.get(object).await?.unwrap_or_default();
+        let signed =
+            |webhook: &Value| webhook["clientConfig"]["caBundle"].as_str().is_some_and(|bundle| !bundle.is_empty());
+        if !found["webhooks"].as_array().is_some_and(|webhooks| webhooks.iter().all(signed)) {
+            all.push(format!("{}: waits for the control plane's certificate authority", object.id()));
         }
     }
     Ok(all)
@@ -112,7 +134,7 @@ fn complaint(pod: &Pod) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

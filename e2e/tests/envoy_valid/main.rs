@@ -15,7 +15,7 @@ use serde_json::Value;
 /// Of the accepted cases of a kind, in percent, those that change what proxies get; fewer would prove little. Of other kinds
 /// nothing follows yet, or what most of their cases say is not honoured yet.
 const REACH: [(&str, usize); 11] = [
-    ("VirtualService", 85),
+    ("VirtualService", 80),
     ("DestinationRule", 95),
     ("Gateway", 60),
     ("ServiceEntry", 80),
