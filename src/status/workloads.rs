@@ -41,8 +41,14 @@ impl Workload {
         let mut path = owner.rsplit('/');
         let owner = path.next().zip(path.next()).filter(|(name, _)| !name.is_empty());
         let name = [workload, owner.map_or("", |(name, _)| name), pod].into_iter().find(|name| !name.is_empty());
+        let name = name.unwrap_or("unknown");
+        let name = match owner {
+            // One of another kind may have the name of a Deployment.
+            Some((_, kind)) if !matches!(kind, "" | "deployments") => format!("{name}.{}", kind.trim_end_matches('s')),
+            _ => name.to_owned(),
+        };
         let owner = owner.map(|(name, kind)| format!("{kind}/{name}")).unwrap_or_default();
-        Self { namespace: namespace.to_owned(), name: object_name(name.unwrap_or("unknown")), owner }
+        Self { namespace: namespace.to_owned(), name: object_name(&name), owner }
     }
 }
 
@@ -241,6 +247,8 @@ mod tests {
         let owner = "kubernetes://apis/apps/v1/namespaces/ns/deployments/web";
         assert_eq!(of("web-5d-x", "web", owner), ("web".to_owned(), "deployments/web".to_owned()));
         assert_eq!(of("web-5d-x", "", owner), ("web".to_owned(), "deployments/web".to_owned()));
+        let set = "kubernetes://apis/apps/v1/namespaces/ns/statefulsets/web";
+        assert_eq!(of("web-0", "web", set), ("web.statefulset".to_owned(), "statefulsets/web".to_owned()));
         assert_eq!(of("web-5d-x", "", ""), ("web-5d-x".to_owned(), String::new()));
         assert_eq!(of("", "My_App.", "").0, "my-app");
         assert_eq!(of("", "_", "").0, "unknown");
