@@ -3,8 +3,8 @@
 use super::Flaw;
 use crate::model::{Code, Host};
 
-/// DNS allows no longer names.
-const MAX_LENGTH: usize = 253;
+/// Istio takes no longer names (contract §10), though those of DNS have two characters less.
+const MAX_LENGTH: usize = 255;
 
 /// The full name of a host in an object of a namespace: short names are Kubernetes Services of that namespace.
 pub(crate) fn fqdn(host: &str, namespace: &str, domain_suffix: &str) -> Host {
