@@ -151,7 +151,7 @@ pub(crate) fn wrong_routes() -> Vec<Case> {
             "VirtualService",
             bad_route(&format!("match: [{{uri: {{regex: \"a(b\"}}}}], {TO_GOOD}")),
             &[
-                "VirtualService default/bad: spec.http[0].match[0].uri: \"a(b\" is not an RE2 expression: unclosed group; \
+                "VirtualService default/bad: spec.http[0].match[0].uri: \"a(b\" is not an RE2 expression: a bracket ( or ) has no counterpart; \
                the entry is left out",
             ],
         ),
@@ -267,7 +267,7 @@ pub(crate) fn wrong_without_a_proxy() -> Vec<Case> {
                 "VirtualService default/bad: spec.tls[0].match[0].sniHosts[1]: \"other.test\" has no effect: it is \
                  outside of spec.hosts",
                 "VirtualService default/bad: spec.tls[0].route[1].destination: no service has host \
-                 \"nowhere-3.default.svc.cluster.local\"; requests are answered with 503",
+                 \"nowhere-3.default.svc.cluster.local\"; connections are closed",
             ],
         ),
         Case::new(
