@@ -11,12 +11,13 @@ use super::{
     objects::{address, mesh, object, slice},
     world::{sidecar, start},
 };
+use crate::{engine::Engine, reconcilers::intake::Reconcilers};
 
 /// How many proxies arrive, each of a class of its own.
 const HERD: usize = 200;
 
-#[test]
-fn a_change_reaches_those_who_are_served_before_a_whole_herd_has_arrived() {
+/// An engine with a mesh of 100 services.
+fn meshed() -> (Engine, Reconcilers) {
     let (engine, reconcilers) = start(Box::new(|_| ()));
     let objects: Vec<_> = mesh(100).iter().map(|o| reconcilers.apply(o)).collect();
     let initial = reconcilers.initial();
@@ -24,6 +25,12 @@ fn a_change_reaches_those_who_are_served_before_a_whole_herd_has_arrived() {
         initial.apply(db);
         objects.into_iter().for_each(|o| o.apply(db));
     });
+    (engine, reconcilers)
+}
+
+#[test]
+fn a_change_reaches_those_who_are_served_before_a_whole_herd_has_arrived() {
+    let (engine, reconcilers) = meshed();
     block_on(async {
         let mut served = engine.attach(Arc::new(sidecar("a", "ns1"))).await.expect("the engine runs");
         // Looked at again and again, also when it is in.
@@ -47,13 +54,7 @@ fn a_change_reaches_those_who_are_served_before_a_whole_herd_has_arrived() {
 
 #[test]
 fn who_leaves_before_it_is_let_in_leaves_nothing_behind() {
-    let (engine, reconcilers) = start(Box::new(|_| ()));
-    let objects: Vec<_> = mesh(100).iter().map(|o| reconcilers.apply(o)).collect();
-    let initial = reconcilers.initial();
-    engine.change(move |db| {
-        initial.apply(db);
-        objects.into_iter().for_each(|o| o.apply(db));
-    });
+    let (engine, _) = meshed();
     block_on(async {
         let census = || async { engine.ask(|db| db.census()).await.expect("the engine runs") };
         // The first answer may come before the end of the round that makes all of it.
