@@ -261,20 +261,11 @@ impl Machine {
     }
 }
 
-/// What a client has of the virtual hosts of a route configuration.
-pub(super) fn held<'a>(
-    watch: Option<&'a Watch>,
-    snapshot: &'a Snapshot,
-    config: &'a str,
-) -> impl Iterator<Item = Have> + 'a {
-    let watch = watch.filter(|w| w.names.contains(config));
-    let lagging = watch.into_iter().flat_map(|w| w.lagging.iter());
-    let lagging = lagging.filter(move |(name, _)| host_name_parts(name).0 == config).map(|(_, lag)| lag.have.clone());
-    let of_view = watch.into_iter().flat_map(move |w| {
-        let current = snapshot.views[HOST].hosts_of(config);
-        current.filter(|r| !w.lagging.contains_key(&r.name)).map(|r| Have::Resource(Arc::clone(r)))
-    });
-    lagging.chain(of_view)
+/// What a client has of the virtual hosts of a route configuration under the names that lag: under all others, it has what
+/// the snapshot says. `None` if it does not discover them.
+pub(super) fn lagging<'a>(watch: Option<&'a Watch>, config: &'a str) -> Option<impl Iterator<Item = &'a Have> + 'a> {
+    let watch = watch.filter(|w| w.names.contains(config))?;
+    Some(watch.lagging.iter().filter(move |(name, _)| host_name_parts(name).0 == config).map(|(_, lag)| &lag.have))
 }
 
 /// Whether a route configuration serves: the client has virtual hosts of it, if it discovers them.
