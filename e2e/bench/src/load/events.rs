@@ -286,7 +286,7 @@ impl<'a> Events<'a> {
     }
 
     /// Waits until the resident memory no longer falls.
-    async fn settled_memory(&mut self) -> Result<()> {
+    pub(super) async fn settled_memory(&mut self) -> Result<()> {
         let Some(meter) = &self.meter else { return Ok(()) };
         let (start, mut lowest, mut since) = (Instant::now(), u64::MAX, Instant::now());
         while start.elapsed() < SETTLING && since.elapsed() < self.args.quiet * 6 {
