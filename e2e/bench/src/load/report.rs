@@ -15,8 +15,8 @@ const MEGABYTE: f64 = 1e6;
 /// Bytes of a kilobyte.
 const KILOBYTE: f64 = 1e3;
 
-/// So much of what an event took of memory may be kept: pages that hold something else too.
-const MOST_KEPT: f64 = 0.2;
+/// So much of what an event took of memory may be kept: everything is freed, but pages stay that hold something else too.
+const MOST_KEPT: f64 = 0.5;
 
 /// One round of an event.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -138,7 +138,7 @@ const GOALS: [Goal; 10] = [
 const STORM: Goal = Goal(
     "memory kept of what four times the Services took, and gone again",
     "Services come and go",
-    &[must(Kept, 20.0)],
+    &[must(Kept, 50.0)],
 );
 
 /// Of all events.
