@@ -25,6 +25,7 @@ mod process;
 mod proxy;
 mod report;
 mod soak;
+mod storm;
 mod table;
 mod tally;
 #[cfg(test)]

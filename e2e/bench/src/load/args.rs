@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
     /// The events, in this order, after all have connected; by default all but those amid changes and with more
-    /// clients.
+    /// clients or Services.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub events: Vec<EventKind>,
     /// Changes in each second, when changes keep coming.
@@ -126,7 +126,7 @@ impl Args {
         if !self.events.is_empty() {
             return self.events.clone();
         }
-        let on_demand = [EventKind::Churn, EventKind::More];
+        let on_demand = [EventKind::Churn, EventKind::More, EventKind::Storm];
         EventKind::value_variants().iter().copied().filter(|event| !on_demand.contains(event)).collect()
     }
 }
@@ -164,6 +164,8 @@ pub enum EventKind {
     Churn,
     /// As many clients again, of the same classes, connect.
     More,
+    /// Four times as many Services come, and go again: what they took of memory is given back.
+    Storm,
 }
 
 /// The form of the report.

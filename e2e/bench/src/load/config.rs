@@ -175,6 +175,22 @@ impl Config {
         self.write(self.file(service, "service"), objects).await
     }
 
+    /// Adds services with endpoints.
+    pub(super) async fn add_services(&mut self, services: impl Iterator<Item = u32>) -> Result<()> {
+        for service in services {
+            self.add_service(service).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes services that were added.
+    pub(super) async fn remove_services(&mut self, services: impl Iterator<Item = u32>) -> Result<()> {
+        for service in services {
+            self.remove_service(service).await?;
+        }
+        Ok(())
+    }
+
     /// Removes a service that was added.
     pub(super) async fn remove_service(&mut self, service: u32) -> Result<()> {
         self.remove(&self.file(service, "service")).await
