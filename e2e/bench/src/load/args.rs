@@ -69,9 +69,10 @@ pub struct Args {
     /// with what was measured.
     #[arg(long, conflicts_with_all = ["events", "target", "whole_routes", "profile", "dir"])]
     pub table: bool,
-    /// With `--table`, also run with so many clients that the goal for 10,000 needs (it takes minutes).
-    #[arg(long, requires = "table", value_name = "CLIENTS", num_args = 0..=1, default_missing_value = "10000")]
-    pub crowd: Option<usize>,
+    /// With `--table`, also run with so many clients, each number in a run of its own (it takes minutes).
+    #[arg(long, requires = "table", value_name = "CLIENTS", num_args = 0..=1, default_missing_value = "5000,10000",
+        value_delimiter = ',', value_parser = parse_count)]
+    pub crowd: Vec<usize>,
     /// The server's program.
     #[arg(long, default_value = "target/release/mizzen")]
     pub mizzen: PathBuf,
