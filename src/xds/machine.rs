@@ -330,7 +330,9 @@ impl Machine {
     fn batch(&self, t: ResourceType, watch: &Watch) -> Option<Arc<Batch>> {
         let as_it_is = watch.refused.is_empty() && watch.suspects.is_empty() && self.last_good.is_empty();
         let may_go = !self.barriers.is_warming() || !is_held_back(t, watch);
-        watch.lagging.batch().filter(|_| as_it_is && may_go).cloned()
+        // Route configurations may have to wait for what a client that has come back says of virtual hosts.
+        let is_new = t != ResourceType::Route || !self.hosts.returned;
+        watch.lagging.batch().filter(|_| as_it_is && may_go && is_new).cloned()
     }
 
     /// Whether the client has so much to answer that the latest state waits until it does. Clusters go on: Envoy answers none
