@@ -66,8 +66,11 @@ impl Lines {
             return;
         }
         let inside = match style {
-            // It begins behind the line of its `|`.
-            ScalarStyle::Literal => Inside::Literal(text.to_owned(), line),
+            // Its line is the first one that is not empty.
+            ScalarStyle::Literal => {
+                let empty = text.bytes().take_while(|b| *b == b'\n').count();
+                Inside::Literal(text.to_owned(), line.saturating_sub(1 + u32::try_from(empty).unwrap_or(u32::MAX)))
+            }
             _ => Inside::Scalar,
         };
         self.add(open, inside, line);
