@@ -280,11 +280,11 @@ struct Places(HashMap<(usize, String), usize>);
 
 impl Places {
     fn apart(&mut self, object: usize, mut listener: Value) -> Value {
-        // Listeners of routes are all alike.
+        // Listeners of routes are all alike; others are apart when they are of other proxies.
         let name = text(&listener["name"]).to_owned();
-        let routes = if name.ends_with(" routes") { name } else { name.chars().take_while(|c| *c != '/').collect() };
+        let among = if name.ends_with(" routes") { name } else { name.chars().take_while(|c| *c != '/').collect() };
         let mut move_to = |address: &mut Value| {
-            let key = (object, format!("{routes} {address}"));
+            let key = (object, format!("{among} {address}"));
             let next = self.0.len();
             let n = *self.0.entry(key).or_insert(next);
             if let Some(path) = address["pipe"]["path"].as_str() {

@@ -41,6 +41,37 @@ fn lines_are_those_of_the_fields() -> Result<()> {
 }
 
 #[test]
+fn fields_of_a_mesh_configuration_have_lines_of_their_own() -> Result<()> {
+    let map = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |-
+    trustDomain: a b
+    defaultConfig:
+      concurrency: -1
+  meshNetworks: |
+    networks:
+      one:
+        gateways:
+        - {address: 1.2.3.4, port: 0}
+";
+    let outcome = run_offline(&offline_fixture("validate"), &["validate", "-f", "-", "-o", "json"], map)?;
+    let report: Value = serde_json::from_str(&outcome.output)?;
+    let findings = report["findings"].as_array().cloned().unwrap_or_default();
+    for (path, line) in [
+        ("data.mesh: trustDomain", 6),
+        ("data.mesh: defaultConfig.concurrency", 8),
+        ("data.meshNetworks", 9),
+        ("data.meshNetworks: networks.one.gateways[0].port", 13),
+    ] {
+        let found = findings.iter().find(|f| f["path"] == path).and_then(|f| f["line"].as_u64());
+        assert_eq!(found, Some(line), "{path}\n{}", outcome.output);
+    }
+    Ok(())
+}
+
+#[test]
 fn exit_codes_are_for_scripts() -> Result<()> {
     let dir = offline_fixture("validate");
     let code = |args: &[&str], input: &str| anyhow::Ok(run_offline(&dir, args, input)?.code);

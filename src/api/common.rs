@@ -56,7 +56,7 @@ pub struct PolicyTargetReference {
 }
 
 /// How a string is compared. At most one form is set; none matches when the value is present.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = oneof(&["exact", "prefix", "regex"]))]
 pub struct StringMatch {

@@ -78,7 +78,7 @@ pub struct Delegate {
 }
 
 /// A condition on a request; all members must hold.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpMatch {
     /// Name of the condition, appended to the route's.

@@ -60,7 +60,7 @@ pub struct TlsRoute {
 }
 
 /// A condition on a TLS connection; all members must hold.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TlsMatch {
     /// Server names, wildcards allowed.
@@ -95,7 +95,7 @@ pub struct TcpRoute {
 }
 
 /// A condition on a TCP connection; all members must hold.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct L4Match {
     /// Original destination addresses, as CIDR.

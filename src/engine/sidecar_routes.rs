@@ -361,14 +361,14 @@ impl VirtualHostItem {
     }
 
     /// Whether requests for an address are this service's: of the services with it that the proxy sees, the oldest has
-    /// it. Envoy refuses a domain that stands twice.
+    /// it. Envoy refuses a domain that stands twice. Who has it knows all others: it may have it from them, or they from it.
     fn owns(&self, cx: &mut Cx<'_, Self>, seen: &Seen, ip: IpAddr, rivals: &mut BTreeSet<Host>) -> bool {
         let owners = cx.set(&VipOwners(ip, self.port));
-        rivals.extend(owners.iter().map(|(_, key)| key.host.clone()).filter(|host| *host != self.key.host));
-        let Some(owner) = owners.iter().map(|(_, key)| key).find(|key| self.sees(cx, key)) else { return true };
-        if *owner == seen.key {
+        let owner = owners.iter().map(|(_, key)| key).find(|key| self.sees(cx, key));
+        let Some(owner) = owner.filter(|owner| **owner != seen.key) else {
+            rivals.extend(owners.iter().map(|(_, key)| key.host.clone()).filter(|host| *host != self.key.host));
             return true;
-        }
+        };
         let object = seen.service.object.clone();
         let field = if object.kind == "Service" { "spec.clusterIP" } else { "spec.addresses" };
         let reason = format!(

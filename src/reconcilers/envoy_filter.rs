@@ -171,6 +171,10 @@ impl Reader<'_> {
         let Some(proxy) = proxy else { return Some(ProxyMatch::default()) };
         let version = match &*proxy.proxy_version {
             "" => None,
+            pattern if pattern.len() > regex::MAX_LENGTH => {
+                let reason = format!("has {} bytes: use at most {}", pattern.len(), regex::MAX_LENGTH);
+                return self.refuse(Code::FieldNotHonoured, "match.proxy.proxyVersion", &reason);
+            }
             pattern => match regex::check(pattern) {
                 Ok(_) => Some(VersionPattern::new(pattern)),
                 Err(Flaw { code, reason }) => return self.refuse(code, "match.proxy.proxyVersion", &reason),

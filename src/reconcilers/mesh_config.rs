@@ -2,6 +2,7 @@
 //! honoured is reported, and its default stays.
 
 mod at;
+mod networks;
 mod providers;
 mod proxy;
 mod selectors;
@@ -34,19 +35,25 @@ use crate::{
 };
 
 const KEY: &str = "mesh";
+const NETWORKS: &str = "meshNetworks";
 
 /// The provider of metrics that proxies serve themselves.
 const PROMETHEUS: &str = "prometheus";
+
+/// Whether a ConfigMap says anything of the mesh.
+#[must_use]
+pub fn is_of_mesh(map: &ConfigMap) -> bool {
+    map.data.as_ref().is_some_and(|data| [KEY, NETWORKS].iter().any(|key| data.contains_key(*key)))
+}
 
 /// The configuration of a ConfigMap over `base` (defaults and the command line); `None` when its text cannot be read
 /// at all: the last good one stays.
 #[must_use]
 pub fn convert(map: &ConfigMap, base: &MeshConfig) -> (Option<MeshConfig>, Vec<Problem>) {
     let mut problems = Problems::of("ConfigMap", &map.metadata);
-    if map.data.as_ref().is_some_and(|d| d.get("meshNetworks").is_some_and(|t| !is_empty_networks(t))) {
-        problems.not_honoured("data.meshNetworks");
-    }
-    let text = map.data.as_ref().and_then(|d| d.get(KEY)).map(String::as_str).unwrap_or_default();
+    let text = |key| map.data.as_ref().and_then(|data| data.get(key)).map_or("", String::as_str);
+    networks::check(text(NETWORKS), &mut problems);
+    let text = text(KEY);
     let made = parse(text, base, &mut problems);
     (made, problems.into_vec())
 }
@@ -61,15 +68,6 @@ pub fn convert_file(text: &str, file: &str, base: &MeshConfig) -> (Option<MeshCo
     let mut problems = Problems::of("MeshConfig", &meta);
     let made = parse(text, base, &mut problems);
     (made, problems.into_vec())
-}
-
-/// What installers write when there are no networks.
-fn is_empty_networks(text: &str) -> bool {
-    serde_yaml_ng::from_str::<Value>(text).is_ok_and(|v| match v.get("networks") {
-        None | Some(Value::Null) => true,
-        Some(Value::Object(networks)) => networks.is_empty(),
-        Some(_) => false,
-    })
 }
 
 fn parse(text: &str, base: &MeshConfig, problems: &mut Problems) -> Option<MeshConfig> {

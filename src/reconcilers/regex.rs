@@ -11,8 +11,8 @@ mod tests;
 use super::Flaw;
 use crate::model::Code;
 
-/// Longer expressions are refused (contract §10).
-const MAX_LENGTH: usize = 1024;
+/// Longer expressions are refused (contract §10), in bytes.
+pub(super) const MAX_LENGTH: usize = 1024;
 /// Envoys with our bootstrap take programs of 32768 instructions; some are left for what translation writes around an
 /// expression.
 const MAX_SIZE: u64 = 32_500;

@@ -1,10 +1,10 @@
 //! From an object to its problems.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use super::Context;
+use super::{Context, path};
 use crate::{
     api::{Kind, Object, decode_as},
     model::{Code, Gateway, IpFamilies, MeshConfig, ObjectRef, Problem},
@@ -35,21 +35,51 @@ pub(super) fn problems(object: &Value, context: &Context) -> Vec<Problem> {
         problems.extend(nameless(kind, object, &of));
     }
     problems.extend(version(kind, object, &of));
-    match decode_as(kind, object) {
-        Err((field, reason)) => problems.push(Problem { object: of, field, reason, code: Code::Undecodable }),
-        Ok((mut decoded, unknown)) => {
-            decoded.meta_mut().namespace = Some(of.namespace.to_string());
-            // Kubernetes' own kinds have fields of newer versions, which is as it should be.
-            let unknown = unknown.into_iter().filter(|field| kind.is_custom() && !is_top_level(field));
-            problems.extend(unknown.map(|field| {
-                let reason = format!("a {kind} has no such field; an API server drops it");
-                Problem { object: of.clone(), field, reason, code: Code::UnknownField }
-            }));
-            problems.extend(metadata::check(&decoded));
+    let (decoded, undecodable) = decode(kind, object, &of);
+    if let Some((mut decoded, unknown)) = decoded {
+        decoded.meta_mut().namespace = Some(of.namespace.to_string());
+        // Kubernetes' own kinds have fields of newer versions, which is as it should be.
+        let unknown = unknown.into_iter().filter(|field| kind.is_custom() && !is_top_level(field));
+        problems.extend(unknown.map(|field| {
+            let reason = format!("a {kind} has no such field; an API server drops it");
+            Problem { object: of.clone(), field, reason, code: Code::UnknownField }
+        }));
+        problems.extend(metadata::check(&decoded));
+        // What goes together cannot be told of an object of which something is missing.
+        if undecodable.is_empty() {
             problems.extend(of_kind(&decoded, &of, context));
         }
     }
+    problems.extend(undecodable);
     problems
+}
+
+/// As many values of another type than their field's are told of one object.
+const MOST_UNDECODABLE: usize = 16;
+/// Larger objects are read once: of them one such value is told.
+const SMALL: usize = 2000;
+
+/// What a kind has of an object, with the paths of what it does not have; and what is of another type than it should be, or
+/// missing. Reading ends at the first of that: it is taken out then, and the rest is read again.
+fn decode(kind: Kind, object: &Value, of: &ObjectRef) -> (Option<(Object, Vec<String>)>, Vec<Problem>) {
+    let mut rest = Cow::Borrowed(object);
+    let mut found: Vec<Problem> = Vec::new();
+    loop {
+        let (field, reason) = match decode_as(kind, &rest) {
+            Ok(decoded) => return (Some(decoded), found),
+            Err(wrong) => wrong,
+        };
+        // What lacks something that was taken out is not wrong.
+        if found.iter().any(|earlier| path::holds(&field, &earlier.field)) {
+            return (None, found);
+        }
+        let may_go_on = found.len() + 1 < MOST_UNDECODABLE && path::is_small(object, SMALL);
+        let goes_on = may_go_on && path::remove(rest.to_mut(), &field);
+        found.push(Problem { object: of.clone(), field, reason, code: Code::Undecodable });
+        if !goes_on {
+            return (None, found);
+        }
+    }
 }
 
 /// Reported already.
@@ -142,9 +172,7 @@ fn of_kind(object: &Object, of: &ObjectRef, context: &Context) -> Vec<Problem> {
         Object::Node(_) => Vec::new(),
         Object::Namespace(o) => namespace::convert(o).1,
         Object::Secret(o) => secret::convert(o).1,
-        Object::ConfigMap(o) if o.data.as_ref().is_some_and(|data| data.contains_key("mesh")) => {
-            mesh_config::convert(o, &MeshConfig::default()).1
-        }
+        Object::ConfigMap(o) if mesh_config::is_of_mesh(o) => mesh_config::convert(o, &MeshConfig::default()).1,
         Object::ConfigMap(o) => secret::convert_config_map(o).1,
         Object::DestinationRule(o) => destination_rule::convert(o, &context).1,
         Object::EnvoyFilter(o) => {

@@ -16,6 +16,15 @@ enum Step<'a> {
     Quoted(&'a str),
 }
 
+impl<'a> Step<'a> {
+    /// As it is written.
+    const fn text(&self) -> &'a str {
+        match self {
+            Self::Key(text) | Self::Quoted(text) => text,
+        }
+    }
+}
+
 /// The value at a path, if there is one that is not long.
 pub(super) fn value_at(object: &Value, path: &str) -> Option<Value> {
     if path.is_empty() {
@@ -29,6 +38,46 @@ pub(super) fn value_at(object: &Value, path: &str) -> Option<Value> {
     })?;
     let mut budget = LARGEST;
     fits(found, &mut budget).then(|| found.clone())
+}
+
+/// Takes out the value at a path, or the whole list that it is an item of: other items keep their places. Returns whether
+/// it was there.
+pub(super) fn remove(object: &mut Value, path: &str) -> bool {
+    fn inside<'a>(value: &'a mut Value, key: &&str) -> Option<&'a mut Value> {
+        match value {
+            Value::Object(map) => map.get_mut(*key),
+            Value::Array(list) => list.get_mut(key.parse::<usize>().ok()?),
+            _ => None,
+        }
+    }
+    let mut keys: Vec<&str> = steps(path).map(|step| step.text()).collect();
+    while let Some(last) = keys.pop() {
+        match keys.iter().try_fold(&mut *object, inside) {
+            Some(Value::Object(map)) => return map.remove(last).is_some(),
+            Some(Value::Array(_)) => {}
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Whether a path is that of a value that holds another one, or its own.
+pub(super) fn holds(outer: &str, inner: &str) -> bool {
+    let rest = inner.strip_prefix(outer);
+    rest.is_some_and(|rest| rest.is_empty() || outer.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Whether a value has no more parts than that.
+pub(super) fn is_small(value: &Value, most: usize) -> bool {
+    fn spend(value: &Value, left: usize) -> Option<usize> {
+        let left = left.checked_sub(1)?;
+        match value {
+            Value::Array(list) => list.iter().try_fold(left, |left, item| spend(item, left)),
+            Value::Object(map) => map.values().try_fold(left, |left, item| spend(item, left)),
+            _ => Some(left),
+        }
+    }
+    spend(value, most).is_some()
 }
 
 fn fits(value: &Value, budget: &mut usize) -> bool {
@@ -51,9 +100,6 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
         Step::Key(text) => text.parse::<u64>().ok(),
         Step::Quoted(_) => None,
     };
-    let text = |step: &Step<'_>| match *step {
-        Step::Key(text) | Step::Quoted(text) => text.to_owned(),
-    };
     let (mut left, mut right) = (steps(a), steps(b));
     loop {
         let order = match (left.next(), right.next()) {
@@ -62,7 +108,7 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
             (Some(_), None) => Ordering::Greater,
             (Some(l), Some(r)) => match (number(&l), number(&r)) {
                 (Some(l), Some(r)) => l.cmp(&r),
-                _ => text(&l).cmp(&text(&r)),
+                _ => l.text().cmp(r.text()),
             },
         };
         if order != Ordering::Equal {
@@ -126,6 +172,24 @@ mod tests {
         for path in ["", "spec.http[1]", "spec.http[x]", "spec..http.x", "spec.http[\"", "data.mesh: a"] {
             assert_eq!(value_at(&object, path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn values_are_taken_out() {
+        let object = json!({"a": {"b": [{"c": 1, "d": 2}, 5]}, "e": 3});
+        let without = |path: &str| {
+            let mut object = object.clone();
+            remove(&mut object, path).then_some(object)
+        };
+        assert_eq!(without("a.b[0].c"), Some(json!({"a": {"b": [{"d": 2}, 5]}, "e": 3})));
+        assert_eq!(without("a.b[1]"), Some(json!({"a": {}, "e": 3})));
+        assert_eq!(without("a"), Some(json!({"e": 3})));
+        for path in ["", "a.x", "a.b[7].c", "a.b[x].c", "e.f", "a.b[1].c", "?"] {
+            assert_eq!(without(path), None, "{path}");
+        }
+        assert!(holds("a", "a.b") && holds("a", "a[0]") && holds("a", "a") && holds("", "a"));
+        assert!(!holds("a.b", "a") && !holds("a", "ab"));
+        assert!(is_small(&object, 8) && !is_small(&object, 7));
     }
 
     #[test]

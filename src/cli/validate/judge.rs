@@ -42,7 +42,9 @@ impl Judge {
         match (group, &*kind) {
             _ if api_version.is_empty() || kind.is_empty() => self.by_webhook(None, &object),
             (istio_operator::GROUP, istio_operator::KIND) => self.operator(&object),
-            ("", "ConfigMap") if object["data"]["mesh"].is_string() => self.by_webhook(None, &object),
+            ("", "ConfigMap") if ["mesh", "meshNetworks"].iter().any(|key| object["data"][key].is_string()) => {
+                self.by_webhook(None, &object)
+            }
             ("istio.io", _) => self.by_webhook(None, &object),
             (group, kind) if group.ends_with(".istio.io") => {
                 set_namespace(&mut object);

@@ -91,11 +91,34 @@ fn alias_clients<Q: Query>(cx: &mut Cx<'_, Q>, service: &Service) -> BTreeSet<Na
     let suffix = mesh(cx).domain_suffix.clone();
     let mut rivals: BTreeSet<Host> = aliases(service, &suffix).iter().map(|alias| alias.as_str().into()).collect();
     rivals.retain(|alias| !cx.set(&ServicesByHost(alias.clone())).is_empty());
-    for owner in service.vips.iter().flat_map(|ip| routed_ports(service).map(|p| VipOwners(*ip, p.number))) {
-        let sharing = cx.set(&owner);
-        rivals.extend(sharing.iter().filter(|_| sharing.len() > 1).map(|(_, key)| key.host.clone()));
+    let mut clients = BTreeSet::new();
+    for rival in rivals {
+        clients.extend(cx.get(&Exceptions(rival)).iter().cloned());
     }
-    rivals.iter().flat_map(|rival| cx.get(&Exceptions(rival.clone())).iter().cloned().collect::<Vec<_>>()).collect()
+    for owners in service.vips.iter().flat_map(|ip| routed_ports(service).map(|p| VipOwners(*ip, p.number))) {
+        // Few addresses are shared: the others need no query of their own.
+        if cx.set(&owners).len() > 1 {
+            clients.extend(cx.get(&AddressExceptions(owners)).iter().cloned());
+        }
+    }
+    clients
+}
+
+/// Namespaces that see some service with an address and a port differently from others. Many services may share one: it is
+/// known once for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct AddressExceptions(VipOwners);
+
+impl Query for AddressExceptions {
+    type Value = Arc<BTreeSet<Namespace>>;
+    const STAGE: u8 = stage::OUTLOOK;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let mut clients = BTreeSet::new();
+        for (_, key) in cx.set(&self.0).iter() {
+            clients.extend(cx.get(&Exceptions(key.host.clone())).iter().cloned());
+        }
+        Arc::new(clients)
+    }
 }
 
 /// The VirtualServices about a host, whoever sees them.

@@ -4,12 +4,13 @@ use std::{ops::Range, sync::Arc};
 
 use serde_json::json;
 
-use super::objects::object;
+use super::{objects::object, world::World};
 use crate::{
     api::Object,
     engine::{Offline, inputs::ServiceKey, members::Members},
     model::{Endpoint, MeshConfig, ObjectRef, Service},
     reconcilers::intake::{MeshSource, Reconcilers},
+    snapshot::ResourceType,
 };
 
 const HOSTS: usize = 20;
@@ -81,4 +82,39 @@ fn the_hosts_of_an_entry_share_all_that_they_have_in_common() {
         assert_eq!(lists(&service(&mut engine, host)), lists(&first), "host {host}");
         assert_eq!(members(&mut engine, host), endpoints, "host {host}");
     }
+}
+
+/// Hosts that have one address in common, on ports of which each is another listener or route.
+fn sharing(hosts: usize) -> Object {
+    object(json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": {"name": "e", "namespace": "ns"},
+        "spec": {
+            "hosts": (0..hosts).map(|n| format!("h{n}.example")).collect::<Vec<_>>(),
+            "addresses": ["10.1.0.1"],
+            "ports": [
+                {"number": 80, "name": "http", "protocol": "HTTP"},
+                {"number": 443, "name": "tls", "protocol": "TLS"},
+                {"number": 9000, "name": "any"},
+            ],
+            "resolution": "DNS",
+        },
+    }))
+}
+
+#[test]
+fn hosts_that_share_an_address_do_not_look_at_each_other() {
+    let cost = |hosts: usize| {
+        let mut world = World::with_proxies(0);
+        let edges = world.apply_all(&[sharing(hosts)]).cost.edges_moved;
+        let snapshot = world.snapshot("a");
+        let made = snapshot.views[ResourceType::VirtualHost].resources();
+        let rivals: usize = made.values().map(|resource| resource.refs.hosts.len()).sum();
+        (edges, rivals)
+    };
+    let ((few, few_rivals), (many, many_rivals)) = (cost(50), cost(200));
+    assert!(many < few * 5, "{few} edges of 50 hosts, {many} of 200");
+    // On the ports of HTTP the first host has the address: it knows the others, who do not know each other.
+    assert!((49..200).contains(&few_rivals) && many_rivals < few_rivals * 5, "{few_rivals}, {many_rivals}");
 }

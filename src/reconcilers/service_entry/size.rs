@@ -6,8 +6,6 @@ use crate::{api::service_entry::ServiceEntrySpec, model::Code};
 
 /// Entries that proxies get of one object, at most: some ten megabytes.
 const MOST_ENTRIES: usize = 250_000;
-/// Pairs of hosts that have an address and a port in common, at most: who of them has it is looked at for each.
-const MOST_PAIRS: usize = 2_000_000;
 
 /// Whether it is small enough.
 pub(super) fn check(spec: &ServiceEntrySpec, problems: &mut Problems) -> bool {
@@ -15,19 +13,12 @@ pub(super) fn check(spec: &ServiceEntrySpec, problems: &mut Problems) -> bool {
     let each = addresses + spec.endpoints.len() + spec.subject_alt_names.len() + spec.export_to.len();
     let services = hosts.saturating_mul(ports.max(1));
     let entries = services.saturating_mul(each + 1);
-    let pairs = services.saturating_mul(hosts).saturating_mul(addresses);
     if entries > MOST_ENTRIES {
         let reason = format!(
             "{hosts} hosts with {ports} ports, and {each} addresses, endpoints, subjectAltNames and namespaces of exportTo \
              for each, are {entries} entries for proxies: more than {MOST_ENTRIES}; the object is left out"
         );
         problems.add(Code::EntryTooLarge, "spec", reason);
-    } else if pairs > MOST_PAIRS {
-        let reason = format!(
-            "{hosts} hosts share {addresses} addresses on {ports} ports, which is {pairs} pairs: more than {MOST_PAIRS}; \
-             the object is left out"
-        );
-        problems.add(Code::EntryTooLarge, "spec.addresses", reason);
     }
-    entries <= MOST_ENTRIES && pairs <= MOST_PAIRS
+    entries <= MOST_ENTRIES
 }

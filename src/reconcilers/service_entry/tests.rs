@@ -104,7 +104,7 @@ fn an_object_that_multiplies_to_more_than_proxies_can_hold_is_left_out() {
         large.map(ToString::to_string).unwrap_or_default()
     };
     // What grows with the object only has no limit of its own.
-    for (hosts, ports, addresses) in [(20_000, 1, 0), (1, 1, 20_000), (1, 20_000, 1), (100, 2, 50), (1_000, 2, 1)] {
+    for (hosts, ports, addresses) in [(20_000, 1, 0), (1, 1, 20_000), (1, 20_000, 1), (100, 2, 50), (20_000, 1, 1)] {
         assert_eq!(found(hosts, ports, addresses), "", "{hosts} {ports} {addresses}");
     }
     let entries = found(500, 1, 500);
@@ -113,6 +113,4 @@ fn an_object_that_multiplies_to_more_than_proxies_can_hold_is_left_out() {
         "{entries}"
     );
     assert!(found(600, 500, 0).contains("300000 entries"), "hosts with many ports");
-    let pairs = found(1_500, 1, 1);
-    assert!(pairs.contains("spec.addresses: 1500 hosts share 1 addresses") && pairs.contains("2250000"), "{pairs}");
 }

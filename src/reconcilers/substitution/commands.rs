@@ -34,6 +34,17 @@ enum Takes {
     Others,
 }
 
+impl Takes {
+    /// Whether it takes a length.
+    const fn length(self) -> bool {
+        match self {
+            Self::Nothing | Self::Anything | Self::Time | Self::Keys | Self::Span => false,
+            Self::Words(_, length) => length,
+            Self::Headers | Self::Text | Self::State | Self::Metadata | Self::Expression | Self::Others => true,
+        }
+    }
+}
+
 /// Words of `REQUESTED_SERVER_NAME`.
 const SERVER_NAMES: &[&[&str]] = &[&["SNI_ONLY", "SNI_FIRST", "HOST_FIRST"], &["ORIG_OR_HOST", "HOST", "ORIG"]];
 /// Words of `PATH`.
@@ -128,17 +139,7 @@ const PLAIN: [&str; 125] = [
 pub(super) fn check(command: &Command<'_>, expressions: &mut Expressions) -> Result<(), String> {
     let name = command.name;
     let Some(takes) = takes(name) else { return Err(format!("Envoy has no command {name}")) };
-    let length = match takes {
-        Takes::Nothing | Takes::Anything | Takes::Time | Takes::Keys | Takes::Span | Takes::Words(_, false) => false,
-        Takes::Words(_, true)
-        | Takes::Headers
-        | Takes::Text
-        | Takes::State
-        | Takes::Metadata
-        | Takes::Expression
-        | Takes::Others => true,
-    };
-    if command.length.is_some() && !length {
+    if command.length.is_some() && !takes.length() {
         return Err(format!("{name} takes no length"));
     }
     parameters(takes, command.parameters, expressions).map_err(|why| format!("{name} {why}"))

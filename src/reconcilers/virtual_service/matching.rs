@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{reader::Reader, text};
+use super::{
+    reader::{Field, Reader},
+    text,
+};
 use crate::{
     api::{common, http_route as spec},
     model::{
@@ -16,72 +19,78 @@ use crate::{
 const PSEUDO_HEADERS: [&str; 5] = ["method", "scheme", "authority", "path", "status"];
 
 impl Reader<'_> {
-    pub(super) fn http_match(&mut self, field: &str, given: &spec::HttpMatch) -> HttpMatch {
-        let uri = given.uri.as_ref().and_then(|m| self.condition(&format!("{field}.uri"), m));
+    pub(super) fn http_match(&mut self, field: impl Field, given: &spec::HttpMatch) -> HttpMatch {
+        let uri = given.uri.as_ref().and_then(|m| self.condition(format_args!("{field}.uri"), m));
         HttpMatch {
             name: given.name.as_str().into(),
             uri,
             ignore_uri_case: given.ignore_uri_case,
-            scheme: self.optional(&format!("{field}.scheme"), given.scheme.as_ref()),
-            method: self.optional(&format!("{field}.method"), given.method.as_ref()),
-            authority: self.optional(&format!("{field}.authority"), given.authority.as_ref()),
-            headers: self.header_conditions(&format!("{field}.headers"), &given.headers),
-            without_headers: self.header_conditions(&format!("{field}.withoutHeaders"), &given.without_headers),
-            query_params: self.parameters(&format!("{field}.queryParams"), &given.query_params),
-            port: self.port(&format!("{field}.port"), given.port),
+            scheme: self.optional(format_args!("{field}.scheme"), given.scheme.as_ref()),
+            method: self.optional(format_args!("{field}.method"), given.method.as_ref()),
+            authority: self.optional(format_args!("{field}.authority"), given.authority.as_ref()),
+            headers: self.header_conditions(format_args!("{field}.headers"), &given.headers),
+            without_headers: self.header_conditions(format_args!("{field}.withoutHeaders"), &given.without_headers),
+            query_params: self.parameters(format_args!("{field}.queryParams"), &given.query_params),
+            port: self.port(format_args!("{field}.port"), given.port),
             source: self.source(field, &given.source_labels, &given.source_namespace, &given.gateways),
             stat_prefix: given.stat_prefix.as_str().into(),
         }
     }
 
     /// Which proxies have a rule.
-    pub(super) fn source(&mut self, field: &str, labels: &Labels, namespace: &str, gateways: &[String]) -> SourceMatch {
-        self.label_syntax(&format!("{field}.sourceLabels"), labels);
+    pub(super) fn source(
+        &mut self,
+        field: impl Field,
+        labels: &Labels,
+        namespace: &str,
+        gateways: &[String],
+    ) -> SourceMatch {
+        self.label_syntax(format_args!("{field}.sourceLabels"), labels);
         if !namespace.is_empty() && !is_dns_label(namespace) {
             let reason = format!("{namespace:?} is not the name of a namespace");
-            self.error(Code::NamespaceInvalid, &format!("{field}.sourceNamespace"), reason);
+            self.error(Code::NamespaceInvalid, format_args!("{field}.sourceNamespace"), reason);
         }
         SourceMatch {
             labels: labels.clone(),
             namespace: (!namespace.is_empty()).then(|| namespace.into()),
-            gateways: self.gateways(&format!("{field}.gateways"), gateways),
+            gateways: self.gateways(format_args!("{field}.gateways"), gateways),
         }
     }
 
-    fn optional(&mut self, field: &str, given: Option<&common::StringMatch>) -> Option<StringMatch> {
+    fn optional(&mut self, field: impl Field, given: Option<&common::StringMatch>) -> Option<StringMatch> {
         given.and_then(|m| self.text_condition(field, m))
     }
 
     fn header_conditions(
         &mut self,
-        field: &str,
+        field: impl Field,
         given: &BTreeMap<String, common::StringMatch>,
     ) -> BTreeMap<Arc<str>, StringMatch> {
         for name in given.keys() {
-            let at = format!("{field}[{name:?}]");
-            if !is_claim(name) {
-                // Pseudo headers may be matched, as Envoy does.
-                let bare = name.strip_prefix(':').unwrap_or(name);
-                let right = self.check(&at, text::header_name(bare)).is_some();
-                if right && bare != name && !PSEUDO_HEADERS.contains(&bare) {
-                    self.error(Code::HeaderNameInvalid, &at, format!("{name:?} is no pseudo header of HTTP"));
-                }
-            } else if self.site.delegate {
-                self.note(Code::ClaimInMesh, &at, "claims are matched in a VirtualService that names gateways itself");
-            } else if !self.site.claims {
-                self.error(
-                    Code::ClaimInMesh,
-                    &at,
-                    "claims can only be matched on gateways: remove mesh from the gateways",
-                );
-            }
+            self.matched_header(format_args!("{field}[{name:?}]"), name);
         }
         self.conditions(field, given)
     }
 
+    fn matched_header(&mut self, at: impl Field, name: &str) {
+        if !is_claim(name) {
+            // Pseudo headers may be matched, as Envoy does.
+            let bare = name.strip_prefix(':').unwrap_or(name);
+            let right = self.check(at, text::header_name(bare)).is_some();
+            if right && bare != name && !PSEUDO_HEADERS.contains(&bare) {
+                self.error(Code::HeaderNameInvalid, at, format!("{name:?} is no pseudo header of HTTP"));
+            }
+        } else if self.site.delegate {
+            self.note(Code::ClaimInMesh, at, "claims are matched in a VirtualService that names gateways itself");
+        } else if !self.site.claims {
+            let reason = "claims can only be matched on gateways: remove mesh from the gateways";
+            self.error(Code::ClaimInMesh, at, reason);
+        }
+    }
+
     fn parameters(
         &mut self,
-        field: &str,
+        field: impl Field,
         given: &BTreeMap<String, common::StringMatch>,
     ) -> BTreeMap<Arc<str>, StringMatch> {
         if given.contains_key("") {
@@ -92,12 +101,12 @@ impl Reader<'_> {
 
     fn conditions(
         &mut self,
-        field: &str,
+        field: impl Field,
         given: &BTreeMap<String, common::StringMatch>,
     ) -> BTreeMap<Arc<str>, StringMatch> {
         let read = given
             .iter()
-            .map(|(name, m)| Some((name.as_str().into(), self.text_condition(&format!("{field}[{name:?}]"), m)?)));
+            .map(|(name, m)| Some((name.as_str().into(), self.text_condition(format_args!("{field}[{name:?}]"), m)?)));
         read.flatten().collect()
     }
 }

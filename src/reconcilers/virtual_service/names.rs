@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::reader::Reader;
+use super::reader::{Field, Reader};
 use crate::{
     api::common,
     model::{
@@ -79,7 +79,7 @@ fn is_name(text: &str) -> bool {
 
 impl Reader<'_> {
     /// A destination with its host qualified.
-    pub(super) fn destination(&mut self, field: &str, given: &common::Destination) -> Option<Destination> {
+    pub(super) fn destination(&mut self, field: impl Field, given: &common::Destination) -> Option<Destination> {
         let text = given.host.as_str();
         let checked = if text.is_empty() || text == "*" {
             Err(Flaw::new(Code::HostMalformed, format!("{text:?} is not a destination: name a service")))
@@ -87,45 +87,43 @@ impl Reader<'_> {
             let named = || host::parse(&fqdn(text, self.site.namespace, self.site.domain_suffix));
             address(text).map_or_else(named, Ok)
         };
-        let host = self.check(&format!("{field}.host"), checked);
+        let host = self.check(format_args!("{field}.host"), checked);
         if let Some(flaw) = host_style(text).filter(|_| host.is_some()) {
-            self.flaw(&format!("{field}.host"), flaw);
+            self.flaw(format_args!("{field}.host"), flaw);
         }
         if !given.subset.is_empty() && is_name(&given.subset) && !is_dns_label(&given.subset) {
             let reason = format!("{:?} is no label of a DNS name", given.subset);
-            self.error(Code::SubsetNameInvalid, &format!("{field}.subset"), reason);
+            self.error(Code::SubsetNameInvalid, format_args!("{field}.subset"), reason);
         }
         if !given.subset.is_empty() && !is_name(&given.subset) {
             self.error(
                 Code::SubsetNameInvalid,
-                &format!("{field}.subset"),
+                format_args!("{field}.subset"),
                 format!("{:?} is not the name of a subset", given.subset),
             );
         }
-        let field = format!("{field}.port.number");
         let port = given.port.as_ref().and_then(|p| {
             if p.number == 0 {
-                self.error(Code::PortOutOfRange, &field, "0 is not a port: use 1 to 65535, or leave port out");
+                let reason = "0 is not a port: use 1 to 65535, or leave port out";
+                self.error(Code::PortOutOfRange, format_args!("{field}.port.number"), reason);
             }
-            self.port(&field, p.number)
+            self.port(format_args!("{field}.port.number"), p.number)
         });
         Some(Destination { host: host?, subset: given.subset.as_str().into(), port })
     }
 
     /// Which gateways a condition is about.
-    pub(super) fn gateways(&mut self, field: &str, named: &[String]) -> Vec<GatewayName> {
+    pub(super) fn gateways(&mut self, field: impl Field, named: &[String]) -> Vec<GatewayName> {
         let namespace: &Arc<str> = self.site.namespace;
         for (i, flaw) in named.iter().enumerate().filter_map(|(i, text)| Some((i, gateway_style(text)?))) {
-            let field = format!("{field}[{i}]");
             if flaw.is_error() {
-                self.flaw(&field, flaw);
+                self.flaw(format_args!("{field}[{i}]"), flaw);
             } else {
-                self.note(flaw.code, &field, flaw.reason);
+                self.note(flaw.code, format_args!("{field}[{i}]"), flaw.reason);
             }
         }
-        let read = named.iter().enumerate().map(|(i, text)| (format!("{field}[{i}]"), gateway(text, namespace)));
-        let read: Vec<_> = read.collect();
-        read.into_iter().filter_map(|(field, gateway)| self.check(&field, gateway)).collect()
+        let read = named.iter().enumerate();
+        read.filter_map(|(i, text)| self.check(format_args!("{field}[{i}]"), gateway(text, namespace))).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading one entry: where we are, and what is wrong with it.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{cell::RefCell, fmt::Display, sync::Arc, time::Duration};
 
 use super::{host_set::HostSet, text};
 use crate::{
@@ -29,6 +29,11 @@ pub(super) struct Site<'a> {
     pub(super) expressions: RefCell<Expressions>,
 }
 
+/// The path of a field: a text, or what becomes one when something is wrong there (`format_args!`).
+pub(super) trait Field: Display + Copy {}
+
+impl<T: Display + Copy> Field for T {}
+
 /// Reads one entry. Fields are given relative to it.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -49,44 +54,47 @@ impl<'a> Reader<'a> {
     }
 
     /// The entry cannot be used.
-    pub(super) fn error(&mut self, code: Code, field: &str, reason: impl AsRef<str>) {
+    pub(super) fn error(&mut self, code: Code, field: impl Field, reason: impl AsRef<str>) {
         self.failed = true;
         self.problems.add(code, self.at(field), format!("{}; the entry is left out", reason.as_ref()));
     }
 
     /// The same, of what a check found.
-    pub(super) fn flaw(&mut self, field: &str, flaw: Flaw) {
+    pub(super) fn flaw(&mut self, field: impl Field, flaw: Flaw) {
         self.error(flaw.code, field, flaw.reason);
     }
 
     /// A part of the entry is not used.
-    pub(super) fn note(&mut self, code: Code, field: &str, reason: impl Into<String>) {
+    pub(super) fn note(&mut self, code: Code, field: impl Field, reason: impl Into<String>) {
         self.problems.add(code, self.at(field), reason);
     }
 
     /// Labels that workloads could have.
-    pub(super) fn label_syntax(&mut self, field: &str, labels: &Labels) {
-        check_label_syntax(&self.at(field), labels, self.problems);
-    }
-
-    pub(super) fn not_honoured(&mut self, field: &str) {
-        self.problems.not_honoured(self.at(field));
-    }
-
-    fn at(&self, field: &str) -> String {
-        match field {
-            "" => self.path.clone(),
-            _ => format!("{}.{field}", self.path),
+    pub(super) fn label_syntax(&mut self, field: impl Field, labels: &Labels) {
+        if !labels.is_empty() {
+            check_label_syntax(&self.at(field), labels, self.problems);
         }
     }
 
+    pub(super) fn not_honoured(&mut self, field: impl Field) {
+        self.problems.not_honoured(self.at(field));
+    }
+
+    fn at(&self, field: impl Field) -> String {
+        let mut path = format!("{}.{field}", self.path);
+        if path.len() == self.path.len() + 1 {
+            path.pop();
+        }
+        path
+    }
+
     /// What a check says of a field.
-    pub(super) fn check<T>(&mut self, field: &str, checked: Result<T, Flaw>) -> Option<T> {
+    pub(super) fn check<T>(&mut self, field: impl Field, checked: Result<T, Flaw>) -> Option<T> {
         checked.map_err(|flaw| self.flaw(field, flaw)).ok()
     }
 
     /// Text that goes into a header or path of a request; empty is unset.
-    pub(super) fn plain(&mut self, field: &str, value: &str) -> Option<Arc<str>> {
+    pub(super) fn plain(&mut self, field: impl Field, value: &str) -> Option<Arc<str>> {
         if value.is_empty() {
             return None;
         }
@@ -94,7 +102,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A duration of at least a millisecond.
-    pub(super) fn duration(&mut self, field: &str, value: Option<&api::Duration>) -> Option<Duration> {
+    pub(super) fn duration(&mut self, field: impl Field, value: Option<&api::Duration>) -> Option<Duration> {
         let read = Duration::try_from(value?).map_err(|e| Flaw::new(Code::DurationMalformed, e.to_string()));
         let read = self.check(field, read)?;
         if read < Duration::from_millis(1) {
@@ -106,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A port; zero is unset.
-    pub(super) fn port(&mut self, field: &str, value: u32) -> Option<u16> {
+    pub(super) fn port(&mut self, field: impl Field, value: u32) -> Option<u16> {
         match u16::try_from(value) {
             Ok(0) => None,
             Ok(port) => Some(port),
@@ -118,7 +126,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A share in percent.
-    pub(super) fn percent(&mut self, field: &str, value: Option<&api::http_route::Percent>) -> Option<Percent> {
+    pub(super) fn percent(&mut self, field: impl Field, value: Option<&api::http_route::Percent>) -> Option<Percent> {
         let value = value?.value;
         if !(0.0..=100.0).contains(&value) {
             self.error(Code::PercentOutOfRange, field, format!("{value} is not a percentage: use 0 to 100"));
@@ -128,7 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole share in percent, of the older fields.
-    pub(super) fn whole_percent(&mut self, field: &str, value: i64) -> Percent {
+    pub(super) fn whole_percent(&mut self, field: impl Field, value: i64) -> Percent {
         match u32::try_from(value) {
             Ok(share @ 0..=100) => Percent::Hundredths(share),
             _ => {
@@ -139,7 +147,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A condition on a text.
-    pub(super) fn condition(&mut self, field: &str, given: &api::common::StringMatch) -> Option<StringMatch> {
+    pub(super) fn condition(&mut self, field: impl Field, given: &api::common::StringMatch) -> Option<StringMatch> {
         let read = match (&given.exact, &given.prefix, &given.regex) {
             (None, None, None) => StringMatch::Present,
             (Some(exact), None, None) => StringMatch::Exact(exact.as_str().into()),
@@ -158,9 +166,13 @@ impl<'a> Reader<'a> {
 
     /// The same for all but paths: no prefix is empty, and the expression `*` asks for presence, although the reference
     /// takes it for headers that must be absent only.
-    pub(super) fn text_condition(&mut self, field: &str, given: &api::common::StringMatch) -> Option<StringMatch> {
+    pub(super) fn text_condition(
+        &mut self,
+        field: impl Field,
+        given: &api::common::StringMatch,
+    ) -> Option<StringMatch> {
         if given.regex.as_deref() == Some("*") {
-            if !field.contains("withoutHeaders") {
+            if !field.to_string().contains("withoutHeaders") {
                 let reason = "\"*\" is not an RE2 expression: leave the condition empty to ask for presence";
                 self.error(Code::RegexInvalid, field, reason);
             }

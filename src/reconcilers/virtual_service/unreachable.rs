@@ -3,11 +3,11 @@
 //! would, and the same condition twice takes nothing the second time.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    hash::{Hash, Hasher},
     ops::Bound,
+    sync::LazyLock,
 };
-
-use serde::Serialize;
 
 use crate::{
     api::{common::StringMatch, http_route::HttpMatch, virtual_service as spec},
@@ -23,7 +23,7 @@ pub(super) fn check(spec: &spec::VirtualServiceSpec, problems: &mut Problems) {
         takes_all: rule.delegate.is_none(),
     });
     let mut seen = Seen::default();
-    rules("http", http, problems, &mut |at, condition: &HttpMatch, remember| seen.covered(at, condition, remember));
+    rules("http", http, problems, &mut |at, condition, takes_all| seen.covered(at, condition, takes_all));
     let tls = spec.tls.iter().map(|rule| Rule { conditions: &rule.r#match, takes_all: true });
     rules("tls", tls, problems, &mut once(spec.tls.iter().map(|r| r.r#match.len()).sum()));
     let tcp = spec.tcp.iter().map(|rule| Rule { conditions: &rule.r#match, takes_all: true });
@@ -43,7 +43,7 @@ fn rules<'a, M: 'a>(
     list: &str,
     rules: impl ExactSizeIterator<Item = Rule<'a, M>>,
     problems: &mut Problems,
-    covered: &mut dyn FnMut(Place, &M, bool) -> Option<Place>,
+    covered: &mut dyn FnMut(Place, &'a M, bool) -> Option<Place>,
 ) {
     if rules.len() == 1 {
         let only = rules.into_iter().next();
@@ -63,12 +63,12 @@ fn rules<'a, M: 'a>(
     }
 }
 
-fn one<M>(
+fn one<'a, M>(
     list: &str,
     index: usize,
-    rule: &Rule<'_, M>,
+    rule: &Rule<'a, M>,
     problems: &mut Problems,
-    covered: &mut dyn FnMut(Place, &M, bool) -> Option<Place>,
+    covered: &mut dyn FnMut(Place, &'a M, bool) -> Option<Place>,
 ) {
     let conditions = rule.conditions.iter().enumerate();
     let lost: Vec<(usize, Place)> =
@@ -86,99 +86,123 @@ fn one<M>(
 }
 
 /// The same condition twice, for lists of at least two.
-fn once<M: Serialize>(count: usize) -> impl FnMut(Place, &M, bool) -> Option<Place> {
-    let mut seen: HashMap<String, Place> = HashMap::new();
+fn once<'a, M: Hash + Eq + 'a>(count: usize) -> impl FnMut(Place, &'a M, bool) -> Option<Place> {
+    let mut seen: HashMap<&M, Place> = HashMap::new();
     move |at, condition, _| {
         if count < 2 {
             return None;
         }
-        let text = serde_json::to_string(condition).ok()?;
-        if let Some(first) = seen.get(&text) {
-            return Some(*first);
+        match seen.entry(condition) {
+            Entry::Occupied(first) => Some(*first.get()),
+            Entry::Vacant(free) => {
+                free.insert(at);
+                None
+            }
         }
-        seen.insert(text, at);
-        None
     }
 }
 
+/// What a condition asks of everything but the path; its names do not matter.
+struct Rest<'a>(&'a HttpMatch);
+
+impl<'a> Rest<'a> {
+    fn parts(&self) -> impl Hash + Eq + use<'a> {
+        let HttpMatch {
+            name: _,
+            uri: _,
+            scheme,
+            method,
+            authority,
+            headers,
+            port,
+            source_labels,
+            gateways,
+            query_params,
+            ignore_uri_case,
+            without_headers,
+            source_namespace,
+            stat_prefix: _,
+        } = self.0;
+        let of_request = (scheme, method, authority, headers, query_params, without_headers, ignore_uri_case);
+        (of_request, (port, source_labels, gateways, source_namespace))
+    }
+}
+
+impl Hash for Rest<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialEq for Rest<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Rest<'_> {}
+
 /// Earlier conditions, by all that they ask but of the path.
 #[derive(Default)]
-struct Seen {
-    started: bool,
-    first: Option<(Place, HttpMatch)>,
-    groups: HashMap<String, Group>,
+struct Seen<'a> {
+    groups: HashMap<Rest<'a>, Group<'a>>,
 }
 
 /// What conditions ask of the path that ask the same of everything else.
 #[derive(Default)]
-struct Group {
+struct Group<'a> {
     /// None of them is the beginning of another one.
-    prefixes: BTreeMap<String, Place>,
-    others: HashMap<String, Place>,
+    prefixes: BTreeMap<&'a str, Place>,
+    others: HashMap<&'a StringMatch, Place>,
     any: Option<Place>,
 }
 
-impl Seen {
-    fn covered(&mut self, at: Place, condition: &HttpMatch, takes_all: bool) -> Option<Place> {
-        // Most objects have one condition: nothing is written for them.
-        if !self.started {
-            self.started = true;
-            self.first = takes_all.then(|| (at, condition.clone()));
-            return None;
-        }
-        if let Some((place, first)) = self.first.take() {
-            self.look(place, &first, true);
-        }
-        self.look(at, condition, takes_all)
-    }
+/// Asks nothing.
+static NOTHING: LazyLock<HttpMatch> = LazyLock::new(HttpMatch::default);
 
-    fn look(&mut self, at: Place, condition: &HttpMatch, takes_all: bool) -> Option<Place> {
-        let path = condition.uri.clone();
-        let rest = HttpMatch { uri: None, name: String::new(), stat_prefix: String::new(), ..condition.clone() };
-        let key = serde_json::to_string(&rest).ok()?;
-        let mut keys = HashSet::from([key.as_str()]);
+impl<'a> Seen<'a> {
+    fn covered(&mut self, at: Place, condition: &'a HttpMatch, takes_all: bool) -> Option<Place> {
+        let path = condition.uri.as_ref();
+        let covers = |rest: &Rest<'_>| self.groups.get(rest)?.covers(path);
         // What asks nothing but a path takes whatever else is asked, but not in another case.
-        keys.extend((!condition.ignore_uri_case).then_some("{}"));
-        let found = keys.iter().filter_map(|key| self.groups.get(*key)?.covers(path.as_ref())).min();
+        let by_path = if condition.ignore_uri_case { None } else { covers(&Rest(&NOTHING)) };
+        let found = covers(&Rest(condition)).into_iter().chain(by_path).min();
         if found.is_none() && takes_all {
-            self.groups.entry(key).or_default().add(path, at);
+            self.groups.entry(Rest(condition)).or_default().add(path, at);
         }
         found
     }
 }
 
-impl Group {
+impl<'a> Group<'a> {
     fn covers(&self, path: Option<&StringMatch>) -> Option<Place> {
         if self.any.is_some() {
             return self.any;
         }
         let path = path?;
-        let the_same = || self.others.get(&serde_json::to_string(path).ok()?).copied();
+        let the_same = || self.others.get(path).copied();
         let (StringMatch { prefix: Some(text), .. } | StringMatch { exact: Some(text), .. }) = path else {
             return the_same();
         };
         // Of texts none of which begins another, only the last one up to here can be the beginning.
         let last = self.prefixes.range::<str, _>((Bound::Unbounded, Bound::Included(text.as_str()))).next_back();
-        let begins = last.filter(|(prefix, _)| text.starts_with(prefix.as_str())).map(|(_, place)| *place);
+        let begins = last.filter(|(prefix, _)| text.starts_with(**prefix)).map(|(_, place)| *place);
         begins.or_else(the_same)
     }
 
-    fn add(&mut self, path: Option<StringMatch>, at: Place) {
+    fn add(&mut self, path: Option<&'a StringMatch>, at: Place) {
         let Some(path) = path else {
             self.any = Some(at);
             return;
         };
-        if let Some(prefix) = path.prefix {
-            let longer: Vec<String> = self
-                .prefixes
-                .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
-                .take_while(|(text, _)| text.starts_with(&prefix))
-                .map(|(text, _)| text.clone())
-                .collect();
-            longer.iter().for_each(|text| _ = self.prefixes.remove(text));
-            self.prefixes.insert(prefix, at);
-        } else if let Ok(text) = serde_json::to_string(&path) {
-            self.others.insert(text, at);
-        }
+        let Some(prefix) = path.prefix.as_deref() else {
+            self.others.insert(path, at);
+            return;
+        };
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let longer = self.prefixes.range::<str, _>(from).map(|(text, _)| *text);
+        let longer: Vec<&str> = longer.take_while(|text| text.starts_with(prefix)).collect();
+        longer.iter().for_each(|text| _ = self.prefixes.remove(text));
+        self.prefixes.insert(prefix, at);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Looked up only where something is to be said about a field: the text is parsed again, this time for places alone.
 
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 
 /// The lines of everything within one document.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ struct Node {
 #[derive(Debug)]
 enum Inside {
     Scalar,
+    /// A text whose lines are lines of the file, as they stand, and the line before them.
+    Literal(String, u32),
     Map(Vec<(String, usize)>),
     List(Vec<usize>),
 }
@@ -43,8 +45,8 @@ impl Lines {
             let Ok((event, span)) = event else { break };
             let line = u32::try_from(span.start.line()).unwrap_or(u32::MAX);
             match event {
-                Event::Scalar(text, ..) => lines.scalar(&mut open, &text, line),
-                Event::Alias(_) => lines.scalar(&mut open, "", line),
+                Event::Scalar(text, style, ..) => lines.scalar(&mut open, &text, style, line),
+                Event::Alias(_) => lines.scalar(&mut open, "", ScalarStyle::Plain, line),
                 Event::MappingStart(..) => lines.start(&mut open, Inside::Map(Vec::new()), line),
                 Event::SequenceStart(..) => lines.start(&mut open, Inside::List(Vec::new()), line),
                 Event::MappingEnd | Event::SequenceEnd => drop(open.pop()),
@@ -55,7 +57,7 @@ impl Lines {
         lines
     }
 
-    fn scalar(&mut self, open: &mut [Open], text: &str, line: u32) {
+    fn scalar(&mut self, open: &mut [Open], text: &str, style: ScalarStyle, line: u32) {
         if let Some(parent) = open.last_mut()
             && parent.key.is_none()
             && matches!(self.nodes[parent.node].inside, Inside::Map(_))
@@ -63,7 +65,15 @@ impl Lines {
             parent.key = Some((text.to_owned(), line));
             return;
         }
-        self.add(open, Inside::Scalar, line);
+        let inside = match style {
+            // Its line is the first one that is not empty.
+            ScalarStyle::Literal => {
+                let empty = text.bytes().take_while(|b| *b == b'\n').count();
+                Inside::Literal(text.to_owned(), line.saturating_sub(1 + u32::try_from(empty).unwrap_or(u32::MAX)))
+            }
+            _ => Inside::Scalar,
+        };
+        self.add(open, inside, line);
     }
 
     fn start(&mut self, open: &mut Vec<Open>, inside: Inside, line: u32) {
@@ -87,14 +97,14 @@ impl Lines {
                         self.nodes[new].line = line;
                     }
                 }
-                Inside::Scalar => {}
+                Inside::Scalar | Inside::Literal(..) => {}
             }
         }
         new
     }
 
-    /// The line of a field such as `spec.http[0].timeout`, or of the nearest that there is around it. `item`: within that
-    /// item of a `List`.
+    /// The line of a field such as `spec.http[0].timeout`, or of the nearest that there is around it; `data.mesh: a.b` is a
+    /// field of the YAML in a text. `item`: within that item of a `List`.
     #[must_use]
     pub fn line_of(&self, item: Option<usize>, path: &str) -> Option<u32> {
         let mut at = 0;
@@ -105,7 +115,14 @@ impl Lines {
         while let Some((inner, behind)) = self.step(at, rest) {
             (at, rest) = (inner, behind);
         }
-        Some(self.nodes.get(at)?.line.saturating_add(self.before))
+        let node = self.nodes.get(at)?;
+        let own = node.line.saturating_add(self.before);
+        match (&node.inside, rest.strip_prefix(": ")) {
+            (Inside::Literal(text, before), Some(path)) => {
+                Self::of(text, before.saturating_add(self.before)).line_of(None, path).or(Some(own))
+            }
+            _ => Some(own),
+        }
     }
 
     fn member(&self, at: usize, name: &str) -> Option<usize> {
@@ -127,7 +144,7 @@ impl Lines {
         let path = path.strip_prefix('.').unwrap_or(path);
         let within = path.strip_prefix('[');
         match &self.nodes.get(at)?.inside {
-            Inside::Scalar => None,
+            Inside::Scalar | Inside::Literal(..) => None,
             Inside::List(items) => {
                 let (index, rest) = within?.split_once(']')?;
                 Some((*items.get(index.parse::<usize>().ok()?)?, rest))
@@ -137,7 +154,9 @@ impl Lines {
                     let quoted = within.and_then(|rest| rest.trim_start_matches('"').strip_prefix(key));
                     let closed = quoted.and_then(|rest| rest.trim_start_matches('"').strip_prefix(']'));
                     closed.or_else(|| {
-                        path.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                        let ends =
+                            |rest: &&str| rest.is_empty() || rest.starts_with(['.', '[']) || rest.starts_with(": ");
+                        path.strip_prefix(key).filter(ends)
                     })
                 };
                 let fitting = members.iter().filter(|(key, _)| !key.is_empty());
@@ -199,6 +218,22 @@ spec:
         let lines = Lines::of("{\n\"kind\": \"List\",\n\"items\": [\n{\"a\": 1},\n{\"a\":\n\t2}]}", 0);
         assert_eq!(lines.line_of(Some(1), "a"), Some(5));
         assert_eq!(lines.line_of(Some(0), ""), Some(4));
+    }
+
+    #[test]
+    fn yaml_within_a_text_has_lines_too() {
+        let text = "data:\n  other: |\n    a: 1\n  mesh: |-\n\n    a: 1\n    b:\n      c: [x,\n          y]\n  quoted: \"a: 1\\nb: 2\"\n";
+        let lines = Lines::of(text, 10);
+        for (path, line) in [
+            ("data.mesh", 14),
+            ("data.mesh: a", 16),
+            ("data.mesh: b.c[1]", 19),
+            ("data.mesh: nothing", 16),
+            ("data.other: a", 13),
+            ("data.quoted: b", 20),
+        ] {
+            assert_eq!(lines.line_of(None, path), Some(line), "{path}");
+        }
     }
 
     #[test]

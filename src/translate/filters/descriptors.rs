@@ -19,6 +19,8 @@ pub(crate) fn message(full_name: &str) -> Option<MessageDescriptor> {
 }
 
 /// The full names of all messages.
-pub(super) fn message_names() -> impl Iterator<Item = String> {
-    POOL.all_messages().map(|message| message.full_name().to_owned())
+pub(super) fn message_names() -> &'static [String] {
+    static NAMES: LazyLock<Vec<String>> =
+        LazyLock::new(|| POOL.all_messages().map(|message| message.full_name().to_owned()).collect());
+    &NAMES
 }

@@ -8,23 +8,23 @@
 mod error;
 mod reader;
 mod scalar;
+mod similar;
 mod well_known;
+mod wire;
 
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
-use prost_reflect::DynamicMessage;
 use serde_json::Value as Json;
 
 pub use error::{JsonAnyError, JsonAnyProblem};
 use reader::Reader;
 
 use super::descriptors;
-use crate::snapshot::canonical_bytes_of;
 
 /// How many names that are not known are compared with all that are: for one object it should be all that somebody reads.
 pub const SUGGESTIONS: usize = 16;
 
-/// How deep the parts of a value may lie, added up: each is measured and copied once for every message around it.
+/// How deep the parts of a value may lie, added up: each is moved once for every message around it.
 const MAX_WEIGHT: usize = 2_000_000;
 
 /// Reads an object such as `{"@type": "type.googleapis.com/…", …}`. The bytes depend on the content alone.
@@ -50,11 +50,9 @@ pub fn json_to_message<M: Message + Name + Default>(
     value: &Json,
     suggestions: &mut usize,
 ) -> Result<(M, Vec<JsonAnyError>), JsonAnyError> {
-    let full_name = M::full_name();
-    let (dynamic, notes) = read(&full_name, value, suggestions)?;
-    let bytes = canonical_bytes_of(&full_name, dynamic.encode_to_vec());
+    let (encoded, notes) = read(&M::full_name(), value, suggestions)?;
     let too_deep = |_| Reader::new(0).wrong("a message without such deep nesting", value);
-    M::decode(bytes).map(|message| (message, notes)).map_err(too_deep)
+    M::decode(&encoded[..]).map(|message| (message, notes)).map_err(too_deep)
 }
 
 /// The same of a message that is known by its full name only; it is only looked at.
@@ -70,17 +68,14 @@ pub fn check_message(
     read(full_name, value, suggestions).map(|(_, notes)| notes)
 }
 
-fn read(
-    full_name: &str,
-    value: &Json,
-    suggestions: &mut usize,
-) -> Result<(DynamicMessage, Vec<JsonAnyError>), JsonAnyError> {
+fn read(full_name: &str, value: &Json, suggestions: &mut usize) -> Result<(Vec<u8>, Vec<JsonAnyError>), JsonAnyError> {
     let mut reader = Reader::new(*suggestions);
     check_weight(&reader, value)?;
     let descriptor = descriptors::message(full_name).ok_or_else(|| reader.unknown_type(full_name))?;
-    let message = reader.message(&descriptor, value);
+    let mut encoded = Vec::new();
+    let read = reader.message(&descriptor, value, &mut encoded);
     *suggestions = reader.suggestions;
-    message.map(|message| (message, reader.into_notes()))
+    read.map(|()| (encoded, reader.into_notes()))
 }
 
 fn check_weight(reader: &Reader, value: &Json) -> Result<(), JsonAnyError> {

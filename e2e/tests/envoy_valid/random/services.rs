@@ -127,14 +127,3 @@ fn listener_port(numbers: &[u64]) -> Json {
         ("protocol", 1.0, pick(&["HTTP", "TCP", "HTTPS", "TLS", "GRPC", "HTTP2", "MONGO", "MYSQL"])),
     ])
 }
-
-/// Ways of mutual TLS, which inbound listeners follow.
-pub(super) fn peer_authentication() -> Json {
-    let mode = || fields(vec![("mode", 1.0, pick(&["STRICT", "PERMISSIVE", "DISABLE", "UNSET"]))]);
-    let spec = fields(vec![
-        ("mtls", 0.8, mode()),
-        ("selector", 0.7, fields(vec![("matchLabels", 1.0, labels())])),
-        ("portLevelMtls", 0.4, map(&["80", "9000", "65535", "1"], mode())),
-    ]);
-    object("security.istio.io/v1", "PeerAuthentication", spec)
-}

@@ -1,6 +1,5 @@
 //! What can be wrong with JSON that should be a message.
 
-use prost_reflect::MessageDescriptor;
 use serde_json::Value as Json;
 
 /// Something wrong in one field.
@@ -73,24 +72,6 @@ pub enum JsonAnyProblem {
 
 fn meant(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or_else(String::new, |name| format!(" (`{name}` would be one)"))
-}
-
-/// Longer than any name of a message or field.
-const MAX_NAME: usize = 200;
-
-/// The most similar of some names, unless none is similar enough to be meant.
-pub(super) fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
-    // Comparing costs the product of the lengths, and users may send anything.
-    if name.len() > MAX_NAME {
-        return None;
-    }
-    let scored = names.map(|candidate| (strsim::normalized_levenshtein(name, &candidate), candidate));
-    scored.filter(|(score, _)| *score >= 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
-}
-
-/// The most similar field of a message.
-pub(super) fn nearest_field(name: &str, message: &MessageDescriptor) -> Option<String> {
-    nearest(name, message.fields().map(|field| field.name().to_owned()))
 }
 
 /// A JSON value in a sentence: its kind, and what it is when that is short.

@@ -1,21 +1,24 @@
-//! Walks JSON along a message's descriptor.
+//! Walks JSON along a message's descriptor, and writes the message.
 
-use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::Value as Json;
+use smallvec::SmallVec;
 
 use super::{
     JsonAnyError, JsonAnyProblem,
-    error::{describe, nearest, nearest_field},
-    scalar, well_known,
+    error::describe,
+    scalar,
+    similar::{nearest, nearest_field},
+    well_known, wire,
 };
 use crate::{snapshot::canonical_bytes_of, translate::filters::descriptors};
 
 /// Protobuf decoders, Envoy's among them, refuse messages that are nested deeper.
-const MAX_DEPTH: usize = 100;
+pub(super) const MAX_DEPTH: usize = 100;
 
 /// As many bytes of paths are noted.
 const MAX_NOTED: usize = 1 << 20;
@@ -24,6 +27,27 @@ const ANY: &str = "google.protobuf.Any";
 /// Has no fields, but an `Any` of it may write its emptiness as `value`.
 const EMPTY: &str = "google.protobuf.Empty";
 const TYPE: &str = "@type";
+
+/// The fields of a message that are written already: the number of each, and where it begins.
+type Written = SmallVec<[(u32, usize); 8]>;
+
+/// A step of a path.
+#[derive(Clone, Copy)]
+enum Segment<'a> {
+    Field(&'a str),
+    Item(usize),
+    Key(&'a str),
+}
+
+impl fmt::Display for Segment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(name) => f.write_str(name),
+            Self::Item(index) => write!(f, "[{index}]"),
+            Self::Key(key) => write!(f, "[{key}]"),
+        }
+    }
+}
 
 /// One reading; knows where in the value it is.
 pub(super) struct Reader {
@@ -93,10 +117,13 @@ impl Reader {
         self.error(JsonAnyProblem::UnknownType { name: name.to_owned(), nearest })
     }
 
-    /// Does something for a sub-field of the current one; `segment` is `.name` or `[3]`.
-    fn within<T>(&mut self, segment: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+    /// Does something for a part of the current field.
+    fn within<T>(&mut self, segment: Segment<'_>, read: impl FnOnce(&mut Self) -> T) -> T {
         let len = self.path.len();
-        self.path.push_str(if len == 0 { segment.trim_start_matches('.') } else { segment });
+        if len > 0 && matches!(segment, Segment::Field(_)) {
+            self.path.push('.');
+        }
+        write!(self.path, "{segment}").expect("a text takes what it is given");
         let result = read(self);
         self.path.truncate(len);
         result
@@ -125,39 +152,42 @@ impl Reader {
         let type_url = match object.get(TYPE) {
             None => return Err(self.error(JsonAnyProblem::NoType)),
             Some(Json::String(url)) => url,
-            Some(other) => return self.within(".@type", |reader| Err(reader.wrong("the URL of a type", other))),
+            Some(other) => {
+                return self.within(Segment::Field(TYPE), |reader| Err(reader.wrong("the URL of a type", other)));
+            }
         };
         let name = type_url.rsplit('/').next().unwrap_or(type_url);
         let Some(descriptor) = descriptors::message(name) else {
-            return self.within(".@type", |reader| Err(reader.unknown_type(name)));
+            return self.within(Segment::Field(TYPE), |reader| Err(reader.unknown_type(name)));
         };
-        let content = self.deeper(value, |reader| {
+        let mut content = Vec::new();
+        self.deeper(value, |reader| {
             if well_known::has_own_form(name) {
                 let inner = object.get("value").unwrap_or(&Json::Null);
-                reader.within(".value", |reader| reader.message(&descriptor, inner))
+                reader.within(Segment::Field("value"), |reader| reader.message(&descriptor, inner, &mut content))
             } else {
-                reader.fields(&descriptor, value, true)
+                reader.fields(&descriptor, value, true, &mut content)
             }
         })?;
-        let value = canonical_bytes_of(name, content.encode_to_vec()).to_vec();
-        Ok(Any { type_url: type_url.clone(), value })
+        Ok(Any { type_url: type_url.clone(), value: canonical_bytes_of(name, content).into() })
     }
 
-    /// A message, in the form that its type has in JSON.
+    /// Writes a message, whose form in JSON is that of its type.
     pub(super) fn message(
         &mut self,
         descriptor: &MessageDescriptor,
         value: &Json,
-    ) -> Result<DynamicMessage, JsonAnyError> {
+        out: &mut Vec<u8>,
+    ) -> Result<(), JsonAnyError> {
         self.deeper(value, |reader| match descriptor.full_name() {
             ANY => {
-                let any = reader.any(value)?;
-                well_known::transcode(descriptor, &any).map_err(|expected| reader.wrong(expected, value))
+                reader.any(value)?.encode_raw(out);
+                Ok(())
             }
             name if well_known::has_own_form(name) => {
-                well_known::read(descriptor, value).map_err(|expected| reader.wrong(expected, value))
+                well_known::write(descriptor, value, out).map_err(|expected| reader.wrong(expected, value))
             }
-            _ => reader.fields(descriptor, value, false),
+            _ => reader.fields(descriptor, value, false, out),
         })
     }
 
@@ -167,87 +197,114 @@ impl Reader {
         descriptor: &MessageDescriptor,
         value: &Json,
         in_any: bool,
-    ) -> Result<DynamicMessage, JsonAnyError> {
+        out: &mut Vec<u8>,
+    ) -> Result<(), JsonAnyError> {
         let expected = || format!("an object (`{}`)", descriptor.full_name());
         let object = value.as_object().ok_or_else(|| self.wrong(&expected(), value))?;
-        let mut message = DynamicMessage::new(descriptor.clone());
+        let mut written = Written::new();
         for (name, value) in object {
             if in_any && (name == TYPE || name == "value" && descriptor.full_name() == EMPTY) {
                 continue;
             }
-            self.within(&format!(".{name}"), |reader| reader.field_by_name(name, value, &mut message))?;
+            self.within(Segment::Field(name), |reader| {
+                reader.field_by_name(name, value, descriptor, &mut written, out)
+            })?;
         }
-        if lacks_typed_config(&message) {
+        if lacks_typed_config(descriptor, &written) {
             self.advise(JsonAnyProblem::NoTypedConfig { message: descriptor.full_name().to_owned() });
         }
-        Ok(message)
+        wire::sort_fields(&written, out);
+        Ok(())
     }
 
-    fn field_by_name(&mut self, name: &str, value: &Json, message: &mut DynamicMessage) -> Result<(), JsonAnyError> {
-        let descriptor = message.descriptor();
+    fn field_by_name(
+        &mut self,
+        name: &str,
+        value: &Json,
+        descriptor: &MessageDescriptor,
+        written: &mut Written,
+        out: &mut Vec<u8>,
+    ) -> Result<(), JsonAnyError> {
         let found = descriptor.get_field_by_name(name).or_else(|| descriptor.get_field_by_json_name(name));
         let Some(field) = found else {
-            if self.may_note() {
-                let nearest = if self.may_suggest() { nearest_field(name, &descriptor) } else { None };
-                let problem = JsonAnyProblem::UnknownField { message: descriptor.full_name().to_owned(), nearest };
-                self.unknown.push(self.error(problem));
-            }
+            self.note_unknown(name, descriptor);
             return Ok(());
         };
         if value.is_null() && !well_known::takes_null(&field) {
             return Ok(());
         }
-        if message.has_field(&field) {
+        let is_written = |field: &FieldDescriptor| written.iter().any(|(number, _)| *number == field.number());
+        if is_written(&field) {
             return Err(self.error(JsonAnyProblem::Twice));
         }
-        let oneof = field.containing_oneof();
-        if let Some(other) = oneof.and_then(|oneof| oneof.fields().find(|other| message.has_field(other))) {
+        if let Some(other) = field.containing_oneof().and_then(|oneof| oneof.fields().find(is_written)) {
             return Err(self.error(JsonAnyProblem::Exclusive { other: other.name().to_owned() }));
         }
         if is_deprecated(&field) {
             self.advise(JsonAnyProblem::Deprecated { message: descriptor.full_name().to_owned() });
         }
-        let value = self.field(&field, value)?;
-        message.set_field(&field, value);
-        Ok(())
+        written.push((field.number(), out.len()));
+        self.field(&field, value, out)
     }
 
-    fn field(&mut self, field: &FieldDescriptor, value: &Json) -> Result<Value, JsonAnyError> {
+    fn note_unknown(&mut self, name: &str, descriptor: &MessageDescriptor) {
+        if self.may_note() {
+            let nearest = if self.may_suggest() { nearest_field(name, descriptor) } else { None };
+            let problem = JsonAnyProblem::UnknownField { message: descriptor.full_name().to_owned(), nearest };
+            self.unknown.push(self.error(problem));
+        }
+    }
+
+    fn field(&mut self, field: &FieldDescriptor, value: &Json, out: &mut Vec<u8>) -> Result<(), JsonAnyError> {
+        let (number, kind) = (field.number(), field.kind());
         if field.is_map() {
-            self.map(field, value)
+            self.map(field, value, out)
         } else if field.is_list() {
             let list = value.as_array().ok_or_else(|| self.wrong("a list", value))?;
-            let kind = field.kind();
-            let items = list.iter().enumerate();
-            let read = items.map(|(i, item)| self.within(&format!("[{i}]"), |reader| reader.single(&kind, item)));
-            read.collect::<Result<_, _>>().map(Value::List)
+            let mut items = list.iter().enumerate();
+            items.try_for_each(|(i, item)| {
+                self.within(Segment::Item(i), |reader| reader.single(number, &kind, true, item, out))
+            })
         } else {
-            self.single(&field.kind(), value)
+            self.single(number, &kind, field.supports_presence(), value, out)
         }
     }
 
-    fn map(&mut self, field: &FieldDescriptor, value: &Json) -> Result<Value, JsonAnyError> {
+    fn map(&mut self, field: &FieldDescriptor, value: &Json, out: &mut Vec<u8>) -> Result<(), JsonAnyError> {
         let object = value.as_object().ok_or_else(|| self.wrong("an object (a map)", value))?;
-        let entry = field.kind();
+        let (number, entry) = (field.number(), field.kind());
         let entry = entry.as_message().expect("a map is a list of entry messages");
-        let (key_kind, value_kind) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
-        let mut map = HashMap::<MapKey, Value>::with_capacity(object.len());
-        for (key, value) in object {
-            self.within(&format!("[{key}]"), |reader| {
-                let key =
-                    scalar::map_key(&key_kind, key).map_err(|expected| reader.wrong(&expected, &key[..].into()))?;
-                map.insert(key, reader.single(&value_kind, value)?);
-                Ok(())
-            })?;
-        }
-        Ok(Value::Map(map))
+        let [key_field, value_field] = [entry.map_entry_key_field(), entry.map_entry_value_field()];
+        let (key_kind, value_kind) = (key_field.kind(), value_field.kind());
+        object.iter().try_for_each(|(key, value)| {
+            self.within(Segment::Key(key), |reader| {
+                let read = scalar::map_key(&key_kind, key);
+                let key = read.map_err(|expected| reader.wrong(&expected, &key[..].into()))?;
+                wire::nested(number, out, |out| {
+                    wire::scalar(&key_kind, key_field.number(), &key, out);
+                    reader.single(value_field.number(), &value_kind, true, value, out)
+                })
+            })
+        })
     }
 
-    fn single(&mut self, kind: &Kind, value: &Json) -> Result<Value, JsonAnyError> {
-        match kind {
-            Kind::Message(descriptor) => self.message(descriptor, value).map(Value::Message),
-            scalar => scalar::read(scalar, value).map_err(|expected| self.wrong(&expected, value)),
+    /// One value; what a field is without being set is only written for those who tell the difference.
+    fn single(
+        &mut self,
+        number: u32,
+        kind: &Kind,
+        write_default: bool,
+        value: &Json,
+        out: &mut Vec<u8>,
+    ) -> Result<(), JsonAnyError> {
+        if let Kind::Message(descriptor) = kind {
+            return wire::nested(number, out, |out| self.message(descriptor, value, out));
         }
+        let read = scalar::read(kind, value).map_err(|expected| self.wrong(&expected, value))?;
+        if write_default || !read.is_default(kind) {
+            wire::scalar(kind, number, &read, out);
+        }
+        Ok(())
     }
 }
 
@@ -256,8 +313,8 @@ fn is_deprecated(field: &FieldDescriptor) -> bool {
 }
 
 /// Whether a message names an extension, and neither configures it nor says where its configuration comes from.
-fn lacks_typed_config(message: &DynamicMessage) -> bool {
-    let descriptor = message.descriptor();
-    let has = |name: &str| descriptor.get_field_by_name(name).is_some_and(|field| message.has_field(&field));
-    descriptor.get_field_by_name("typed_config").is_some() && !has("typed_config") && !has("config_discovery")
+fn lacks_typed_config(descriptor: &MessageDescriptor, written: &Written) -> bool {
+    let Some(config) = descriptor.get_field_by_name("typed_config") else { return false };
+    let has = |field: &FieldDescriptor| written.iter().any(|(number, _)| *number == field.number());
+    !has(&config) && !descriptor.get_field_by_name("config_discovery").is_some_and(|field| has(&field))
 }

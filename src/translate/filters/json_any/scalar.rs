@@ -5,10 +5,10 @@ use base64::{
     alphabet::{STANDARD, URL_SAFE},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use prost_reflect::{EnumDescriptor, Kind, MapKey, Value};
+use prost_reflect::{EnumDescriptor, Kind, Value};
 use serde_json::Value as Json;
 
-use super::error::nearest;
+use super::similar::nearest;
 
 /// A single value of a kind that is not a message.
 pub(super) fn read(kind: &Kind, value: &Json) -> Result<Value, String> {
@@ -46,13 +46,12 @@ pub(super) fn expected(kind: &Kind) -> &'static str {
 }
 
 /// The key of a map entry, which is always a string in JSON.
-pub(super) fn map_key(kind: &Kind, key: &str) -> Result<MapKey, String> {
-    let read = match kind {
-        Kind::String => return Ok(MapKey::String(key.to_owned())),
+pub(super) fn map_key(kind: &Kind, key: &str) -> Result<Value, String> {
+    match kind {
+        Kind::String => Ok(Value::String(key.to_owned())),
         Kind::Bool => key.parse().map(Value::Bool).map_err(|_| "true or false".to_owned()),
         kind => read(kind, &Json::String(key.to_owned())),
-    };
-    read.and_then(|value| value.into_map_key().ok_or_else(|| "a key".to_owned()))
+    }
 }
 
 /// A whole number, as a number or in a string; `1e3` and `2.0` are whole too.

@@ -16,6 +16,7 @@ use prost::Message;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::snapshot::canonical_bytes_of;
 
 fn read<M: Message + Name + Default>(value: &Json) -> M {
     let any = json_to_any(value).expect("a message");

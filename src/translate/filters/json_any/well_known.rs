@@ -1,11 +1,11 @@
 //! Messages of `google.protobuf` that have a form of their own in JSON.
 
-use prost::Message;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
-use prost_types::{Duration, ListValue, Struct, Timestamp, Value, value};
-use serde_json::Value as Json;
+use prost::{Message, encoding};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use prost_types::{Duration, Timestamp};
+use serde_json::{Map, Value as Json};
 
-use super::scalar;
+use super::{reader::MAX_DEPTH, scalar, wire};
 
 const WRAPPERS: [&str; 9] = [
     "BoolValue",
@@ -38,23 +38,20 @@ pub(super) fn takes_null(field: &FieldDescriptor) -> bool {
     }
 }
 
-/// Reads a message of its own form, `Any` excepted. The error says what would be right.
-pub(super) fn read(descriptor: &MessageDescriptor, value: &Json) -> Result<DynamicMessage, &'static str> {
+/// Writes the content of a message of its own form, `Any` excepted. The error says what would be right.
+pub(super) fn write(descriptor: &MessageDescriptor, value: &Json, out: &mut Vec<u8>) -> Result<(), &'static str> {
     match local_name(descriptor.full_name()) {
-        "Duration" => transcode(descriptor, &duration(value).ok_or("a duration in seconds such as `0.25s`")?),
+        "Duration" => duration(value).ok_or("a duration in seconds such as `0.25s`")?.encode_raw(out),
         "Timestamp" => {
             let time = value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
-            transcode(descriptor, &time.ok_or("a time such as `2006-01-02T15:04:05Z`")?)
+            time.ok_or("a time such as `2006-01-02T15:04:05Z`")?.encode_raw(out);
         }
-        "Struct" if !value.is_object() => Err("an object"),
-        "ListValue" if !value.is_array() => Err("a list"),
-        "Struct" | "ListValue" | "Value" => match (to_value(value).kind, local_name(descriptor.full_name())) {
-            (Some(value::Kind::StructValue(fields)), "Struct") => transcode(descriptor, &fields),
-            (Some(value::Kind::ListValue(items)), "ListValue") => transcode(descriptor, &items),
-            (kind, _) => transcode(descriptor, &Value { kind }),
-        },
-        _ => wrapper(descriptor, value),
+        "Struct" => write_struct(value.as_object().ok_or("an object")?, MAX_DEPTH, out)?,
+        "ListValue" => write_list(value.as_array().ok_or("a list")?, MAX_DEPTH, out)?,
+        "Value" => write_value(value, MAX_DEPTH, out)?,
+        _ => wrapper(descriptor, value, out)?,
     }
+    Ok(())
 }
 
 /// Seconds with up to nine decimals and a final `s`: the only form that protobuf's JSON has.
@@ -70,34 +67,69 @@ fn duration(value: &Json) -> Option<Duration> {
     Some(Duration { seconds: sign * seconds, nanos: nanos * i32::try_from(sign).ok()? })
 }
 
-fn to_value(json: &Json) -> Value {
-    let kind = match json {
-        Json::Null => value::Kind::NullValue(0),
-        Json::Bool(flag) => value::Kind::BoolValue(*flag),
+/// Numbers of fields.
+mod field {
+    pub(super) const ENTRIES: u32 = 1;
+    pub(super) const KEY: u32 = 1;
+    pub(super) const VALUE: u32 = 2;
+    pub(super) const NULL: u32 = 1;
+    pub(super) const NUMBER: u32 = 2;
+    pub(super) const STRING: u32 = 3;
+    pub(super) const BOOL: u32 = 4;
+    pub(super) const STRUCT: u32 = 5;
+    pub(super) const LIST: u32 = 6;
+}
+
+/// What is left of the depth that decoders take, within so many further messages.
+fn below(left: usize, messages: usize) -> Result<usize, &'static str> {
+    left.checked_sub(messages)
+        .ok_or("nested less deeply: at most 100 messages, where an object in an object counts as three")
+}
+
+/// A `Struct`: a map of `Value`s.
+fn write_struct(fields: &Map<String, Json>, left: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    fields.iter().try_for_each(|(name, value)| {
+        let inner = below(left, 2)?;
+        wire::nested(field::ENTRIES, out, |out| {
+            wire::bytes(field::KEY, name.as_bytes(), out);
+            wire::nested(field::VALUE, out, |out| write_value(value, inner, out))
+        })
+    })
+}
+
+/// A `ListValue`.
+fn write_list(items: &[Json], left: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let inner = items.first().map_or(Ok(left), |_| below(left, 1))?;
+    items.iter().try_for_each(|item| wire::nested(field::ENTRIES, out, |out| write_value(item, inner, out)))
+}
+
+/// A `Value`. It holds one of its fields, also when that is 0 or empty.
+fn write_value(json: &Json, left: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    match json {
+        Json::Null => encoding::int32::encode(field::NULL, &0, out),
+        Json::Bool(flag) => encoding::bool::encode(field::BOOL, flag, out),
         // A JSON number is always finite as a double: serde_json refuses others.
-        Json::Number(number) => value::Kind::NumberValue(number.as_f64().unwrap_or_default()),
-        Json::String(text) => value::Kind::StringValue(text.clone()),
-        Json::Array(items) => value::Kind::ListValue(ListValue { values: items.iter().map(to_value).collect() }),
-        Json::Object(fields) => value::Kind::StructValue(Struct {
-            fields: fields.iter().map(|(name, value)| (name.clone(), to_value(value))).collect(),
-        }),
-    };
-    Value { kind: Some(kind) }
+        Json::Number(number) => {
+            encoding::double::encode(field::NUMBER, &number.as_f64().unwrap_or_default(), out);
+        }
+        Json::String(text) => wire::bytes(field::STRING, text.as_bytes(), out),
+        Json::Array(items) => {
+            let inner = below(left, 1)?;
+            wire::nested(field::LIST, out, |out| write_list(items, inner, out))?;
+        }
+        Json::Object(fields) => {
+            let inner = below(left, 1)?;
+            wire::nested(field::STRUCT, out, |out| write_struct(fields, inner, out))?;
+        }
+    }
+    Ok(())
 }
 
-fn wrapper(descriptor: &MessageDescriptor, value: &Json) -> Result<DynamicMessage, &'static str> {
-    let field = descriptor.get_field(1).expect("a wrapper has a field `value`");
-    let value = scalar::read(&field.kind(), value).map_err(|_| scalar::expected(&field.kind()))?;
-    let mut message = DynamicMessage::new(descriptor.clone());
-    message.set_field(&field, value);
-    Ok(message)
-}
-
-/// A message of a type known to the compiler as one known by its descriptor. Fails only for deep nesting.
-pub(super) fn transcode(
-    descriptor: &MessageDescriptor,
-    message: &impl Message,
-) -> Result<DynamicMessage, &'static str> {
-    DynamicMessage::decode(descriptor.clone(), &message.encode_to_vec()[..])
-        .map_err(|_| "nested less deeply: at most 100 messages, where an object in an object counts as three")
+fn wrapper(descriptor: &MessageDescriptor, value: &Json, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let kind = descriptor.get_field(1).expect("a wrapper has a field `value`").kind();
+    let value = scalar::read(&kind, value).map_err(|_| scalar::expected(&kind))?;
+    if !value.is_default(&kind) {
+        wire::scalar(&kind, 1, &value, out);
+    }
+    Ok(())
 }

@@ -20,7 +20,8 @@ pub struct MergedPort<'a> {
     /// Contributions that could not be taken in.
     pub problems: Vec<Problem>,
     class: Option<ProtocolClass>,
-    members: Vec<&'a Contribution>,
+    /// The first one of each protocol.
+    first: Vec<&'a Contribution>,
 }
 
 impl<'a> MergedPort<'a> {
@@ -36,7 +37,7 @@ impl<'a> MergedPort<'a> {
 
     fn add(&mut self, new: &'a Contribution) {
         use ProtocolClass::{Auto, Http, Tcp};
-        if let Some(old) = self.members.iter().find(|old| cannot_share(old.protocol, new.protocol)) {
+        if let Some(old) = self.first.iter().find(|old| cannot_share(old.protocol, new.protocol)) {
             let reason = format!(
                 "its port is taken by the older {}: in {:?} the server may speak first, so it shares a port with no \
                  other protocol",
@@ -73,7 +74,9 @@ impl<'a> MergedPort<'a> {
             (Some(Tcp), Tcp) | (Some(Auto), Tcp | Auto) => self.add_tcp(new),
         }
         self.grpc_web |= new.protocol == Protocol::GrpcWeb;
-        self.members.push(new);
+        if self.first.iter().all(|old| old.protocol != new.protocol) {
+            self.first.push(new);
+        }
     }
 }
 
@@ -94,7 +97,7 @@ pub fn merge(contributions: &[Arc<Contribution>]) -> MergedPort<'_> {
         grpc_web: false,
         problems: Vec::new(),
         class: None,
-        members: Vec::new(),
+        first: Vec::new(),
     };
     contributions.iter().for_each(|c| merged.add(c));
     merged
