@@ -53,7 +53,7 @@ fuzz target *args:
     PATH="$(dirname "$({{tools}}/fetch cargo-fuzz)"):$PATH" cargo +nightly fuzz run --fuzz-dir e2e/fuzz {{target}} {{args}}
 
 # Benchmarks of the pure parts, of commands on files (`offline`) and of the webhook (`admit`), then the goals with what the load
-# generator measured; what takes longer than it may in validation or in commands fails (`--crowd`: with 10,000 clients too). No cluster is needed: each starts what it measures.
+# generator measured; what takes longer than it may in validation or in commands fails (`--crowd`: with 5,000 and 10,000 clients too). No cluster is needed: each starts what it measures.
 bench *args:
     cargo bench --locked --workspace --bench convert --bench translate --bench engine --bench cold --bench validate
     cargo test --locked --workspace --release --test validation large_objects

@@ -8,6 +8,7 @@ pub mod auth;
 mod barriers;
 mod batch;
 mod body;
+mod classes;
 pub mod clients;
 pub mod debug;
 mod delta;

@@ -37,6 +37,7 @@ mod offline;
 mod pod;
 mod ports;
 mod process;
+mod relay;
 mod scene;
 mod scenery;
 mod source;
@@ -67,6 +68,7 @@ pub use offline::{Outcome, each_format_as_stored, large_mesh, offline_fixture, r
 pub use pod::{CONTROL_PLANE, Pod, PodOptions, Signer};
 pub use ports::free_port;
 pub use process::{Process, Signal};
+pub use relay::Relay;
 pub use scene::{
     Scene, WITHOUT_MTLS, gateway, http_gateway, nothing_refused, route_all, secret, service, tls_secret,
     virtual_service,

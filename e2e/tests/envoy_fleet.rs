@@ -1,7 +1,11 @@
 //! Twenty real Envoys at once, sidecars and gateways of several classes: what each change sends to all of them, and that
 //! they have it.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
@@ -21,6 +25,10 @@ const WHOLE: u64 = 2;
 const NARROW: u64 = 1;
 /// The gateways of each of two classes.
 const GATEWAYS: u64 = 3;
+/// How long a change of one object may take until the last Envoy shows it. Most of it is looking: the fleet shares two cores
+/// with its tests, and prints its whole configuration each time.
+const SOON: Duration = Duration::from_secs(10);
+
 const ALL: u64 = DISCOVERING + WHOLE + NARROW + 2 * GATEWAYS;
 
 fn host(n: usize) -> String {
@@ -211,6 +219,18 @@ impl Fleet {
     }
 }
 
+/// Prints how long a change took until the last Envoy had it, and what was sent, and demands that it was soon.
+fn report(change: &str, start: Instant, sent: &BTreeMap<String, u64>) {
+    let (took, bytes) = (start.elapsed(), sent.values().sum::<u64>());
+    #[expect(clippy::print_stdout, reason = "a figure, to be read with --nocapture")]
+    let print = |line: String| println!("{line}");
+    print(format!(
+        "{change}: the last of {ALL} Envoys shows it after {} ms; {bytes} bytes: {sent:?}",
+        took.as_millis()
+    ));
+    assert!(took < SOON, "{change} took {took:?}");
+}
+
 fn difference(now: BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let all = now.into_iter().map(|(t, n)| (t.clone(), n - before.get(&t).copied().unwrap_or(0)));
     all.filter(|(_, n)| *n > 0).collect()
@@ -239,8 +259,10 @@ async fn twenty_envoys_are_sent_what_concerns_them() -> Result<()> {
     // VirtualServices: of the mesh, for those who import them; of a gateway.
     before = fleet.sent().await?;
     let bytes = fleet.bytes().await?;
+    let start = Instant::now();
     fleet.config.write("rule-4.yaml", rule(4, None, 1004))?;
     fleet.shown(ROUTES, "edit-1004", &[Discovering, Whole, Narrow]).await?;
+    report("one VirtualService", start, &difference(fleet.bytes().await?, &bytes));
     fleet.has_sent(&before, &[("vhds", DISCOVERING + NARROW), ("rds", WHOLE)]).await?;
     before = fleet.sent().await?;
     fleet.config.write("rule-5.yaml", rule(5, None, 1005))?;
@@ -260,9 +282,11 @@ async fn twenty_envoys_are_sent_what_concerns_them() -> Result<()> {
     // A new service, with its endpoints.
     before = fleet.sent().await?;
     let bytes = fleet.bytes().await?;
+    let start = Instant::now();
     fleet.config.write("new.yaml", service(201) + &slice(201, &fleet.b))?;
     fleet.shown(CLUSTERS, &format!("{}::{}", cluster(201), fleet.b.address()), ALL_BUT_NARROW).await?;
     fleet.shown(ROUTES, &host(201), &[Discovering, Whole]).await?;
+    report("one new Service", start, &difference(fleet.bytes().await?, &bytes));
     let seen = ALL - NARROW;
     fleet.has_sent(&before, &[("cds", seen), ("eds", seen), ("vhds", DISCOVERING), ("rds", WHOLE)]).await?;
     let grown = difference(fleet.bytes().await?, &bytes);

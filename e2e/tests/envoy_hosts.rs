@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use mizzen_e2e::{
-    Client, ConfigDir, Envoy, EnvoyOptions, Link, Load, Mizzen, MizzenOptions, Node, PATIENCE, Request, Upstream,
-    eventually, free_port, nothing_refused, service,
+    Client, ConfigDir, Envoy, EnvoyOptions, Link, Load, Mizzen, MizzenOptions, Node, PATIENCE, Relay, Request,
+    Upstream, eventually, free_port, nothing_refused, service,
 };
 use serde_json::Value;
 
@@ -137,11 +137,15 @@ impl Sidecar {
 
     async fn wait_dropped(&self, port: u16) -> Result<()> {
         eventually("the route configuration to be dropped", PATIENCE, || async {
-            let dump = self.envoy.admin().config_dump().await?;
-            ensure!(Self::config_of(&dump, port).is_none(), "it is there");
+            ensure!(self.drops(port).await?, "it is there");
             anyhow::Ok(())
         })
         .await
+    }
+
+    /// Whether Envoy has no route configuration of a port.
+    async fn drops(&self, port: u16) -> Result<bool> {
+        Ok(Self::config_of(&self.envoy.admin().config_dump().await?, port).is_none())
     }
 }
 
@@ -311,6 +315,35 @@ async fn a_stream_that_ends_anywhere_is_made_good() -> Result<()> {
             sidecar.config.remove("b.yaml")?;
             sidecar.wait_dropped(other).await?;
         }
+    }
+    load.stop_unharmed().await?;
+    nothing_refused(&sidecar.envoy, &sidecar.mizzen).await
+}
+
+/// A stream that ends between any two responses while a route configuration goes, and another while it comes back: what
+/// Envoy says that it has must never be taken for what it needs.
+#[tokio::test]
+async fn streams_that_end_between_any_two_responses_are_made_good() -> Result<()> {
+    let (a, b) = (Upstream::http("a").await?, Upstream::http("b").await?);
+    let sidecar = Sidecar::start(|port| on(port, "a", &a)).await?;
+    let relay = Relay::open(sidecar.mizzen.grpc()).await?;
+    sidecar.link.lead_to(relay.address());
+    let (port, other) = (sidecar.port, sidecar.other);
+    let load = Load::start(&Sidecar::client(port), &Request::get("/").host("a"), 1);
+    for n in 0..24 {
+        sidecar.config.write("b.yaml", on(other, "b", &b) + &rule("b", "b", n))?;
+        sidecar.answered(other, "b", "b", Some(n)).await?;
+        relay.end_after(&[n % 3, n / 3]);
+        sidecar.config.remove("b.yaml")?;
+        eventually("a stream to end, or the route configuration to be dropped", PATIENCE, || async {
+            ensure!(relay.left() < 2 || sidecar.drops(other).await?, "neither");
+            anyhow::Ok(())
+        })
+        .await?;
+        sidecar.config.write("b.yaml", on(other, "b", &b) + &rule("b", "b", n))?;
+        sidecar.answered(other, "b", "b", Some(n)).await.with_context(|| format!("{n}: {}", relay.left()))?;
+        sidecar.envoy.wait_warm(PATIENCE).await?;
+        relay.end_after(&[]);
     }
     load.stop_unharmed().await?;
     nothing_refused(&sidecar.envoy, &sidecar.mizzen).await

@@ -72,6 +72,8 @@ impl Classes {
         let namespace = proxy.namespace.clone();
         let (enrolled, class) = db.watch(&Enrol(proxy));
         let class = self.join(db, ticket, &class, generation);
+        let key = db.key(class);
+        db.unify::<Enrol>(enrolled, key);
         let (snapshots, receiver) = watch::channel(Arc::clone(&self.classes[&class].snapshot));
         self.by_enrolment.entry(enrolled).or_default().insert(ticket);
         self.attached.insert(ticket, Attached { namespace, enrolled, class, snapshots });
@@ -127,8 +129,11 @@ impl Classes {
 
     fn enrol_anew(&mut self, db: &mut Db, ticket: Ticket, generation: Generation) {
         let Some(Attached { enrolled, class: old, .. }) = self.attached.get(&ticket) else { return };
-        let (old, class) = (*old, db.value::<Enrol>(*enrolled));
+        let (enrolled, old) = (*enrolled, *old);
+        let class = db.value::<Enrol>(enrolled);
         let new = self.join(db, ticket, &class, generation);
+        let key = db.key(new);
+        db.unify::<Enrol>(enrolled, key);
         if new != old {
             self.leave(db, ticket, old);
         }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     model::{
         Age, EffectivePolicy, Host, Labels, Namespace, Problem, VirtualService,
+        gateway::ServerHost,
         host::intersection,
         virtual_service::{Destination, GatewayName, HttpRoute, UNCONNECTED, resolve_delegates},
     },
@@ -32,7 +33,8 @@ use crate::{
     },
 };
 
-/// A route configuration of a class.
+/// A route configuration of a class. When a VirtualService changes, only its own virtual hosts are made anew; here they are put
+/// together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct GatewayRoute {
     pub(super) class: Arc<RouterClass>,
@@ -43,6 +45,42 @@ impl Query for GatewayRoute {
     type Value = Slot;
     const STAGE: u8 = stage::ITEM;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Slot {
+        let hosts = cx.get(&GatewayHosts { class: self.class.clone(), name: self.name.clone() })?;
+        let mut pieces = vec![config_piece(&self.name)];
+        let mut clusters = BTreeSet::new();
+        for host in &hosts.all {
+            if let Some(made) = cx.get(host) {
+                pieces.push(made.piece.clone());
+                clusters.extend(made.clusters.iter().cloned());
+            }
+        }
+        if pieces.len() == 1 {
+            pieces.push(virtual_host_piece(&blackhole(hosts.port)));
+        }
+        let refs = Refs { clusters: clusters.into_iter().collect(), ..Refs::default() };
+        Some(Arc::new(Encoder::pieces(ResourceType::Route, self.name.clone(), pieces, refs)))
+    }
+}
+
+/// Which virtual hosts a route configuration has. Costs what is bound to its Gateways, when that or where it is bound to
+/// changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct GatewayHosts {
+    class: Arc<RouterClass>,
+    name: Name,
+}
+
+/// The virtual hosts of a route configuration, by host.
+#[derive(Debug, PartialEq)]
+struct RouteHosts {
+    port: u16,
+    all: Vec<GatewayHost>,
+}
+
+impl Query for GatewayHosts {
+    type Value = Option<Arc<RouteHosts>>;
+    const STAGE: u8 = stage::PLAN;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let merged = cx.get(&MergedGateways(self.class.clone()));
         let servers: Vec<&MergedServer> = merged
             .listeners
@@ -54,28 +92,16 @@ impl Query for GatewayRoute {
         let (port, tls) = (first.port, first.is_tls());
         let gateways: Arc<[GatewayName]> =
             servers.iter().map(|s| gateway_name(s)).collect::<BTreeSet<_>>().into_iter().collect();
-        let mut pieces = vec![config_piece(&self.name)];
-        let mut clusters = BTreeSet::new();
-        for (host, bound) in self.hosts(cx, &servers) {
-            let virtual_host = cx.get(&GatewayHost {
-                namespace: self.class.namespace.clone(),
-                gateways: gateways.clone(),
-                host,
-                port,
-                tls,
-                require_tls: bound.require_tls,
-                routes: bound.routes.into_iter().map(|(_, key)| key).collect(),
-            });
-            if let Some(made) = virtual_host {
-                pieces.push(made.piece.clone());
-                clusters.extend(made.clusters.iter().cloned());
-            }
-        }
-        if pieces.len() == 1 {
-            pieces.push(virtual_host_piece(&blackhole(port)));
-        }
-        let refs = Refs { clusters: clusters.into_iter().collect(), ..Refs::default() };
-        Some(Arc::new(Encoder::pieces(ResourceType::Route, self.name.clone(), pieces, refs)))
+        let made = self.hosts(cx, &servers).into_iter().map(|(host, bound)| GatewayHost {
+            namespace: self.class.namespace.clone(),
+            gateways: gateways.clone(),
+            host,
+            port,
+            tls,
+            require_tls: bound.require_tls,
+            routes: bound.routes.into_iter().map(|(_, key)| key).collect(),
+        });
+        Some(Arc::new(RouteHosts { port, all: made.collect() }))
     }
 }
 
@@ -86,15 +112,18 @@ struct Bound {
     require_tls: bool,
 }
 
-impl GatewayRoute {
-    /// The hosts of the servers with what is bound to them. Costs what is bound to these Gateways.
+impl GatewayHosts {
+    /// The hosts of the servers with what is bound to them.
     fn hosts(&self, cx: &mut Cx<'_, Self>, servers: &[&MergedServer]) -> BTreeMap<Host, Bound> {
         let mut hosts: BTreeMap<Host, Bound> = BTreeMap::new();
         for merged in servers {
             let server = merged.server();
-            for (age, key, vs) in bound_to(cx, merged, &self.class.namespace) {
-                for host in admitted_hosts(merged, &vs) {
-                    hosts.entry(host).or_default().routes.insert((age.clone(), key.clone()));
+            let of_server: Arc<[ServerHost]> = server.hosts.as_slice().into();
+            for (age, route) in cx.set(&RoutesByGateway(gateway_key(merged))).iter() {
+                let client = self.class.namespace.clone();
+                let admitted = cx.get(&AdmittedHosts { client, hosts: of_server.clone(), route: route.clone() });
+                for host in admitted.iter() {
+                    hosts.entry(host.clone()).or_default().routes.insert((age.clone(), route.clone()));
                 }
             }
             if server.https_redirect {
@@ -112,8 +141,33 @@ impl GatewayRoute {
     }
 }
 
+/// The hosts under which a VirtualService is served by a server with such hosts, to gateways of a namespace; none when
+/// these do not see it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct AdmittedHosts {
+    client: Namespace,
+    hosts: Arc<[ServerHost]>,
+    route: NamespacedName,
+}
+
+impl Query for AdmittedHosts {
+    type Value = Arc<[Host]>;
+    const STAGE: u8 = stage::FACT;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        let Some(vs) = cx.input(&VirtualServices(self.route.clone())) else { return Arc::default() };
+        match visibility_of_rules(cx, &vs).admits(&self.client) {
+            true => admitted_hosts(&self.hosts, &vs).into(),
+            false => Arc::default(),
+        }
+    }
+}
+
 fn gateway_name(server: &MergedServer) -> GatewayName {
     GatewayName::Named(format!("{}/{}", server.gateway.namespace, server.gateway.name).into())
+}
+
+fn gateway_key(server: &MergedServer) -> NamespacedName {
+    NamespacedName { namespace: server.gateway.namespace.clone(), name: server.gateway.name.clone() }
 }
 
 /// The VirtualServices that name a server's Gateway and are visible to the gateway's namespace, oldest first.
@@ -122,8 +176,7 @@ fn bound_to<Q: Query>(
     server: &MergedServer,
     client: &Namespace,
 ) -> Vec<(Age, NamespacedName, Arc<VirtualService>)> {
-    let gateway = NamespacedName { namespace: server.gateway.namespace.clone(), name: server.gateway.name.clone() };
-    let keys = cx.set(&RoutesByGateway(gateway));
+    let keys = cx.set(&RoutesByGateway(gateway_key(server)));
     let found = keys.iter().filter_map(|(age, key)| {
         let vs = cx.input(&VirtualServices(key.clone()))?;
         visibility_of_rules(cx, &vs).admits(client).then(|| (age.clone(), key.clone(), vs))
@@ -131,9 +184,9 @@ fn bound_to<Q: Query>(
     found.collect()
 }
 
-/// The hosts under which a server serves a VirtualService: of each pair that overlaps the narrower.
-fn admitted_hosts(server: &MergedServer, vs: &VirtualService) -> Vec<Host> {
-    let admitting = server.server().hosts.iter().filter(|h| h.admits(&vs.object.namespace));
+/// The hosts under which a server with such hosts serves a VirtualService: of each pair that overlaps the narrower.
+fn admitted_hosts(hosts: &[ServerHost], vs: &VirtualService) -> Vec<Host> {
+    let admitting = hosts.iter().filter(|h| h.admits(&vs.object.namespace));
     let pairs = admitting.flat_map(|h| vs.hosts.iter().filter_map(|own| intersection(own, &h.host)));
     pairs.map(Host::from).collect()
 }
@@ -246,7 +299,7 @@ pub(super) fn tcp_routes<Q: Query>(cx: &mut Cx<'_, Q>, class: &RouterClass, serv
     let port = server.server().port;
     let mut all = Vec::new();
     for (_, _, vs) in bound_to(cx, server, &class.namespace) {
-        let hosts = admitted_hosts(server, &vs);
+        let hosts = admitted_hosts(&server.server().hosts, &vs);
         if hosts.is_empty() {
             continue;
         }

@@ -21,7 +21,9 @@
 
 mod cx;
 mod db;
+mod elems;
 mod node;
+mod nodes;
 mod own;
 mod part;
 mod set;

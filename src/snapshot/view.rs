@@ -137,19 +137,20 @@ pub struct Snapshot {
     pub views: TypeMap<View>,
     /// Of which class of proxies it is; 0 where there are no classes.
     pub class: ClassId,
-    /// What differs from older ones, the last that were asked for: streams of a class come from few.
+    /// What differs in newer ones, the last that were asked for: streams of a class go on to few. It is kept here, because
+    /// it holds what only this snapshot has, and so ends when the last stream has gone on.
     changes: Mutex<VecDeque<Compared>>,
 }
 
-/// What differs from an older snapshot: compared once, by the first stream that asks.
+/// What differs in a newer snapshot: compared once, by the first stream that asks.
 #[derive(Debug)]
 struct Compared {
     /// Its address stays taken as long as this refers to it.
-    older: Weak<Snapshot>,
+    newer: Weak<Snapshot>,
     changes: Arc<OnceLock<Arc<Changes>>>,
 }
 
-/// With how many older ones a snapshot remembers to have been compared.
+/// With how many newer ones a snapshot remembers to have been compared.
 const COMPARED: usize = 16;
 
 /// What differs between two snapshots.
@@ -184,20 +185,20 @@ impl Snapshot {
     /// What differs between `older` and this snapshot. All streams of a class that come from the same one share the
     /// answer.
     #[must_use]
-    pub fn changed_since(&self, older: &Arc<Self>) -> Arc<Changes> {
-        let changes = self.compared(older);
+    pub fn changed_since(self: &Arc<Self>, older: &Self) -> Arc<Changes> {
+        let changes = older.compared(self);
         Arc::clone(changes.get_or_init(|| Arc::new(self.compare(older))))
     }
 
-    fn compared(&self, older: &Arc<Self>) -> Arc<OnceLock<Arc<Changes>>> {
+    fn compared(&self, newer: &Arc<Self>) -> Arc<OnceLock<Arc<Changes>>> {
         let mut all = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.iter().find(|known| std::ptr::eq(known.older.as_ptr(), Arc::as_ptr(older))) {
+        if let Some(known) = all.iter().find(|known| std::ptr::eq(known.newer.as_ptr(), Arc::as_ptr(newer))) {
             return Arc::clone(&known.changes);
         }
         if all.len() == COMPARED {
             all.pop_front();
         }
-        let new = Compared { older: Arc::downgrade(older), changes: Arc::default() };
+        let new = Compared { newer: Arc::downgrade(newer), changes: Arc::default() };
         let changes = Arc::clone(&new.changes);
         all.push_back(new);
         changes
@@ -248,22 +249,35 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_come_from_the_same_snapshot_share_what_differs() {
+    fn streams_that_go_on_to_the_same_snapshot_share_what_differs() {
         let make = |generation, body: &str| {
             let view = View::new(vec![part(1, &[("a", resource("a", body)), ("b", resource("b", "1"))])]);
             Arc::new(Snapshot::new(generation, TypeMap::from_fn(|_| view.clone())))
         };
-        let olds: Vec<_> = (0..COMPARED as u64).map(|n| make(n, &n.to_string())).collect();
-        let new = make(COMPARED as u64, "new");
-        let first: Vec<_> = olds.iter().map(|old| new.changed_since(old)).collect();
-        for (old, first) in olds.iter().zip(&first) {
-            assert!(Arc::ptr_eq(first, &new.changed_since(old)));
+        let old = make(0, "old");
+        let news: Vec<_> = (1..=COMPARED as u64).map(|n| make(n, &n.to_string())).collect();
+        let first: Vec<_> = news.iter().map(|new| new.changed_since(&old)).collect();
+        for (new, first) in news.iter().zip(&first) {
+            assert!(Arc::ptr_eq(first, &new.changed_since(&old)));
             let [(name, before)] = &*first.names[ResourceType::Cluster] else { panic!("{first:?}") };
             let expected = old.views[ResourceType::Cluster].get("a").map(|r| r.version);
             assert_eq!((&**name, before.as_ref().map(|r| r.version)), ("a", expected));
         }
         // One more drops the one that was asked for longest ago.
-        drop(new.changed_since(&make(99, "another")));
-        assert!(!Arc::ptr_eq(&first[0], &new.changed_since(&olds[0])));
+        drop(make(99, "another").changed_since(&old));
+        assert!(!Arc::ptr_eq(&first[0], &news[0].changed_since(&old)));
+    }
+
+    #[test]
+    fn what_differs_ends_with_the_older_one() {
+        let of = |body| {
+            let view = View::new(vec![part(1, &[("a", resource("a", body))])]);
+            Arc::new(Snapshot::new(1, TypeMap::from_fn(|_| view.clone())))
+        };
+        let (old, new) = (of("old"), of("new"));
+        let changes = Arc::downgrade(&new.changed_since(&old));
+        assert!(changes.upgrade().is_some());
+        drop(old);
+        assert!(changes.upgrade().is_none(), "the old resources are free");
     }
 }

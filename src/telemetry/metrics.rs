@@ -390,7 +390,12 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");
         }
-        for prefix in ["process_resident_memory_bytes ", "process_cpu_seconds_total ", "istiod_uptime_seconds "] {
+        for prefix in [
+            "mizzen_memory_allocated_bytes ",
+            "process_resident_memory_bytes ",
+            "process_cpu_seconds_total ",
+            "istiod_uptime_seconds ",
+        ] {
             assert!(text.lines().any(|l| l.starts_with(prefix)), "no {prefix:?} in\n{text}");
         }
         assert!(!text.contains("_total_total") && !text.contains("EOF"), "{text}");

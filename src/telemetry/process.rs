@@ -1,4 +1,4 @@
-//! Metrics about the process, as every Prometheus client gives them, read from `/proc`.
+//! Metrics about the process, as every Prometheus client gives them, read from `/proc`; and what its allocator says.
 
 use std::{fmt, fs};
 
@@ -7,6 +7,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{counter::ConstCounter, gauge::ConstGauge},
 };
+use tikv_jemalloc_ctl::{epoch, stats};
 
 /// Ticks per second in `/proc/<pid>/stat`: part of Linux' interface with programs.
 const TICKS: f64 = 100.0;
@@ -37,8 +38,28 @@ impl Collector for Process {
         let descriptors = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);
         write("process_open_fds", "Open file descriptors", descriptors, false)?;
         let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        write("process_max_fds", "Limit of open file descriptors", max_descriptors(&limits), false)
+        write("process_max_fds", "Limit of open file descriptors", max_descriptors(&limits), false)?;
+        // What is in use grows by a leak; what is resident beside it is what the allocator keeps, and fragments.
+        for (name, help, value) in allocator() {
+            write(name, help, Some(value as f64), false)?;
+        }
+        Ok(())
     }
+}
+
+/// What the allocator counts, in bytes; nothing while it cannot say.
+fn allocator() -> Vec<(&'static str, &'static str, usize)> {
+    // The figures are those of the last time that this was called.
+    if epoch::advance().is_err() {
+        return Vec::new();
+    }
+    let all = [
+        ("mizzen_memory_allocated_bytes", "Memory in use by the program", stats::allocated::read()),
+        ("mizzen_memory_active_bytes", "Pages with memory in use", stats::active::read()),
+        ("mizzen_memory_metadata_bytes", "Memory in use by the allocator itself", stats::metadata::read()),
+        ("mizzen_memory_retained_bytes", "Addresses kept without memory behind them", stats::retained::read()),
+    ];
+    all.into_iter().filter_map(|(name, help, value)| Some((name, help, value.ok()?))).collect()
 }
 
 /// A field of `/proc/<pid>/stat` by its number in proc(5). The second is a name that may hold anything.

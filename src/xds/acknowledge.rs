@@ -39,6 +39,7 @@ impl Machine {
                 Some(reason) => self.refused(t, &last, reason),
             }
         }
+        self.barriers.settle(&self.watches, &self.snapshot);
         if newest { Nonce::Newest } else { Nonce::Older }
     }
 

@@ -90,6 +90,10 @@ impl InUse {
         self.routes.extend(resource.refs.routes.iter().cloned());
     }
 
+    fn add_hosts(&mut self, config: &str, snapshot: &Snapshot) {
+        snapshot.views[ResourceType::VirtualHost].hosts_of(config).for_each(|host| self.add_resource(host));
+    }
+
     fn merge(&mut self, other: &Self) {
         self.any_cluster |= other.any_cluster;
         self.any_route |= other.any_route;
@@ -106,13 +110,40 @@ impl InUse {
     }
 }
 
+/// What the former selves of a listener used.
+#[derive(Debug, Default)]
+struct Former {
+    used: InUse,
+    /// Route configurations, each with a snapshot: the client may run the virtual hosts that this says. Who uses what is
+    /// looked at only once something is to be removed: there may be thousands, for each of thousands of clients.
+    hosts: Vec<(Name, Arc<Snapshot>)>,
+}
+
+/// So many snapshots may be kept alive for a listener that does not settle.
+const MOST_KEPT: usize = 4;
+
+impl Former {
+    fn add_hosts(&mut self, config: &Name, snapshot: &Arc<Snapshot>) {
+        if self.hosts.len() == MOST_KEPT {
+            let used = &mut self.used;
+            self.hosts.drain(..).for_each(|(config, snapshot)| used.add_hosts(&config, &snapshot));
+        }
+        self.hosts.push((Arc::clone(config), Arc::clone(snapshot)));
+    }
+
+    fn add_to(&self, used: &mut InUse) {
+        used.merge(&self.used);
+        self.hosts.iter().for_each(|(config, snapshot)| used.add_hosts(config, snapshot));
+    }
+}
+
 /// What waits on one stream.
 #[derive(Debug, Default)]
 pub(super) struct Barriers {
     warming: BTreeMap<Name, Warming>,
     removing: BTreeMap<Name, Removing>,
     /// Changed listeners that may not serve yet, with what their former selves used.
-    unsettled: BTreeMap<Name, InUse>,
+    unsettled: BTreeMap<Name, Former>,
     pub(super) void: Void,
     timeouts: u64,
 }
@@ -222,28 +253,42 @@ impl Barriers {
         self.warming.remove(name);
     }
 
-    /// Listeners are on their way to the client. `routes` are the route configurations it has.
-    pub(super) fn listeners_sent(&mut self, items: &[Sent], routes: impl Fn(&str) -> Vec<Have>) {
+    /// Listeners are on their way to the client, which has these route configurations and virtual hosts.
+    pub(super) fn listeners_sent(&mut self, items: &[Sent], watches: &Watches, snapshot: &Arc<Snapshot>) {
         for item in items.iter().filter(|i| !i.have.is_nothing()) {
             let before = self.unsettled.entry(Arc::clone(&item.name)).or_default();
-            before.add(ResourceType::Listener, &item.have);
-            if let Have::Resource(old) = &item.have {
-                let routes = old.refs.routes.iter().flat_map(|r| routes(r));
-                routes.for_each(|have| before.add(ResourceType::Route, &have));
+            before.used.add(ResourceType::Listener, &item.have);
+            let Have::Resource(old) = &item.have else { continue };
+            for config in old.refs.routes.iter() {
+                let Some(routes) = watches[ResourceType::Route].as_ref().filter(|w| w.subscribed(config)) else {
+                    continue;
+                };
+                let current = snapshot.views[ResourceType::Route].get(config);
+                let have = routes.lagging.get(config).map_or_else(|| Have::of(current), |lag| lag.have.clone());
+                before.used.add(ResourceType::Route, &have);
+                if let Some(lagging) = hosts::lagging(watches[ResourceType::VirtualHost].as_ref(), config) {
+                    lagging.for_each(|have| before.used.add(ResourceType::VirtualHost, have));
+                    before.add_hosts(config, snapshot);
+                }
             }
         }
     }
 
+    /// Forgets what the former selves of listeners used that serve now.
+    pub(super) fn settle(&mut self, watches: &Watches, snapshot: &Snapshot) {
+        self.unsettled.retain(|name, _| !settled(name, watches, snapshot));
+    }
+
     /// What the client may still run, apart from what the snapshot says.
     pub(super) fn in_use(&mut self, watches: &Watches, snapshot: &Snapshot, now: Instant, limits: &Settings) -> InUse {
-        self.unsettled.retain(|name, _| !settled(name, watches, snapshot));
+        self.settle(watches, snapshot);
         let mut used = InUse { any_cluster: resuming(watches, snapshot, now, limits), ..InUse::default() };
         for t in LEADING {
             let Some(watch) = &watches[t] else { continue };
             watch.lagging.values().for_each(|lag| used.add(t, &lag.have));
             watch.in_flight.iter().flat_map(|f| f.items.iter()).for_each(|i| used.add(t, &i.have));
         }
-        self.unsettled.values().for_each(|u| used.merge(u));
+        self.unsettled.values().for_each(|former| former.add_to(&mut used));
         used
     }
 

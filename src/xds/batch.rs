@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    names::NameSet,
     send::version_of,
     subscription::{Have, Lag, Sent, Watch},
 };
@@ -26,13 +27,15 @@ pub(super) struct Batch {
     pub(super) version: Version,
     /// What a client lags behind by: made when one lags behind by something else besides, which is rare.
     lags: OnceLock<BTreeMap<Name, Lag>>,
+    /// The names that the first client asked for which asked for all of it: most others have that very list.
+    asked: OnceLock<NameSet>,
 }
 
 impl Batch {
     fn new(items: Arc<[Sent]>) -> Self {
         let resources: Arc<[_]> = items.iter().filter_map(|item| item.resource.clone()).collect();
         let version = version_of(&resources, &[]);
-        Self { items, resources, version, lags: OnceLock::new() }
+        Self { items, resources, version, lags: OnceLock::new(), asked: OnceLock::new() }
     }
 
     /// All that a client without anything asks for, unless some of it does not exist.
@@ -70,7 +73,14 @@ impl Batch {
 
     /// Whether the client has asked for all of it.
     pub(super) fn is_for(&self, watch: &Watch) -> bool {
-        watch.wildcard || self.items.iter().all(|item| watch.subscribed(&item.name))
+        if watch.wildcard || self.asked.get().is_some_and(|names| names.is_one_with(&watch.names)) {
+            return true;
+        }
+        let all = self.items.iter().all(|item| watch.subscribed(&item.name));
+        if all {
+            self.asked.get_or_init(|| watch.names.clone());
+        }
+        all
     }
 
     /// What a client lags behind by.

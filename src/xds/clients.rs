@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     Machine, Peer, Protocol,
+    classes::Classes,
     frames::Frames,
     last_good::{Evidence, LastGood, Refusal},
     names::NameSets,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     model::Proxy,
-    snapshot::{Name, ResourceType, TypeMap, Version},
+    snapshot::{ClassId, Name, ResourceType, Snapshot, TypeMap, Version},
 };
 
 /// A number that only grows.
@@ -102,6 +103,7 @@ pub struct Clients {
     /// Streams, also those that have not asked for anything yet.
     signals: Mutex<BTreeMap<u64, Arc<Signal>>>,
     connected: RwLock<BTreeMap<u64, Arc<Client>>>,
+    classes: Classes,
     /// How often somebody came or left.
     moves: Counter,
     last_good: RwLock<LastGood>,
@@ -147,6 +149,7 @@ impl Clients {
         peer: &Peer,
         machine: Machine,
     ) -> Arc<Client> {
+        let snapshot = machine.snapshot();
         let client = Arc::new(Client {
             id: format!("{}-{number}", proxy.id),
             proxy,
@@ -156,27 +159,38 @@ impl Clients {
             machine: Mutex::new(machine),
             signal: Arc::clone(signal),
         });
+        self.classes.follow(number, &client, None, &snapshot);
         let mut connected = self.connected.write().unwrap_or_else(PoisonError::into_inner);
         connected.insert(number, Arc::clone(&client));
         self.moves.add(1);
         client
     }
 
-    pub(super) fn leave(&self, number: u64) {
+    /// A stream whose snapshot was of this class is given another one.
+    pub(super) fn follow(&self, number: u64, client: &Arc<Client>, before: ClassId, newest: &Arc<Snapshot>) {
+        self.classes.follow(number, client, Some(before), newest);
+    }
+
+    /// A stream of this class leaves.
+    pub(super) fn leave(&self, number: u64, class: ClassId) {
+        self.classes.leave(number, class);
         self.connected.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
         self.moves.add(1);
     }
 
-    /// Gives a stream what all of them found out of versions that some refuse. They are woken when it changes.
+    /// Gives a stream what all of them found out of versions that some refuse. Those are woken to whom a version is, or is
+    /// to be, sent when something is found out about it.
     pub(super) fn inform(&self, machine: &mut Machine) {
         machine.set_last_good(&self.last_good.read().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn change_last_good(&self, change: impl FnOnce(&mut LastGood) -> bool) {
-        let changed = change(&mut self.last_good.write().unwrap_or_else(PoisonError::into_inner));
-        if changed {
-            self.wake_all();
-        }
+    fn change_last_good<T>(&self, change: impl FnOnce(&mut LastGood) -> T) -> T {
+        change(&mut self.last_good.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The streams to which this version of a resource is, or is to be, sent.
+    pub(super) fn having(&self, t: ResourceType, name: &str, version: Version) -> Vec<Arc<Client>> {
+        self.classes.having(t, name, version)
     }
 
     /// Takes what a stream found out; refusals count only if its peer has proved who it is. Call without holding a
@@ -186,16 +200,17 @@ impl Clients {
             match (found, identity) {
                 (Evidence::Accepted { resource_type, name, version }, _) => self.acquit(resource_type, &name, version),
                 (Evidence::Refused { resource_type: t, resource, kept }, Some(identity)) => {
-                    let mut refusal = Refusal::Known;
-                    self.change_last_good(|all| {
-                        refusal = all.refuse(t, &resource, kept.as_ref(), identity);
-                        refusal != Refusal::Known
-                    });
+                    let refusal = self.change_last_good(|all| all.refuse(t, &resource, kept.as_ref(), identity));
+                    if refusal == Refusal::Known {
+                        continue;
+                    }
+                    let concerned = self.having(t, &resource.name, resource.version);
                     // Those who accept it from now on tell by themselves.
                     let has_it = |c: &Arc<Client>| c.machine().has_accepted(t, &resource.name, resource.version);
-                    if refusal == Refusal::First && self.list().iter().any(has_it) {
-                        self.acquit(t, &resource.name, resource.version);
+                    if refusal == Refusal::First && concerned.iter().any(has_it) {
+                        self.change_last_good(|all| all.accept(t, &resource.name, resource.version));
                     }
+                    concerned.iter().for_each(|client| client.signal.ring());
                 }
                 (Evidence::Refused { .. }, None) => {}
             }
@@ -203,7 +218,9 @@ impl Clients {
     }
 
     fn acquit(&self, t: ResourceType, name: &Name, version: Version) {
-        self.change_last_good(|all| all.accept(t, name, version));
+        if self.change_last_good(|all| all.accept(t, name, version)) {
+            self.having(t, name, version).iter().for_each(|client| client.signal.ring());
+        }
     }
 
     /// Frees what was kept of resources that are gone, and of responses that nobody is sent any more. To be called now and
@@ -213,7 +230,10 @@ impl Clients {
         self.openings.sweep();
         self.resumptions.sweep();
         self.names.sweep();
-        self.change_last_good(LastGood::forget_gone);
+        if self.change_last_good(LastGood::forget_gone) {
+            // Streams have copies.
+            self.wake_all();
+        }
     }
 
     /// Those connected now, the oldest first.

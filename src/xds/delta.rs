@@ -33,6 +33,10 @@ impl Machine {
     /// state-of-the-world they are changes, which would be lost.
     pub(super) fn delta_request(&mut self, t: ResourceType, request: &Request<'_>, now: Instant) -> Received {
         let received = self.delta_nonce(t, request);
+        self.hosts.returned |= self.watches[t].is_none() && !request.versions.is_empty();
+        if t == ResourceType::Route {
+            self.routes_asked(request);
+        }
         match self.watches[t] {
             None if t == ResourceType::VirtualHost => self.watch_hosts(request, now),
             // Envoy names virtual hosts only to ask for them on demand, which is not served.

@@ -7,11 +7,16 @@
 //!  a route configuration is sent to a client without it ──► all its virtual hosts follow, in one response
 //!  the client asks for it no longer                     ──► they are taken back, or its list of versions would lie
 //! ```
+//!
+//! Such a list can be wrong only where a client has a route configuration: of one that it does not have nothing is
+//! believed. Therefore no stream may end with a client that was given one while its list held virtual hosts of the one before:
+//! these are taken back first ([`Machine::routes_held`]). And nothing is taken back in a response that may be refused because of
+//! another route configuration ([`one_config`]): Envoy would do it, and go on saying that it has them.
 
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -26,6 +31,10 @@ use crate::snapshot::{Name, ResourceType, Snapshot, Version, host_name_parts};
 
 const HOST: ResourceType = ResourceType::VirtualHost;
 
+/// How long a client that comes back may take to tell its virtual hosts once it has asked for route configurations. Envoy
+/// sends all that it asks for at once.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// What one stream knows of virtual hosts beside their watch.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
@@ -33,11 +42,16 @@ pub(super) struct Hosts {
     claims: Option<Vec<(Box<str>, Option<Version>)>>,
     /// Route configurations that serve from their first virtual hosts on: these go in one response.
     first: BTreeSet<Name>,
+    /// The client has something from an earlier stream, perhaps virtual hosts too.
+    pub(super) returned: bool,
+    /// Until when route configurations wait for it to tell of these.
+    pub(super) awaited_until: Option<Instant>,
 }
 
 impl Machine {
     /// The only subscription of a stream.
     pub(super) fn watch_hosts(&mut self, request: &Request<'_>, now: Instant) {
+        self.hosts.awaited_until = None;
         let mut watch = Watch { by_config: true, fresh: request.versions.is_empty(), ..Watch::new(now, &self.names) };
         let mark = self.host_mark(request);
         if let Some(names) = mark.and_then(|mark| self.resumptions.recall(HOST, &self.snapshot, mark)) {
@@ -74,6 +88,35 @@ impl Machine {
         };
         let first = t == ResourceType::Route && self.watches[t].is_none();
         first && request.versions.iter().any(is_other)
+    }
+
+    /// The client asks for route configurations, some of them again: it has dropped these meanwhile, or takes them for new,
+    /// and has no virtual hosts of them.
+    pub(super) fn routes_asked(&mut self, request: &Request<'_>) {
+        let (Some(routes), Some(hosts)) = (&self.watches[ResourceType::Route], &self.watches[HOST]) else { return };
+        let again = request.names.iter().filter(|name| routes.names.contains(name) && hosts.names.contains(name));
+        let again: Vec<Name> = again.map(|name| Name::from(*name)).collect();
+        again.iter().for_each(|config| self.drop_hosts(config));
+    }
+
+    /// The route configurations that cannot go to the client yet, because it may say that it has virtual hosts of them: of
+    /// what it had before under this name. Were one sent, and the stream to end before its virtual hosts come, then nobody
+    /// could tell these from those.
+    pub(super) fn routes_held(&mut self, routes: &Watch, now: Instant) -> BTreeSet<Name> {
+        let new = routes.lagging.iter().filter(|(_, lag)| lag.have.is_nothing() || lag.forced).map(|(name, _)| name);
+        if let Some(hosts) = &self.watches[HOST] {
+            let stale = hosts.lagging.iter().filter(|(name, lag)| !lag.have.is_nothing() && !hosts.subscribed(name));
+            let stale: HashSet<&str> = stale.map(|(name, _)| host_name_parts(name).0).collect();
+            return new.filter(|name| stale.contains(&***name)).cloned().collect();
+        }
+        let until = routes.created + TOLD_WITHIN;
+        if !self.hosts.returned || until <= now {
+            return BTreeSet::new();
+        }
+        let hosts = &self.snapshot.views[HOST];
+        let held: BTreeSet<Name> = new.filter(|name| hosts.hosts_of(name).next().is_some()).cloned().collect();
+        self.hosts.awaited_until = Some(until).filter(|_| !held.is_empty());
+        held
     }
 
     /// Makes the virtual hosts that a client should have those of the route configurations that it asks for.
@@ -261,20 +304,21 @@ impl Machine {
     }
 }
 
-/// What a client has of the virtual hosts of a route configuration.
-pub(super) fn held<'a>(
-    watch: Option<&'a Watch>,
-    snapshot: &'a Snapshot,
-    config: &'a str,
-) -> impl Iterator<Item = Have> + 'a {
-    let watch = watch.filter(|w| w.names.contains(config));
-    let lagging = watch.into_iter().flat_map(|w| w.lagging.iter());
-    let lagging = lagging.filter(move |(name, _)| host_name_parts(name).0 == config).map(|(_, lag)| lag.have.clone());
-    let of_view = watch.into_iter().flat_map(move |w| {
-        let current = snapshot.views[HOST].hosts_of(config);
-        current.filter(|r| !w.lagging.contains_key(&r.name)).map(|r| Have::Resource(Arc::clone(r)))
-    });
-    lagging.chain(of_view)
+/// Leaves in a response with removals what is of one route configuration, unless it has nothing else; returns the rest. A
+/// response that only removes is never refused, and one that removes nothing promises too little when it is.
+pub(super) fn one_config(items: &mut Vec<Sent>) -> Vec<Sent> {
+    let removal = items.iter().find(|i| i.resource.is_none()).map(|i| Name::from(host_name_parts(&i.name).0));
+    match removal.filter(|_| items.iter().any(|i| i.resource.is_some())) {
+        Some(config) => items.extract_if(.., |i| host_name_parts(&i.name).0 != &*config).collect(),
+        None => Vec::new(),
+    }
+}
+
+/// What a client has of the virtual hosts of a route configuration under the names that lag: under all others, it has what
+/// the snapshot says. `None` if it does not discover them.
+pub(super) fn lagging<'a>(watch: Option<&'a Watch>, config: &'a str) -> Option<impl Iterator<Item = &'a Have> + 'a> {
+    let watch = watch.filter(|w| w.names.contains(config))?;
+    Some(watch.lagging.iter().filter(move |(name, _)| host_name_parts(name).0 == config).map(|(_, lag)| &lag.have))
 }
 
 /// Whether a route configuration serves: the client has virtual hosts of it, if it discovers them.

@@ -15,7 +15,7 @@ use super::{
     Permission, Request,
     barriers::{Barriers, InUse, Settings},
     batch::Batch,
-    hosts::Hosts,
+    hosts::{Hosts, one_config},
     last_good::{Evidence, LastGood},
     names::NameSets,
     openings::Openings,
@@ -153,6 +153,11 @@ impl Machine {
         self
     }
 
+    /// What the client is to have.
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
     /// The form of ADS that it speaks.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
@@ -206,13 +211,15 @@ impl Machine {
     /// The next response, if one is due. Call when the transport has room, until it is `None`.
     pub fn next_response(&mut self, now: Instant) -> Option<Response> {
         self.barriers.expire(&self.watches, &self.snapshot, now, &self.settings);
+        self.hosts.awaited_until = self.hosts.awaited_until.filter(|until| now < *until);
         ResourceType::ALL.into_iter().find_map(|t| self.next_of(t, now))
     }
 
     /// When [`Self::next_response`] may have something without anything else happening.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.barriers.next_deadline(&self.settings).into_iter().chain(self.resuming_until()).min()
+        let barriers = self.barriers.next_deadline(&self.settings);
+        barriers.into_iter().chain(self.resuming_until()).chain(self.hosts.awaited_until).min()
     }
 
     /// Resources found to be refused, or no longer refused, since the last call.
@@ -345,7 +352,10 @@ impl Machine {
     fn collect(&mut self, t: ResourceType, only: Option<&BTreeSet<Name>>, now: Instant) -> Vec<Sent> {
         let gone = self.gone(t, now);
         let Some(mut watch) = self.watches[t].take() else { return Vec::new() };
-        let held = self.held_together(t, &watch);
+        let held = match t {
+            ResourceType::Route => self.routes_held(&watch, now),
+            _ => self.held_together(t, &watch),
+        };
         // Taken and put back as a whole: at a start these are thousands, and all of them go.
         let lagging = std::mem::take(&mut watch.lagging);
         let (mut items, mut rest) = (Vec::with_capacity(lagging.len()), Vec::new());
@@ -376,6 +386,11 @@ impl Machine {
                 Step::Remove => None,
             };
             items.push(Sent { name, resource, have: lag.have, forced: lag.forced, since: lag.since });
+        }
+        if t == ResourceType::VirtualHost {
+            rest.extend(
+                one_config(&mut items).into_iter().map(|item| (Arc::clone(&item.name), item.not_had(item.forced))),
+            );
         }
         watch.lagging = rest.into_iter().collect();
         if t == ResourceType::Cluster {

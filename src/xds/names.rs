@@ -123,6 +123,11 @@ impl NameSet {
         self.names.contains(name)
     }
 
+    /// Whether both are one in memory, as equal lists of streams are.
+    pub(super) fn is_one_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.names, &other.names)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Instant};
 use super::{
     Response,
     batch::Batch,
-    hosts,
     machine::Machine,
     subscription::{Have, InFlight, Lag, Lagging, Sent},
 };
@@ -59,17 +58,7 @@ impl Machine {
                 self.barriers.clusters_sent(items, seq, fresh, now);
                 self.void_endpoints(items);
             }
-            ResourceType::Listener => {
-                let (routes, view) = (&self.watches[ResourceType::Route], &self.snapshot.views[ResourceType::Route]);
-                let (hosts, snapshot) = (&self.watches[ResourceType::VirtualHost], &self.snapshot);
-                self.barriers.listeners_sent(items, |name| match routes {
-                    Some(w) if w.subscribed(name) => {
-                        let have = w.lagging.get(name).map_or_else(|| Have::of(view.get(name)), |l| l.have.clone());
-                        hosts::held(hosts.as_ref(), snapshot, name).chain([have]).collect()
-                    }
-                    _ => Vec::new(),
-                });
-            }
+            ResourceType::Listener => self.barriers.listeners_sent(items, &self.watches, &self.snapshot),
             ResourceType::Route => self.routes_sent(items),
             ResourceType::VirtualHost => self.hosts_sent(items),
             _ => {}

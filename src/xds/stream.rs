@@ -150,7 +150,10 @@ where
             let mut machine = attached.client.machine();
             let before = machine.generation();
             attached.follows = attached.follows.or((newest.generation > before).then_some(before));
+            let class = machine.snapshot().class;
             machine.set_snapshot(&newest);
+            drop(machine);
+            attached.shared.clients.follow(attached.number, &attached.client, class, &newest);
         }
         Ok(())
     }
@@ -265,7 +268,11 @@ where
         if let Some(attached) = &mut self.attached {
             info!(connection = attached.client.id, "goes on with whole route configurations");
             let newest = Arc::clone(&attachment.snapshots.borrow_and_update());
-            attached.client.machine().set_snapshot(&newest);
+            let mut machine = attached.client.machine();
+            let class = machine.snapshot().class;
+            machine.set_snapshot(&newest);
+            drop(machine);
+            attached.shared.clients.follow(attached.number, &attached.client, class, &newest);
             attached.snapshots = WatchStream::from_changes(attachment.snapshots);
             (attached._guard, attached.proxy) = (attachment.guard, proxy);
         }
@@ -368,7 +375,8 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.shared.clients.leave(self.number);
+        let class = self.client.machine().snapshot().class;
+        self.shared.clients.leave(self.number, class);
         self.with(Machine::end);
         info!(connection = self.client.id, "stream closed");
     }

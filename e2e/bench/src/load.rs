@@ -25,6 +25,7 @@ mod process;
 mod proxy;
 mod report;
 mod soak;
+mod storm;
 mod table;
 mod tally;
 #[cfg(test)]
@@ -129,7 +130,7 @@ async fn crew(args: &Args, target: SocketAddr) -> Result<Crew> {
 /// How many clients there are at most at a time.
 fn most_clients(args: &Args) -> usize {
     let more = args.table || args.events.contains(&EventKind::More);
-    (if more { 2 * args.clients } else { args.clients }).max(args.crowd.unwrap_or_default())
+    (if more { 2 * args.clients } else { args.clients }).max(args.crowd.iter().copied().max().unwrap_or_default())
 }
 
 async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -28,7 +28,8 @@ use self::kind::Kind;
 pub use self::round::{Round, Stats};
 use super::{
     Emit, Input, Layer, Query, Set,
-    node::{Node, NodeId},
+    node::NodeId,
+    nodes::Nodes,
     part::{PartKey, PartRow},
     set::{Emission, SetRow},
     table::Table,
@@ -51,11 +52,13 @@ pub struct Watched(NodeId);
 type InputHook = Arc<dyn Fn(&mut Db, &dyn Any, bool) + Send + Sync>;
 type ElementHook = Arc<dyn Fn(&mut Db, &dyn Any, &dyn Any, bool) + Send + Sync>;
 
+/// Lists of nodes that are longer than this are not kept for the next round.
+const LONG: usize = 4096;
+
 /// The engine's state. One writer owns it.
 #[derive(Default)]
 pub struct Db {
-    nodes: Vec<Option<Node>>,
-    free_nodes: Vec<NodeId>,
+    nodes: Nodes,
     kinds: Vec<Kind>,
     tables: Vec<Box<dyn Any + Send>>,
     kind_of: Map<TypeId, u16>,
@@ -223,6 +226,21 @@ impl Db {
         value.expect("a watched query has a value")
     }
 
+    /// The key of a watched query, which must be one of this type.
+    pub fn key<Q: Query>(&mut self, watched: Watched) -> Q {
+        let row = self.row(watched.0);
+        self.table::<QueryTable<Q>>().row(row).key.clone()
+    }
+
+    /// Puts an equal value in the place of a watched query's result, so that what is there for something else already is
+    /// not in memory twice.
+    pub fn unify<Q: Query>(&mut self, watched: Watched, equal: Q::Value) {
+        let row = self.row(watched.0);
+        let cell = &mut self.table::<QueryTable<Q>>().row_mut(row).payload;
+        debug_assert!(cell.as_ref() == Some(&equal), "nothing may change");
+        *cell = Some(equal);
+    }
+
     /// Releases a watched query.
     pub fn unwatch(&mut self, watched: Watched) {
         let id = watched.0;
@@ -247,6 +265,7 @@ impl Db {
             stage += 1;
         }
         self.collect();
+        self.give_back();
         self.generation += 1;
         let touched = std::mem::take(&mut self.problems_touched);
         let (mut appeared, mut vanished) = (Vec::new(), Vec::new());
@@ -261,6 +280,12 @@ impl Db {
         watched.sort_unstable();
         watched.dedup();
         Round { generation: self.generation, watched, appeared, vanished }
+    }
+
+    /// Gives the memory of lists back that a storm made long. They are empty between rounds.
+    fn give_back(&mut self) {
+        let lists = self.buckets.iter_mut().chain([&mut self.garbage]);
+        lists.filter(|list| list.capacity() > LONG).for_each(|list| *list = Vec::new());
     }
 
     /// Whether queries were evaluated since the last round, or something is left to do.
@@ -280,7 +305,7 @@ impl Db {
     /// Work done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats { nodes: (self.nodes.len() - self.free_nodes.len()) as u64, ..self.stats }
+        Stats { nodes: self.nodes.len() as u64, ..self.stats }
     }
     // === reads, for Cx ===
 

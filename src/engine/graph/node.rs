@@ -15,7 +15,8 @@ const LISTED_READERS: usize = 16;
 #[derive(Debug)]
 pub(super) enum Readers {
     Few(SmallVec<[NodeId; 4]>),
-    Many(HashSet<NodeId, FixedState>),
+    /// In a box: few nodes have many, and each has room for the larger form.
+    Many(Box<HashSet<NodeId, FixedState>>),
 }
 
 impl Readers {
@@ -25,7 +26,7 @@ impl Readers {
             Self::Few(list) => {
                 let mut set: HashSet<_, _> = list.drain(..).collect();
                 set.insert(id);
-                *self = Self::Many(set);
+                *self = Self::Many(Box::new(set));
             }
             Self::Many(set) => {
                 set.insert(id);

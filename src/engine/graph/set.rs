@@ -1,6 +1,6 @@
 //! Sets that are maintained element by element.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
@@ -8,6 +8,7 @@ use hashbrown::HashSet;
 use super::{
     Db,
     cx::{Cx, Key, Query},
+    elems::Elems,
     node::NodeId,
 };
 
@@ -54,7 +55,7 @@ pub(super) type ElemHook<S> = fn(&mut Db, NodeId, &<S as Set>::Elem, bool);
 
 /// One set: its elements with how often each is emitted.
 pub(super) struct SetRow<S: Set> {
-    pub(super) elems: BTreeMap<S::Elem, u32>,
+    pub(super) elems: Elems<S::Elem>,
     pub(super) listed: Option<Arc<[S::Elem]>>,
     /// Parts that hold an item per element, with what tells them of a new (`true`) or gone element.
     pub(super) parts: Vec<(NodeId, ElemHook<S>)>,
@@ -62,36 +63,31 @@ pub(super) struct SetRow<S: Set> {
 
 impl<S: Set> Default for SetRow<S> {
     fn default() -> Self {
-        Self { elems: BTreeMap::new(), listed: None, parts: Vec::new() }
+        Self { elems: Elems::default(), listed: None, parts: Vec::new() }
     }
 }
 
 impl<S: Set> SetRow<S> {
-    /// Counts an element up; whether it is new.
+    /// As [`Elems::insert`].
     pub(super) fn insert(&mut self, elem: S::Elem) -> bool {
-        let count = self.elems.entry(elem).or_insert(0);
-        *count += 1;
-        let new = *count == 1;
+        let new = self.elems.insert(elem);
         if new {
             self.listed = None;
         }
         new
     }
 
-    /// Counts an element down; whether it is gone.
+    /// As [`Elems::remove`].
     pub(super) fn remove(&mut self, elem: &S::Elem) -> bool {
-        let Some(count) = self.elems.get_mut(elem) else { return false };
-        *count -= 1;
-        let gone = *count == 0;
+        let gone = self.elems.remove(elem);
         if gone {
-            self.elems.remove(elem);
             self.listed = None;
         }
         gone
     }
 
     pub(super) fn list(&mut self) -> Arc<[S::Elem]> {
-        self.listed.get_or_insert_with(|| self.elems.keys().cloned().collect()).clone()
+        self.listed.get_or_insert_with(|| self.elems.iter().cloned().collect()).clone()
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     objects::{address, all_of, annotated, cluster, governance, host, mesh, object, rule, service, slice, workload},
     world::{ALL, Effect, World},
 };
-use crate::{engine::graph::Stats, model::ObjectRef};
+use crate::{api::Object, engine::graph::Stats, model::ObjectRef};
 
 /// A change, and what it must move: proxies with `<type> <name>`.
 struct Case {
@@ -271,4 +271,30 @@ fn a_change_costs_the_same_in_a_mesh_of_10_000_services() {
     check(&mut worlds, &cases());
     check(&mut worlds, &idle_cases());
     check(&mut worlds, &free_cases());
+}
+
+/// A VirtualService of the gateway beside those of the mesh.
+fn of_gateway(nth: usize, seconds: usize) -> Object {
+    let mut value = rule(22, seconds);
+    value["metadata"]["name"] = json!(format!("g{nth}"));
+    value["spec"]["hosts"] = json!([format!("g{nth}.example.com")]);
+    object(value)
+}
+
+/// What an edit of one of so many VirtualServices of a gateway costs.
+fn edit_on_gateway(rules: usize) -> Effect {
+    let mut world = World::with_proxies(100);
+    world.apply_all(&(0..rules).map(|nth| of_gateway(nth, 1)).collect::<Vec<_>>());
+    world.apply_all(&[of_gateway(rules / 2, 2)])
+}
+
+#[test]
+fn a_virtual_service_of_a_gateway_costs_the_same_beside_10_000_others() {
+    let [few, many] = [100, 10_000].map(edit_on_gateway);
+    assert_eq!(few.moved, many.moved);
+    let counts = |e: &Effect| (e.cost.queries_run, e.cost.nodes_marked, e.cost.edges_moved, e.grown);
+    assert_eq!(counts(&few), counts(&many));
+    // The pieces of the one route configuration are put together: each is looked at once.
+    let more = many.cost.values_read - few.cost.values_read;
+    assert!(more <= 9_900, "{more} values more are looked at: {:?} and {:?}", few.cost, many.cost);
 }

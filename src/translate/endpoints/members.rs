@@ -47,7 +47,10 @@ pub fn of_slice(
             made.unknown_pods.insert(entry.pod.clone());
             continue;
         }
-        let template = slice_template(slice, entry, service, facts.as_deref(), &node, context);
+        let mut template = slice_template(slice, entry, service, facts.as_deref(), &node, context);
+        if let Some(before) = made.endpoints.last() {
+            share(&mut template, before);
+        }
         for port in &slice.ports {
             for ip in &entry.addresses {
                 if seen.insert((*ip, port.name.clone())) {
@@ -63,6 +66,21 @@ pub fn of_slice(
         }
     }
     made
+}
+
+/// Members of a service are much the same: what one has in common with the one before it is in memory once.
+fn share(one: &mut Endpoint, before: &Endpoint) {
+    fn once<T: PartialEq + ?Sized>(own: &mut Arc<T>, other: &Arc<T>) {
+        if own == other {
+            own.clone_from(other);
+        }
+    }
+    once(&mut one.labels, &before.labels);
+    once(&mut one.network, &before.network);
+    once(&mut one.cluster, &before.cluster);
+    once(&mut one.node, &before.node);
+    once(&mut one.identity, &before.identity);
+    once(&mut one.workload, &before.workload);
 }
 
 /// What all addresses and ports of an entry have in common.

@@ -27,6 +27,8 @@ enum Op {
     /// Route configuration, host, version; 9 is a bad one.
     Snapshot(Vec<(u8, u8, u8)>),
     Toggle(u8),
+    /// Drops a route configuration and asks for it again, in one request.
+    Again(u8),
     Answer,
     Reconnect,
 }
@@ -36,6 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => vec((0..3u8, 0..5u8, version), 0..14).prop_map(Op::Snapshot),
         3 => (0..3u8).prop_map(Op::Toggle),
+        1 => (0..3u8).prop_map(Op::Again),
         8 => Just(Op::Answer),
         1 => Just(Op::Reconnect),
     ]
@@ -90,6 +93,7 @@ impl Client {
     }
 
     fn reconnect(&mut self) {
+        assert!(!self.lies(), "{:?} of {:?}", self.versions, self.hosts);
         self.streams += 1;
         let (gate, prefix) = (Box::new(|_: &str| Permission::Granted), format!("n{}-", self.streams));
         self.machine = Some(Machine::new(Protocol::Delta, Arc::clone(&self.target), gate, Settings::default(), prefix));
@@ -113,9 +117,8 @@ impl Client {
         requests.iter().for_each(|(t, request)| self.request(*t, request));
     }
 
-    /// Whether it would claim virtual hosts that it does not have, of a route configuration that it has: the stream ended
-    /// before those of one that it has got back, or it gave them up in a response that it refused because of another
-    /// one. Nothing tells that the versions are old ones.
+    /// Whether it would claim virtual hosts that it does not have, of a route configuration that it has. Nothing would tell
+    /// that the versions are old ones.
     fn lies(&self) -> bool {
         let lacks =
             |name: &Name| self.hosts.get(host_name_parts(name).0).is_some_and(|hosts| !hosts.contains_key(name));
@@ -132,6 +135,22 @@ impl Client {
         } else {
             request.resource_names_subscribe.push(name.to_string());
             self.wants.insert(name);
+        }
+        self.request(ROUTE, &request);
+    }
+
+    /// Envoy says so, or only asks, when both happen before it can say either.
+    fn again(&mut self, config: u8) {
+        let name = Name::from(config.to_string());
+        if !self.wants.contains(&name) {
+            return;
+        }
+        self.configs.remove(&name);
+        self.hosts.remove(&name);
+        let mut request =
+            DeltaDiscoveryRequest { resource_names_subscribe: vec![name.to_string()], ..Default::default() };
+        if self.streams.is_multiple_of(2) {
+            request.resource_names_unsubscribe.push(name.to_string());
         }
         self.request(ROUTE, &request);
     }
@@ -227,8 +246,8 @@ fn converse(ops: Vec<Op>) {
                 client.receive();
             }
             Op::Toggle(config) => client.toggle(config),
+            Op::Again(config) => client.again(config),
             Op::Answer => client.answer(),
-            Op::Reconnect if client.lies() => {}
             Op::Reconnect => client.reconnect(),
         }
     }

@@ -99,6 +99,12 @@ fn a_configuration_asked_for_again_at_once_is_sent_whole() {
     connected(
         "
         > rds 80 -80
+        < vhds -80/a -80/any
+        < rds 80
+        < vhds 80/a 80/any
+        ack vhds
+        > rds 80
+        < vhds -80/a -80/any
         < rds 80
         < vhds 80/a 80/any
     ",
@@ -158,9 +164,23 @@ fn a_claim_is_not_believed_without_its_route_configuration() {
     run("
         = rds 80@1 | rds 81@1 | vhds 80/a@1 | vhds 80/any@1 | vhds 81/any@1
         > rds 81@1 80
-        < rds 80
         > vhds 80/a@1 80/any@1 80/gone@1 81/any@1
-        < vhds 80/a 80/any -80/gone
+        < vhds -80/a -80/any -80/gone
+        < rds 80
+        < vhds 80/a 80/any
+    ");
+}
+
+#[test]
+fn a_client_that_comes_back_without_hosts_is_not_waited_for_long() {
+    run("
+        = cds a@1 | rds 80@1 | vhds 80/a@1
+        > cds a@1
+        > rds 80
+        wait 1
+        < rds 80
+        > vhds
+        < vhds 80/a
     ");
 }
 

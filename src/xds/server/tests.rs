@@ -58,6 +58,7 @@ use crate::{
 
 mod crowd;
 mod keepalive;
+mod reconnect;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
     /// The events, in this order, after all have connected; by default all but those amid changes and with more
-    /// clients.
+    /// clients or Services.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub events: Vec<EventKind>,
     /// Changes in each second, when changes keep coming.
@@ -69,9 +69,10 @@ pub struct Args {
     /// with what was measured.
     #[arg(long, conflicts_with_all = ["events", "target", "whole_routes", "profile", "dir"])]
     pub table: bool,
-    /// With `--table`, also run with so many clients that the goal for 10,000 needs (it takes minutes).
-    #[arg(long, requires = "table", value_name = "CLIENTS", num_args = 0..=1, default_missing_value = "10000")]
-    pub crowd: Option<usize>,
+    /// With `--table`, also run with so many clients, each number in a run of its own (it takes minutes).
+    #[arg(long, requires = "table", value_name = "CLIENTS", num_args = 0..=1, default_missing_value = "5000,10000",
+        value_delimiter = ',', value_parser = parse_count)]
+    pub crowd: Vec<usize>,
     /// The server's program.
     #[arg(long, default_value = "target/release/mizzen")]
     pub mizzen: PathBuf,
@@ -125,7 +126,7 @@ impl Args {
         if !self.events.is_empty() {
             return self.events.clone();
         }
-        let on_demand = [EventKind::Churn, EventKind::More];
+        let on_demand = [EventKind::Churn, EventKind::More, EventKind::Storm];
         EventKind::value_variants().iter().copied().filter(|event| !on_demand.contains(event)).collect()
     }
 }
@@ -163,6 +164,8 @@ pub enum EventKind {
     Churn,
     /// As many clients again, of the same classes, connect.
     More,
+    /// Four times as many Services come, and go again: what they took of memory is given back.
+    Storm,
 }
 
 /// The form of the report.

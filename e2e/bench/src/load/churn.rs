@@ -8,13 +8,18 @@ use std::{
 use anyhow::Result;
 use tokio::time::{Instant as Deadline, sleep_until};
 
-use super::{Args, config::Config, crew::Crew};
+use super::{Args, config::Config, crew::Crew, population::Who};
 
 /// Services that may be there besides those of the beginning.
 const EXTRA_SERVICES: u32 = 50;
 
 /// Services that may have a DestinationRule of the mix.
 const RULED_SERVICES: u32 = 10;
+
+/// Services that may be reached with a certificate of the mix, and namespaces that may be there besides those of the
+/// beginning.
+const SECURED_SERVICES: u32 = 10;
+const EXTRA_NAMESPACES: u32 = 20;
 
 /// One change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +32,18 @@ pub(super) enum Step {
     Remove(u32),
     Leave(usize),
     Join(usize),
+    /// The Sidecar object of a namespace, which then imports no service of another namespace, if there is one.
+    Narrow(u32, u32),
+    Widen(u32),
+    /// The EnvoyFilter of a namespace.
+    Filter(u32),
+    Unfilter(u32),
+    /// The Secret with which a service is reached.
+    Secure(u32),
+    Unsecure(u32),
+    /// A namespace with a service.
+    Open(u32),
+    Close(u32),
 }
 
 /// What is to happen next. Always the same for the same arguments.
@@ -34,9 +51,18 @@ pub(super) struct Mix {
     random: u64,
     services: u32,
     virtual_services: u32,
+    namespaces: u32,
     clients: usize,
+    /// Whether there is more than endpoints, routes, rules, services and clients.
+    full: bool,
+    /// An API server alone does not remove namespaces.
+    opens: bool,
     added: BTreeSet<u32>,
     ruled: BTreeSet<u32>,
+    narrowed: BTreeSet<u32>,
+    filtered: BTreeSet<u32>,
+    secured: BTreeSet<u32>,
+    opened: BTreeSet<u32>,
     away: BTreeSet<usize>,
 }
 
@@ -46,9 +72,16 @@ impl Mix {
             random: 1,
             services: args.services,
             virtual_services: args.virtual_services(),
+            namespaces: args.namespaces,
             clients: args.clients,
+            full: args.soak.is_some(),
+            opens: !args.api_server,
             added: BTreeSet::new(),
             ruled: BTreeSet::new(),
+            narrowed: BTreeSet::new(),
+            filtered: BTreeSet::new(),
+            secured: BTreeSet::new(),
+            opened: BTreeSet::new(),
             away: BTreeSet::new(),
         }
     }
@@ -59,10 +92,11 @@ impl Mix {
         u32::try_from((self.random >> 32) % u64::from(bound.max(1))).unwrap_or_default()
     }
 
-    /// The next change, of a hundred: 50 of endpoints, 15 of VirtualServices, 10 of DestinationRules, 15 services that
-    /// appear or go, 10 clients that come or go.
+    /// The next change. While something else is measured, of a hundred: 50 of endpoints, 15 of VirtualServices, 10 of
+    /// DestinationRules, 15 services that appear or go, 10 clients that come or go. Else of 116, with 2 of Sidecars, 5 of
+    /// EnvoyFilters, 5 of Secrets, and 4 namespaces that appear or go.
     pub(super) fn next(&mut self) -> Step {
-        match self.below(100) {
+        match self.below(if self.full { 116 } else { 100 }) {
             // The last service is left alone: something else may be measured by it.
             0..50 => Step::Endpoint(self.below(self.services.saturating_sub(1))),
             50..65 if self.virtual_services > 0 => Step::VirtualService(self.below(self.virtual_services)),
@@ -83,6 +117,31 @@ impl Mix {
                 self.added.insert(service);
                 Step::Add(service)
             }
+            100..102 if self.namespaces > 2 => self.next_sidecar(),
+            102..107 => {
+                let namespace = self.below(self.namespaces);
+                if self.below(4) == 0 && self.filtered.remove(&namespace) {
+                    return Step::Unfilter(namespace);
+                }
+                self.filtered.insert(namespace);
+                Step::Filter(namespace)
+            }
+            107..112 => {
+                let service = (self.services / 4 + self.below(SECURED_SERVICES)).min(self.services - 1);
+                if self.below(4) == 0 && self.secured.remove(&service) {
+                    return Step::Unsecure(service);
+                }
+                self.secured.insert(service);
+                Step::Secure(service)
+            }
+            112..116 if self.opens => {
+                let namespace = self.below(EXTRA_NAMESPACES);
+                if self.opened.remove(&namespace) {
+                    return Step::Close(namespace);
+                }
+                self.opened.insert(namespace);
+                Step::Open(namespace)
+            }
             _ => {
                 // A tenth of the clients takes part.
                 let clients = u32::try_from(self.clients.div_ceil(10)).unwrap_or(u32::MAX);
@@ -96,12 +155,29 @@ impl Mix {
         }
     }
 
+    fn next_sidecar(&mut self) -> Step {
+        let namespace = self.below(self.namespaces);
+        if self.below(4) == 0 && self.narrowed.remove(&namespace) {
+            return Step::Widen(namespace);
+        }
+        self.narrowed.insert(namespace);
+        // Neither its own nor that of the last service, which all are to see.
+        let shown = [namespace, (self.services - 1) % self.namespaces];
+        let others: Vec<u32> = (0..self.namespaces).filter(|other| !shown.contains(other)).collect();
+        Step::Narrow(namespace, others[self.below(u32::try_from(others.len()).unwrap_or(1)) as usize])
+    }
+
     /// What undoes everything.
     pub(super) fn undo(&mut self) -> Vec<Step> {
         let ruled = std::mem::take(&mut self.ruled).into_iter().map(Step::Unrule);
         let added = std::mem::take(&mut self.added).into_iter().map(Step::Remove);
+        let narrowed = std::mem::take(&mut self.narrowed).into_iter().map(Step::Widen);
+        let filtered = std::mem::take(&mut self.filtered).into_iter().map(Step::Unfilter);
+        let secured = std::mem::take(&mut self.secured).into_iter().map(Step::Unsecure);
+        let opened = std::mem::take(&mut self.opened).into_iter().map(Step::Close);
         let away = std::mem::take(&mut self.away).into_iter().map(Step::Join);
-        ruled.chain(added).chain(away).collect()
+        let objects = ruled.chain(added).chain(narrowed).chain(filtered).chain(secured).chain(opened);
+        objects.chain(away).collect()
     }
 }
 
@@ -160,5 +236,16 @@ async fn apply(step: Step, config: &mut Config, crew: &mut Crew) -> Result<()> {
         Step::Remove(service) => config.remove_service(service).await,
         Step::Leave(client) => crew.leave(client..client + 1).await,
         Step::Join(client) => crew.join(client..client + 1, false).await,
+        Step::Narrow(namespace, without) => {
+            let hosts = config.hosts_without(without);
+            config.set_sidecar(Who::Namespace(namespace), &hosts).await
+        }
+        Step::Widen(namespace) => config.remove_sidecar(Who::Namespace(namespace)).await,
+        Step::Filter(namespace) => config.change_envoy_filter(Who::Namespace(namespace)).await,
+        Step::Unfilter(namespace) => config.remove_envoy_filter(Who::Namespace(namespace)).await,
+        Step::Secure(service) => config.change_secret(service).await,
+        Step::Unsecure(service) => config.remove_secret(service).await,
+        Step::Open(namespace) => config.add_namespace(namespace).await,
+        Step::Close(namespace) => config.remove_namespace(namespace).await,
     }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use mizzen_e2e::KeyPairPem;
 
 pub(super) use self::documents::PORT;
 use self::{
@@ -35,6 +36,8 @@ pub(super) struct Config {
     population: Population,
     /// What is written, by path.
     written: BTreeMap<String, String>,
+    /// Those of Secrets, in turn; made when the first is needed.
+    certificates: Vec<KeyPairPem>,
     /// Makes every change different from all before.
     revision: u16,
     /// Whether what can be said otherwise is.
@@ -57,7 +60,15 @@ impl Config {
             zones: population.is_diverse(),
             assigns_addresses: matches!(source, Source::Cluster(_)),
         };
-        let mut config = Self { source, documents, population, written: BTreeMap::new(), revision: 0, reworded: false };
+        let mut config = Self {
+            source,
+            documents,
+            population,
+            written: BTreeMap::new(),
+            certificates: Vec::new(),
+            revision: 0,
+            reworded: false,
+        };
         let namespaces = (0..args.namespaces).map(|n| format!("ns-{n}")).chain(["istio-system".to_owned()]);
         let namespaces = namespaces.map(|name| (format!("{name}/namespace.yaml"), documents::namespace(&name)));
         config.write_all(namespaces.collect()).await?;
@@ -164,6 +175,22 @@ impl Config {
         self.write(self.file(service, "service"), objects).await
     }
 
+    /// Adds services with endpoints.
+    pub(super) async fn add_services(&mut self, services: impl Iterator<Item = u32>) -> Result<()> {
+        for service in services {
+            self.add_service(service).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes services that were added.
+    pub(super) async fn remove_services(&mut self, services: impl Iterator<Item = u32>) -> Result<()> {
+        for service in services {
+            self.remove_service(service).await?;
+        }
+        Ok(())
+    }
+
     /// Removes a service that was added.
     pub(super) async fn remove_service(&mut self, service: u32) -> Result<()> {
         self.remove(&self.file(service, "service")).await
@@ -198,6 +225,44 @@ impl Config {
     pub(super) async fn change_envoy_filter(&mut self, of: Who) -> Result<()> {
         let (scope, revision) = (self.scope(of), self.next_revision());
         self.write(path(scope, "filter"), documents::envoy_filter(scope, revision)).await
+    }
+
+    pub(super) async fn remove_envoy_filter(&mut self, of: Who) -> Result<()> {
+        self.remove(&path(self.scope(of), "filter")).await
+    }
+
+    /// What those import who see nothing of one namespace.
+    pub(super) fn hosts_without(&self, namespace: u32) -> Vec<String> {
+        let others = (0..self.documents.namespaces).filter(|n| *n != namespace).map(Self::namespace_entry);
+        others.chain(["istio-system/*".to_owned()]).collect()
+    }
+
+    /// Renews the Secret with which the clients of its namespace reach a service, or makes them reach it so. The Secret goes
+    /// last, so that nobody is left with one that a new client is not given.
+    pub(super) async fn change_secret(&mut self, service: u32) -> Result<()> {
+        let revision = usize::from(self.next_revision());
+        if self.certificates.is_empty() {
+            self.certificates = documents::certificates()?;
+        }
+        let certificate = &self.certificates[revision % self.certificates.len()];
+        let secret = (self.file(service, "secret"), self.documents.secret(service, certificate));
+        let app = self.population.app(self.documents.namespace(service));
+        let rule = (self.file(service, "tls"), self.documents.secured(service, &app));
+        self.write_all(vec![secret, rule]).await
+    }
+
+    pub(super) async fn remove_secret(&mut self, service: u32) -> Result<()> {
+        self.remove(&self.file(service, "tls")).await?;
+        self.remove(&self.file(service, "secret")).await
+    }
+
+    /// Adds a namespace in which there is a service with a VirtualService.
+    pub(super) async fn add_namespace(&mut self, number: u32) -> Result<()> {
+        self.write(format!("extra-{number}/all.namespace.yaml"), documents::extra_namespace(number)).await
+    }
+
+    pub(super) async fn remove_namespace(&mut self, number: u32) -> Result<()> {
+        self.remove(&format!("extra-{number}/all.namespace.yaml")).await
     }
 
     /// Changes the mesh configuration, or adds it.

@@ -1,6 +1,9 @@
 //! What happens to the server, and what is measured.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use tokio::time::sleep;
@@ -39,8 +42,8 @@ pub(super) struct Events<'a> {
 }
 
 /// The state before an event.
-struct Before {
-    start: Instant,
+pub(super) struct Before {
+    pub(super) start: Instant,
     cpu: Duration,
     load_cpu: Duration,
     counts: Counts,
@@ -111,7 +114,11 @@ impl<'a> Events<'a> {
     }
 
     /// Does something, and waits until it has arrived and the server is idle.
-    async fn unmeasured(&mut self, wanted: Vec<Wanted>, act: impl AsyncFnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    pub(super) async fn unmeasured(
+        &mut self,
+        wanted: Vec<Wanted>,
+        act: impl AsyncFnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
         self.crew.aim(wanted).await?;
         let start = Instant::now();
         act(self).await?;
@@ -149,6 +156,7 @@ impl<'a> Events<'a> {
             EventKind::Reconnect => self.silent("all reconnect", async |me: &mut Self| me.crew.reconnect().await).await,
             EventKind::Churn => self.change_amid_churn().await,
             EventKind::More => self.more().await,
+            EventKind::Storm => self.storm().await,
         }
     }
 
@@ -167,9 +175,15 @@ impl<'a> Events<'a> {
             .await
     }
 
+    /// Services that are not there yet.
+    pub(super) fn next_services(&mut self, count: u32) -> Range<u32> {
+        let first = self.next_service;
+        self.next_service += count;
+        first..self.next_service
+    }
+
     async fn add_service(&mut self) -> Result<Row> {
-        let service = self.next_service;
-        self.next_service += 1;
+        let service = self.next_services(1).start;
         let wanted = self.wanted_service(service);
         self.sent("one new Service", wanted, async |me: &mut Self| me.config.add_service(service).await).await
     }
@@ -286,7 +300,7 @@ impl<'a> Events<'a> {
     }
 
     /// Waits until the resident memory no longer falls.
-    async fn settled_memory(&mut self) -> Result<()> {
+    pub(super) async fn settled_memory(&mut self) -> Result<()> {
         let Some(meter) = &self.meter else { return Ok(()) };
         let (start, mut lowest, mut since) = (Instant::now(), u64::MAX, Instant::now());
         while start.elapsed() < SETTLING && since.elapsed() < self.args.quiet * 6 {
@@ -360,7 +374,7 @@ impl<'a> Events<'a> {
         self.after(Row::new(name), &before, &arrivals).await
     }
 
-    async fn before(&mut self) -> Result<Before> {
+    pub(super) async fn before(&mut self) -> Result<Before> {
         if let Some(meter) = &self.meter {
             meter.reset_peak();
         }
@@ -369,7 +383,7 @@ impl<'a> Events<'a> {
         Ok(Before { counts, cpu, load_cpu, start: Instant::now() })
     }
 
-    async fn after(&mut self, mut row: Row, before: &Before, arrivals: &Arrivals) -> Result<Row> {
+    pub(super) async fn after(&mut self, mut row: Row, before: &Before, arrivals: &Arrivals) -> Result<Row> {
         self.idle().await?;
         row.arrived(&arrivals.times, arrivals.concerned);
         let look = self.crew.look().await?;

@@ -101,6 +101,11 @@ impl Population {
         self.tenth(2)
     }
 
+    /// The label `app` of clients of a namespace: of all of them in the plain profile.
+    pub(super) fn app(&self, namespace: u32) -> String {
+        self.resident(namespace as usize).app()
+    }
+
     pub(super) fn is(&self, resident: &Resident, who: Who) -> bool {
         match who {
             Who::Everyone => true,

@@ -2,7 +2,7 @@
 //!
 //! Envoy asks for all clusters, then for the endpoints of those that are discovered by EDS. Once it has these it asks
 //! for all listeners, then for the route configurations that these name, and for the virtual hosts of all of them once
-//! it has one that has none inline. What a response makes it ask for goes out before the acknowledgement. After a
+//! it has one that has none inline, and for the secrets that clusters name. What a response makes it ask for goes out before the acknowledgement. After a
 //! reconnect it asks for everything at once and says what it has.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::{config::core::v3::Node, service::discovery::v3::Del
 
 use super::{
     names::{Dictionary, Id, Table},
-    wire::{Malformed, Resource, Response, Type, assignment_of, config_of, discovers_hosts, routes_of},
+    wire::{Malformed, Resource, Response, Type, assignment_of, config_of, discovers_hosts, routes_of, secrets_of},
 };
 
 /// What a client waits for.
@@ -46,6 +46,9 @@ pub(super) struct Proxy {
     /// Listeners that ask for route configurations, and for which.
     routes: HashMap<Id, Box<[Id]>>,
     subscribed_routes: BTreeSet<Id>,
+    /// Clusters that ask for secrets, and for which.
+    secrets: HashMap<Id, Box<[Id]>>,
+    subscribed_secrets: BTreeSet<Id>,
     /// Route configurations whose virtual hosts it discovers.
     discovering: BTreeSet<Id>,
     /// What is still to come, and to go.
@@ -61,6 +64,8 @@ impl Proxy {
             assignments: Table::default(),
             routes: HashMap::new(),
             subscribed_routes: BTreeSet::new(),
+            secrets: HashMap::new(),
+            subscribed_secrets: BTreeSet::new(),
             discovering: BTreeSet::new(),
             coming: HashSet::new(),
             going: HashSet::new(),
@@ -89,6 +94,7 @@ impl Proxy {
                 Type::Cluster | Type::Listener | Type::Host => Vec::new(),
                 Type::Endpoint => self.assignments.iter().map(|(_, assignment)| name(assignment)).collect(),
                 Type::Route => self.subscribed_routes.iter().map(|id| name(*id)).collect(),
+                Type::Secret => self.subscribed_secrets.iter().map(|id| name(*id)).collect(),
             },
             initial_resource_versions: versions
                 .map(|(id, version)| (name(id), dictionary.versions.text(version).to_string()))
@@ -130,8 +136,10 @@ impl Proxy {
         for name in &response.removed {
             self.forget(t, dictionary.names.id(name), &mut asks);
         }
-        if t == Type::Listener {
-            self.subscribe_routes(&mut asks);
+        match t {
+            Type::Listener => self.subscribe_routes(&mut asks),
+            Type::Cluster => self.subscribe_secrets(&mut asks),
+            _ => {}
         }
         let mut requests = self.ask(&asks, dictionary);
         requests.push(DeltaDiscoveryRequest { response_nonce: response.nonce.to_owned(), ..request(t) });
@@ -162,6 +170,11 @@ impl Proxy {
             Type::Cluster => {
                 let assignment = assignment_of(resource)?.map(|text| dictionary.names.id(text));
                 self.replace_assignment(name, assignment, asks);
+                let secrets: Box<[Id]> = secrets_of(resource)?.iter().map(|text| dictionary.names.id(text)).collect();
+                match secrets.is_empty() {
+                    true => self.secrets.remove(&name),
+                    false => self.secrets.insert(name, secrets),
+                };
             }
             Type::Listener => {
                 let routes: Box<[Id]> = routes_of(resource)?.iter().map(|text| dictionary.names.id(text)).collect();
@@ -179,7 +192,7 @@ impl Proxy {
                 }
             }
             Type::Host => _ = self.held[t as usize].missing.remove(&dictionary.names.id(config_of(resource))),
-            Type::Endpoint => {}
+            Type::Endpoint | Type::Secret => {}
         }
         Ok(())
     }
@@ -205,12 +218,13 @@ impl Proxy {
         self.going.remove(&(t, name));
         match t {
             Type::Cluster => {
+                self.secrets.remove(&name);
                 if let Some(old) = self.assignments.remove(name) {
                     asks.less_endpoints.push(old);
                 }
             }
             Type::Listener => drop(self.routes.remove(&name)),
-            Type::Endpoint | Type::Route | Type::Host => {}
+            Type::Endpoint | Type::Route | Type::Host | Type::Secret => {}
         }
     }
 
@@ -226,11 +240,23 @@ impl Proxy {
         self.subscribed_routes = wanted;
     }
 
+    /// Nobody is told of a secret that is not there: none is awaited.
+    fn subscribe_secrets(&mut self, asks: &mut Asks) {
+        if self.secrets.is_empty() && self.subscribed_secrets.is_empty() {
+            return;
+        }
+        let wanted: BTreeSet<Id> = self.secrets.values().flatten().copied().collect();
+        asks.more_secrets.extend(wanted.difference(&self.subscribed_secrets));
+        asks.less_secrets.extend(self.subscribed_secrets.difference(&wanted));
+        self.subscribed_secrets = wanted;
+    }
+
     /// The requests that follow from a response.
     fn ask(&mut self, asks: &Asks, dictionary: &Dictionary) -> Vec<DeltaDiscoveryRequest> {
         let mut requests = Vec::new();
         requests.extend(self.change(Type::Endpoint, &asks.more_endpoints, &asks.less_endpoints, dictionary));
         requests.extend(self.change(Type::Route, &asks.more_routes, &asks.less_routes, dictionary));
+        requests.extend(self.change(Type::Secret, &asks.more_secrets, &asks.less_secrets, dictionary));
         let hosts = &mut self.held[Type::Host as usize];
         if asks.hosts && !hosts.asked {
             hosts.asked = true;
@@ -276,6 +302,8 @@ struct Asks {
     less_endpoints: Vec<Id>,
     more_routes: Vec<Id>,
     less_routes: Vec<Id>,
+    more_secrets: Vec<Id>,
+    less_secrets: Vec<Id>,
     hosts: bool,
 }
 

@@ -15,6 +15,9 @@ const MEGABYTE: f64 = 1e6;
 /// Bytes of a kilobyte.
 const KILOBYTE: f64 = 1e3;
 
+/// So much of what an event took of memory may be kept: everything is freed, but pages stay that hold something else too.
+const MOST_KEPT: f64 = 0.5;
+
 /// One round of an event.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Row {
@@ -37,6 +40,9 @@ pub(super) struct Row {
     /// By how much the server grew with each client.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_per_client: Option<u64>,
+    /// What share of the memory that the event took was kept after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_share: Option<f64>,
     /// Other things happened at the same time.
     mixed: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -94,6 +100,13 @@ impl Row {
         self.bytes_per_client = Some(bytes_per_client);
     }
 
+    /// Takes how many bytes are kept of those that an event took.
+    pub(super) fn kept(&mut self, bytes: u64, of: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let share = bytes as f64 / of as f64;
+        self.kept_share = Some(share);
+    }
+
     /// Takes what helps to find out what was wrong, if anything was.
     pub(super) fn note(&mut self, text: String) {
         self.note = text;
@@ -104,7 +117,8 @@ impl Row {
     }
 
     fn is_good(&self) -> bool {
-        self.missing == 0 && self.received.broken == 0 && (self.mixed || self.received.strays == 0)
+        let arrived = self.missing == 0 && self.received.broken == 0 && (self.mixed || self.received.strays == 0);
+        arrived && self.kept_share.is_none_or(|share| share <= MOST_KEPT)
     }
 }
 
@@ -135,6 +149,7 @@ pub(super) struct Medians {
     pub(super) resident_megabytes: Option<f64>,
     pub(super) peak_megabytes: Option<f64>,
     pub(super) kilobytes_per_client: Option<f64>,
+    pub(super) kept_share: Option<f64>,
 }
 
 impl Report {
@@ -183,12 +198,13 @@ impl Report {
             resident_megabytes: optional(|r| megabytes(r.resident_bytes)),
             peak_megabytes: optional(|r| megabytes(r.peak_bytes)),
             kilobytes_per_client: optional(|r| Some(r.bytes_per_client? as f64 / KILOBYTE)),
+            kept_share: optional(|r| r.kept_share),
         })
     }
 
     /// The most resident memory after any event with as many clients as were asked for.
     pub(super) fn most_resident_megabytes(&self) -> Option<f64> {
-        let rows = self.rows.iter().filter(|row| row.bytes_per_client.is_none());
+        let rows = self.rows.iter().filter(|row| row.bytes_per_client.is_none() && row.kept_share.is_none());
         rows.filter_map(|row| megabytes(row.resident_bytes)).max_by(f64::total_cmp)
     }
 
@@ -220,6 +236,9 @@ impl Report {
         }
         if let Some(kilobytes) = self.medians("").and_then(|all| all.kilobytes_per_client) {
             writeln!(out, "\nmemory for each additional client of a known class: {kilobytes:.1} KB")?;
+        }
+        for share in self.rows.iter().filter_map(|row| row.kept_share) {
+            writeln!(out, "\nmemory that is kept of what a storm took: {:.0} %", share * 100.0)?;
         }
         for row in self.rows.iter().filter(|row| !row.is_good()) {
             writeln!(out, "\n{}: {}", row.event, complaint(row))?;
@@ -277,6 +296,13 @@ fn complaint(row: &Row) -> String {
     match row {
         Row { missing: 1.., .. } => format!("{} clients did not get it in time: {}", row.missing, row.note),
         row if row.received.broken > 0 => format!("{} streams broke; {}", row.received.broken, row.note),
+        Row { kept_share: Some(share), .. } if *share > MOST_KEPT => {
+            format!(
+                "{:.0} % of the memory that it took are kept, at most {:.0} may be",
+                share * 100.0,
+                MOST_KEPT * 100.0
+            )
+        }
         row => format!("{} resources and removals were sent to clients that nothing was to be", row.received.strays),
     }
 }

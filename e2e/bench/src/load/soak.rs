@@ -31,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const GAUGES: [&str; 5] =
     ["mizzen_engine_nodes", "pilot_services", "pilot_virt_services", "pilot_xds", "mizzen_held_removals"];
 
+/// The metric of memory in use.
+const IN_USE: &str = "mizzen_memory_allocated_bytes";
+
 /// Bytes of a kilobyte and of a megabyte, as memory is counted here.
 const KILOBYTE: f64 = 1e3;
 const MEGABYTE: f64 = 1e6;
@@ -44,8 +47,12 @@ pub(super) struct Outcome {
     first_bytes: u64,
     last_bytes: u64,
     peak_bytes: u64,
-    /// How resident memory grew over the second half of the time.
+    /// Bytes in use, as the allocator counts them: once all were connected, and when everything was undone.
+    used_before: u64,
+    used_after: u64,
+    /// How resident memory grew over the second half of the time, and how what was in use did.
     kilobytes_per_minute: f64,
+    used_kilobytes_per_minute: f64,
     most_kilobytes_per_minute: f64,
     clients: usize,
     /// Clients that lack something, or have something else than one of their class that has just connected.
@@ -60,7 +67,7 @@ pub(super) struct Outcome {
 
 impl Outcome {
     pub(super) fn is_good(&self) -> bool {
-        self.kilobytes_per_minute <= self.most_kilobytes_per_minute
+        self.kilobytes_per_minute.max(self.used_kilobytes_per_minute) <= self.most_kilobytes_per_minute
             && self.strayed == 0
             && self.broken == 0
             && self.gauges.values().all(|(before, after)| after <= before)
@@ -86,11 +93,15 @@ impl Outcome {
         )?;
         writeln!(
             out,
-            "slope of the second half: {:.0} KB/min, at most {:.0}: {}",
-            self.kilobytes_per_minute,
-            self.most_kilobytes_per_minute,
-            verdict(self.kilobytes_per_minute <= self.most_kilobytes_per_minute)
+            "memory in use: {:.1} MB at first, {:.1} MB when all was undone",
+            megabytes(self.used_before),
+            megabytes(self.used_after)
         )?;
+        for (what, slope) in [("resident", self.kilobytes_per_minute), ("in use", self.used_kilobytes_per_minute)] {
+            let most = self.most_kilobytes_per_minute;
+            let verdict = verdict(slope <= most);
+            writeln!(out, "slope of the second half, {what}: {slope:.0} KB/min, at most {most:.0}: {verdict}")?;
+        }
         writeln!(
             out,
             "clients that have what a new one of their class gets: {} of {}: {}{}",
@@ -113,20 +124,25 @@ pub(super) async fn run(events: &mut Events<'_>, monitoring: SocketAddr, duratio
     events.connect().await?;
     events.idle().await?;
     let before = gauges(monitoring).await?;
-    let mut samples = vec![sample(events.meter.as_ref())];
+    let mut samples = vec![sample(events.meter.as_ref(), monitoring).await?];
     let mut churn = Churn::new(args);
     let start = Instant::now();
     while start.elapsed() < duration {
         let end = (Instant::now() + SAMPLE).min(start + duration);
         churn.run_until(end, &mut events.config, &mut events.crew).await?;
-        samples.push(sample(events.meter.as_ref()));
+        samples.push(sample(events.meter.as_ref(), monitoring).await?);
     }
     let seconds = start.elapsed().as_secs_f64();
     churn.undo(&mut events.config, &mut events.crew).await?;
     let last_change = last_change(events, args).await?;
     let after = returned(monitoring, &before, args.patience).await?;
     let (strayed, stray) = strayed(events, last_change).await?;
-    let bytes = || samples.iter().map(|(_, bytes)| *bytes);
+    events.settled_memory().await?;
+    let used_after = used(monitoring).await?;
+    let bytes = || samples.iter().map(|sample| sample.resident);
+    let later = second_half(&samples, start);
+    let slope_of =
+        |figure: fn(&Sample) -> u64| slope(&later.iter().map(|s| point(s, figure, start)).collect::<Vec<_>>());
     let look = events.crew.look().await?;
     Ok(Outcome {
         seconds,
@@ -134,7 +150,10 @@ pub(super) async fn run(events: &mut Events<'_>, monitoring: SocketAddr, duratio
         first_bytes: bytes().next().unwrap_or_default(),
         last_bytes: bytes().next_back().unwrap_or_default(),
         peak_bytes: bytes().max().unwrap_or_default(),
-        kilobytes_per_minute: slope(&second_half(&samples, start)),
+        used_before: samples.first().map(|sample| sample.used).unwrap_or_default(),
+        used_after,
+        kilobytes_per_minute: slope_of(|sample| sample.resident),
+        used_kilobytes_per_minute: slope_of(|sample| sample.used),
         most_kilobytes_per_minute: args.most_growth,
         clients: args.clients,
         strayed,
@@ -188,19 +207,38 @@ async fn strayed(events: &mut Events<'_>, waiting: Option<String>) -> Result<(us
     Ok((strayed, told.or(example)))
 }
 
-fn sample(meter: Option<&Meter>) -> (Instant, u64) {
-    (Instant::now(), meter.map(|meter| meter.memory().resident).unwrap_or_default())
+/// Memory in bytes at a moment.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Instant,
+    resident: u64,
+    used: u64,
 }
 
-/// Minutes since the start and kilobytes, of the second half of the time.
-fn second_half(samples: &[(Instant, u64)], start: Instant) -> Vec<(f64, f64)> {
-    let Some((end, _)) = samples.last() else { return Vec::new() };
-    let half = start + end.saturating_duration_since(start) / 2;
-    let later = samples.iter().filter(|(at, _)| *at >= half);
+async fn sample(meter: Option<&Meter>, monitoring: SocketAddr) -> Result<Sample> {
+    let (used, resident) = (used(monitoring).await?, meter.map(|meter| meter.memory().resident).unwrap_or_default());
+    Ok(Sample { at: Instant::now(), resident, used })
+}
+
+/// The bytes that the server's allocator counts as in use.
+async fn used(monitoring: SocketAddr) -> Result<u64> {
+    let text = get(monitoring, "/metrics").await.context("read the metrics of the server")?;
+    let value = text.lines().find_map(|line| line.strip_prefix(IN_USE)?.trim().parse::<f64>().ok());
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "memory is far below 2^52 bytes")]
+    value.map(|bytes| bytes as u64).with_context(|| format!("no metric {IN_USE}"))
+}
+
+fn second_half(samples: &[Sample], start: Instant) -> Vec<Sample> {
+    let Some(end) = samples.last() else { return Vec::new() };
+    let half = start + end.at.saturating_duration_since(start) / 2;
+    samples.iter().filter(|sample| sample.at >= half).copied().collect()
+}
+
+/// Minutes since the start and kilobytes.
+fn point(sample: &Sample, figure: fn(&Sample) -> u64, start: Instant) -> (f64, f64) {
     #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
-    let points =
-        later.map(|(at, bytes)| (at.saturating_duration_since(start).as_secs_f64() / 60.0, *bytes as f64 / KILOBYTE));
-    points.collect()
+    let kilobytes = figure(sample) as f64 / KILOBYTE;
+    (sample.at.saturating_duration_since(start).as_secs_f64() / 60.0, kilobytes)
 }
 
 /// How steep the straight line is that fits best (least squares).

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 
-use self::Figure::{Cpu, Last, P99, Peak, PerClient, Resident, Resources, Sent};
+use self::Figure::{Cpu, Kept, Last, P99, Peak, PerClient, Resident, Resources, Sent};
 use super::{
     Args,
     args::EventKind,
@@ -32,6 +32,7 @@ enum Figure {
     Resident,
     Peak,
     PerClient,
+    Kept,
 }
 
 impl Figure {
@@ -45,6 +46,7 @@ impl Figure {
             Resident => medians.resident_megabytes,
             Peak => medians.peak_megabytes,
             PerClient => medians.kilobytes_per_client,
+            Kept => medians.kept_share.map(|share| share * 100.0),
         }
     }
 }
@@ -64,6 +66,7 @@ impl fmt::Display for Amount {
             Resident => write!(f, "{n:.0} MB"),
             Peak => write!(f, "{n:.0} MB at most"),
             PerClient => write!(f, "{n:.1} KB"),
+            Kept => write!(f, "{n:.0} %"),
         }
     }
 }
@@ -82,6 +85,7 @@ impl fmt::Display for Most {
             Resources => write!(f, "{n} resources"),
             Resident | Peak => write!(f, "≤ {} MB", n.round()),
             PerClient => write!(f, "≤ {n} KB"),
+            Kept => write!(f, "≤ {n} %"),
         }
     }
 }
@@ -130,6 +134,13 @@ const GOALS: [Goal; 10] = [
     Goal("memory for each further client of a known class", "as many again connect", &[must(PerClient, 40.0)]),
 ];
 
+/// With a tenth of the clients.
+const STORM: Goal = Goal(
+    "memory kept of what four times the Services took, and gone again",
+    "Services come and go",
+    &[must(Kept, 50.0)],
+);
+
 /// Of all events.
 const MEMORY: Bound = bound(Resident, 120.0, 70.0);
 
@@ -140,11 +151,11 @@ const WHOLE: [Goal; 3] = [
     Goal("one Service added, whole routes", "one new Service", &[told(Last), told(Cpu), told(Sent)]),
 ];
 
-/// Changes in each second for 10,000 clients, at the most. Each is up to 30,000 responses, and clients that share two cores
+/// Changes in each second for such a crowd, at the most. Each is up to 30,000 responses, and clients that share two cores
 /// with the server can take 20,000 a second.
 const CROWD_RATE: u32 = 1;
 
-/// With 10,000 clients.
+/// With 5,000 and 10,000 clients; those of the latter are asked for.
 const CROWD: [Goal; 3] = [
     Goal("all connect", "all connect", &[told(Last), told(Cpu), told(Peak)]),
     Goal("one endpoint", "one endpoint", &[told(P99), told(Cpu)]),
@@ -181,8 +192,9 @@ struct Runs {
     main: Report,
     whole: Report,
     diverse: Report,
-    /// With so many clients.
-    crowd: Option<(usize, Report)>,
+    storm: Report,
+    /// With so many clients each.
+    crowds: Vec<(usize, Report)>,
     /// Few clients: with the services of the other runs, and with so many.
     vast: Option<(Report, u32, Report)>,
 }
@@ -200,37 +212,36 @@ pub(super) async fn run(args: &Args) -> Result<bool> {
 
 impl Runs {
     async fn of(args: &Args) -> Result<Self> {
-        use EventKind::{Churn, Endpoint, More, Service, VirtualService};
-        let plain = Args { table: false, crowd: None, vast: None, profile: Profile::Plain, ..args.clone() };
+        use EventKind::{Churn, Endpoint, More, Service, Storm, VirtualService};
+        let plain = Args { table: false, crowd: Vec::new(), vast: None, profile: Profile::Plain, ..args.clone() };
         let events = plain.events().into_iter().chain([More]).collect();
         let main = printed(&Args { events, ..plain.clone() }).await?;
         let events = vec![VirtualService, Service];
         let whole = printed(&Args { whole_routes: true, events, ..plain.clone() }).await?;
         let diverse = printed(&Args { profile: Profile::Diverse, ..plain.clone() }).await?;
-        let crowd = match args.crowd {
-            None => None,
-            Some(clients) => {
-                let processes = clients.div_ceil(CLIENTS_PER_PROCESS).max(args.processes);
-                let (events, rate) = (vec![Endpoint, Churn], plain.rate.min(CROWD_RATE));
-                let crowd = Args { clients, processes, events, rate, ..plain.clone() };
-                Some((clients, printed(&crowd).await?))
-            }
-        };
+        let few = Args { clients: args.clients.div_ceil(10), ..plain.clone() };
+        let storm = printed(&Args { events: vec![Storm], rounds: 1, ..few.clone() }).await?;
+        let mut crowds = Vec::new();
+        for clients in args.crowd.iter().copied() {
+            let processes = clients.div_ceil(CLIENTS_PER_PROCESS).max(args.processes);
+            let (events, rate) = (vec![Endpoint, Churn], plain.rate.min(CROWD_RATE));
+            let crowd = Args { clients, processes, events, rate, ..plain.clone() };
+            crowds.push((clients, printed(&crowd).await?));
+        }
         let vast = match args.vast {
             None => None,
             Some(services) => {
-                let clients = args.clients.div_ceil(10);
-                let few = Args { clients, events: vec![Endpoint, VirtualService, Service], ..plain };
+                let few = Args { events: vec![Endpoint, VirtualService, Service], ..few };
                 Some((printed(&few).await?, services, printed(&Args { services, ..few }).await?))
             }
         };
-        Ok(Self { main, whole, diverse, crowd, vast })
+        Ok(Self { main, whole, diverse, storm, crowds, vast })
     }
 
     fn are_good(&self) -> bool {
-        let crowd = self.crowd.iter().map(|(_, report)| report);
+        let crowds = self.crowds.iter().map(|(_, report)| report);
         let vast = self.vast.iter().flat_map(|(few, _, many)| [few, many]);
-        [&self.main, &self.whole, &self.diverse].into_iter().chain(crowd).chain(vast).all(Report::is_good)
+        [&self.main, &self.whole, &self.diverse, &self.storm].into_iter().chain(crowds).chain(vast).all(Report::is_good)
     }
 
     /// Writes the goals.
@@ -242,6 +253,7 @@ impl Runs {
         }
         let plain = self.main.most_resident_megabytes().unwrap_or_default();
         write_row("resident memory, all of it", &[(&MEMORY, plain)], out)?;
+        STORM.write(STORM.0, &self.storm, out)?;
         for goal in &WHOLE {
             goal.write(goal.0, &self.whole, out)?;
         }
@@ -251,7 +263,7 @@ impl Runs {
         let memory = must(Resident, plain * DIVERSE_MEMORY);
         let diverse = self.diverse.most_resident_megabytes().unwrap_or_default();
         write_row("diverse: resident memory, at most twice that of plain", &[(&memory, diverse)], out)?;
-        if let Some((clients, report)) = &self.crowd {
+        for (clients, report) in &self.crowds {
             for goal in &CROWD {
                 goal.write(&format!("{clients} clients: {}", goal.0), report, out)?;
             }

@@ -31,6 +31,7 @@ pub(super) struct Counts {
     pub(super) listeners: u64,
     pub(super) routes: u64,
     pub(super) hosts: u64,
+    pub(super) secrets: u64,
     /// Of these and of the removals, those for clients that what happened does not concern.
     pub(super) strays: u64,
     pub(super) broken: u64,
@@ -66,6 +67,7 @@ impl Tally {
             listeners: of(Type::Listener),
             routes: of(Type::Route),
             hosts: of(Type::Host),
+            secrets: of(Type::Secret),
             strays: get(&self.strays),
             broken: get(&self.broken),
         }
@@ -95,6 +97,7 @@ impl Counts {
             listeners: each(self.listeners, other.listeners),
             routes: each(self.routes, other.routes),
             hosts: each(self.hosts, other.hosts),
+            secrets: each(self.secrets, other.secrets),
             strays: each(self.strays, other.strays),
             broken: each(self.broken, other.broken),
         }
@@ -102,6 +105,6 @@ impl Counts {
 
     /// Resources of all types.
     pub(super) fn resources(&self) -> u64 {
-        self.clusters + self.endpoints + self.listeners + self.routes + self.hosts
+        self.clusters + self.endpoints + self.listeners + self.routes + self.hosts + self.secrets
     }
 }

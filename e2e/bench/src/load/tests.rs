@@ -267,7 +267,7 @@ async fn a_client_asks_as_envoy_does() {
 async fn changes_are_counted_and_a_reconnect_costs_nothing() {
     let mut lab = Lab::connected(3).await;
     assert_eq!(lab.counts().await.resources(), 3 * 7);
-    assert_eq!(lab.crew.encodings().await.unwrap(), [3, 2, 1, 1, 0]);
+    assert_eq!(lab.crew.encodings().await.unwrap(), [3, 2, 1, 1, 0, 0]);
     let before = lab.counts().await;
     assert_eq!(lab.change(Who::Everyone, &[(Type::Endpoint, "b"), (Type::Route, "80")]).await, 3);
     let counts = lab.counts().await.since(before);
@@ -343,9 +343,10 @@ fn profiles_tell_clients_apart() {
 
 #[test]
 fn a_mix_of_changes_can_be_undone() {
-    let mut mix = Mix::new(&Args::parse_from(["load", "--services", "40", "--clients", "20"]));
+    let mut mix = Mix::new(&Args::parse_from(["load", "--services", "40", "--clients", "20", "--soak", "1s"]));
     let (mut services, mut rules, mut clients) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let steps: Vec<_> = (0..5_000).map(|_| mix.next()).collect();
+    let mut others = [const { BTreeSet::new() }; 4];
+    let steps: Vec<_> = (0..5_800).map(|_| mix.next()).collect();
     let undone = mix.undo();
     for step in steps.iter().chain(&undone) {
         match *step {
@@ -358,9 +359,21 @@ fn a_mix_of_changes_can_be_undone() {
             Step::Remove(service) => assert!(services.remove(&service)),
             Step::Leave(client) => assert!(client < 2 && clients.insert(client)),
             Step::Join(client) => assert!(clients.remove(&client)),
+            // The last service is of namespace 9.
+            Step::Narrow(namespace, without) => {
+                assert!(without != namespace && without < 9);
+                others[0].insert(namespace);
+            }
+            Step::Widen(namespace) => assert!(others[0].remove(&namespace)),
+            Step::Filter(namespace) => _ = others[1].insert(namespace),
+            Step::Unfilter(namespace) => assert!(others[1].remove(&namespace)),
+            Step::Secure(service) => _ = others[2].insert(service),
+            Step::Unsecure(service) => assert!(others[2].remove(&service)),
+            Step::Open(namespace) => assert!(others[3].insert(namespace)),
+            Step::Close(namespace) => assert!(others[3].remove(&namespace)),
         }
     }
-    assert!(services.is_empty() && rules.is_empty() && clients.is_empty());
+    assert!(services.is_empty() && rules.is_empty() && clients.is_empty() && others.iter().all(BTreeSet::is_empty));
     assert_eq!(mix.undo(), []);
     let endpoints = steps.iter().filter(|step| matches!(step, Step::Endpoint(_))).count();
     assert!((2_250..2_750).contains(&endpoints), "{endpoints}");

@@ -17,12 +17,14 @@ pub(super) enum Type {
     Route,
     /// Virtual hosts of route configurations that have none inline.
     Host,
+    /// Certificates and authorities that clusters name.
+    Secret,
 }
 
 impl Type {
-    pub(super) const COUNT: usize = 5;
+    pub(super) const COUNT: usize = 6;
     pub(super) const ALL: [Self; Self::COUNT] =
-        [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Host];
+        [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Host, Self::Secret];
 
     pub(super) const fn url(self) -> &'static str {
         match self {
@@ -31,6 +33,7 @@ impl Type {
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
             Self::Host => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
+            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
         }
     }
 
@@ -105,6 +108,23 @@ pub(super) fn assignment_of<'a>(cluster: &Resource<'a>) -> Result<Option<&'a str
         }
     }
     Ok(is_eds.then_some(if service_name.is_empty() { cluster.name } else { service_name }))
+}
+
+/// The names of the secrets by which a cluster connects with TLS, as far as the server of the stream has them.
+pub(super) fn secrets_of<'a>(cluster: &Resource<'a>) -> Result<Vec<&'a str>, Malformed> {
+    /// The agent beside an Envoy has those without it.
+    const SERVED: &str = "kubernetes://";
+    // The socket, its `Any`, the upstream's context, and what it has in common with that of a listener.
+    let mut common = cluster.body;
+    for number in [24, 3, 2, 1] {
+        let Some(inner) = member(common, number)? else { return Ok(Vec::new()) };
+        common = inner;
+    }
+    let validation = member(common, 8)?.map(|combined| member(combined, 2)).transpose()?.flatten();
+    let configs = [member(common, 6)?, member(common, 7)?, validation];
+    let names = configs.into_iter().flatten().filter_map(|config| member(config, 1).transpose());
+    let names: Vec<_> = names.map(|name| name.and_then(text)).collect::<Result<_, _>>()?;
+    Ok(names.into_iter().filter(|name| name.starts_with(SERVED)).collect())
 }
 
 /// Whether the virtual hosts of a route configuration are to be discovered.

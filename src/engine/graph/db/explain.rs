@@ -91,7 +91,7 @@ impl Db {
     #[must_use]
     pub fn census(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
-        for node in self.nodes.iter().flatten() {
+        for node in self.nodes.iter() {
             *counts.entry(self.kinds[node.kind as usize].name).or_insert(0) += 1;
         }
         counts

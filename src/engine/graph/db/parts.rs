@@ -22,6 +22,9 @@ impl Db {
             db.node_mut(child).readers.insert(part);
         } else {
             state.names.remove(&child);
+            if state.names.len() * 8 < state.names.capacity() {
+                state.names.shrink_to(state.names.len() * 2);
+            }
             state.removed.push(name);
             db.node_mut(child).readers.remove(part);
             db.collect_later(child);
@@ -63,7 +66,7 @@ impl Db {
     }
 
     pub(super) fn free_part<L: Layer>(db: &mut Self, row: u32) {
-        let removed = db.table::<PartTable<L>>().remove(row).expect("a live node has a row");
+        let removed = db.remove_row::<PartKey<L>, PartRow>(row);
         for child in removed.payload.names.keys() {
             db.node_mut(*child).readers.remove(removed.id);
             db.collect_later(*child);

@@ -4,7 +4,7 @@ use super::{
     super::{
         Cx, Emit, Query,
         node::NodeId,
-        set::{Emission, apply_emission},
+        set::{Emission, Emitted, apply_emission},
     },
     Db, QueryTable, Watched,
 };
@@ -12,7 +12,7 @@ use crate::model::Problem;
 
 impl Db {
     pub(super) fn refresh(&mut self, id: NodeId) {
-        let Some(node) = self.nodes[id as usize].as_mut() else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         if std::mem::take(&mut node.dirty) {
             let run = self.kinds[node.kind as usize].run;
             run(self, id);
@@ -55,7 +55,7 @@ impl Db {
     }
 
     pub(super) fn free_emission<E: Emit>(db: &mut Self, row: u32) {
-        let removed = db.table::<QueryTable<Emission<E>>>().remove(row).expect("a live node has a row");
+        let removed = db.remove_row::<Emission<E>, Option<Emitted<E>>>(row);
         apply_emission::<E>(db, removed.payload.as_ref(), None);
     }
 
@@ -127,7 +127,7 @@ impl Db {
     }
 
     pub(super) fn collect_one(&mut self, id: NodeId) {
-        let Some(node) = self.nodes[id as usize].as_ref().filter(|n| n.is_unused()) else { return };
+        let Some(node) = self.nodes.get(id).filter(|n| n.is_unused()) else { return };
         let (kind, row) = (self.kinds[node.kind as usize], node.row);
         if (kind.holds)(self, row) {
             return;
@@ -135,7 +135,6 @@ impl Db {
         (kind.free)(self, row);
         self.set_deps(id, Vec::new());
         self.set_problems(id, Vec::new());
-        self.nodes[id as usize] = None;
-        self.free_nodes.push(id);
+        self.nodes.remove(id);
     }
 }

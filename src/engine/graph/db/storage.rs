@@ -1,13 +1,17 @@
 //! Nodes and the typed tables that hold their keys and values. A kind of node and its table come into being with the
 //! first node.
 
-use std::any::{Any, TypeId};
+use std::{
+    any::{Any, TypeId},
+    sync::Arc,
+};
 
 use super::{
     super::{
-        Emit, Input, OwnPart, Query, Set,
+        Emit, Input, Key, OwnPart, Query, Set,
         node::{Node, NodeId},
         set::{Emission, SetRow},
+        table::{Row, Table},
     },
     Db, InputTable, QueryTable, SetTable,
     kind::Kind,
@@ -16,11 +20,11 @@ use crate::snapshot::Slot;
 
 impl Db {
     pub(super) fn node(&self, id: NodeId) -> &Node {
-        self.nodes[id as usize].as_ref().expect("edges lead to live nodes")
+        self.nodes.get(id).expect("edges lead to live nodes")
     }
 
     pub(super) fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        self.nodes[id as usize].as_mut().expect("edges lead to live nodes")
+        self.nodes.get_mut(id).expect("edges lead to live nodes")
     }
 
     pub(super) fn row(&self, id: NodeId) -> u32 {
@@ -44,24 +48,24 @@ impl Db {
     }
 
     pub(super) fn new_node(&mut self, kind: u16) -> NodeId {
-        let node = Some(Node::new(kind, u32::MAX));
-        match self.free_nodes.pop() {
-            Some(id) => {
-                self.nodes[id as usize] = node;
-                id
-            }
-            None => {
-                self.nodes.push(node);
-                NodeId::try_from(self.nodes.len() - 1).expect("fewer than 2^32 nodes fit into memory")
-            }
+        self.nodes.insert(Node::new(kind, u32::MAX))
+    }
+
+    /// Takes a node's row out of its table. Another row moves into its place, so nobody may keep the number of a row
+    /// beyond the end of a node; none ends during an evaluation.
+    pub(super) fn remove_row<K: Key, P: Send + 'static>(&mut self, row: u32) -> Row<K, P> {
+        let (removed, moved) = self.table::<Table<K, P>>().remove(row);
+        if let Some(moved) = moved {
+            self.node_mut(moved).row = row;
         }
+        removed
     }
 
     pub(super) fn input_kind<I: Input>(&mut self) -> u16 {
         self.kind::<InputTable<I>>(|| Kind {
             holds: |db, row| db.peek_table::<InputTable<I>>().row(row).payload.is_some(),
             object: |db, row| db.peek_table::<InputTable<I>>().row(row).key.object(),
-            ..Kind::inert(std::any::type_name::<I>(), 0, |db, row| drop(db.table::<InputTable<I>>().remove(row)))
+            ..Kind::inert(std::any::type_name::<I>(), 0, |db, row| drop(db.remove_row::<I, Option<Arc<I::Value>>>(row)))
         })
     }
 
@@ -90,7 +94,9 @@ impl Db {
                 let value = db.peek_table::<QueryTable<Q>>().row(row).payload.as_ref()?;
                 (value as &dyn Any).downcast_ref::<OwnPart>()?.0.map.get(name).cloned().flatten()
             },
-            ..Kind::inert(std::any::type_name::<Q>(), Q::STAGE, |db, row| drop(db.table::<QueryTable<Q>>().remove(row)))
+            ..Kind::inert(std::any::type_name::<Q>(), Q::STAGE, |db, row| {
+                drop(db.remove_row::<Q, Option<Q::Value>>(row))
+            })
         });
         self.keyed_query_node::<Q>(kind, key)
     }
@@ -120,7 +126,7 @@ impl Db {
                 let set = &db.peek_table::<SetTable<S>>().row(row).payload;
                 !set.elems.is_empty() || !set.parts.is_empty()
             },
-            ..Kind::inert(std::any::type_name::<S>(), S::STAGE, |db, row| drop(db.table::<SetTable<S>>().remove(row)))
+            ..Kind::inert(std::any::type_name::<S>(), S::STAGE, |db, row| drop(db.remove_row::<S, SetRow<S>>(row)))
         });
         if let Some(id) = self.table::<SetTable<S>>().find(key) {
             return id;

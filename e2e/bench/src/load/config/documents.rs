@@ -1,5 +1,8 @@
 //! The text of objects. Pure. Metadata stands on a line of its own that begins with `metadata: {`.
 
+use anyhow::Result;
+use mizzen_e2e::{Authority, KeyPairPem};
+
 use crate::load::population::{ZONES, workload_name};
 
 /// The port of every service.
@@ -108,6 +111,45 @@ spec:
     )
 }
 
+/// So many that two in a row differ.
+const CERTIFICATES: usize = 4;
+
+pub(super) fn certificates() -> Result<Vec<KeyPairPem>> {
+    let authority = Authority::new("clients")?;
+    (0..CERTIFICATES).map(|_| authority.issue(&["client.test"])).collect()
+}
+
+/// A namespace with a service and its VirtualService.
+pub(super) fn extra_namespace(number: u32) -> String {
+    let (name, host) = (format!("extra-{number}"), format!("web.extra-{number}.svc.cluster.local"));
+    format!(
+        "{}---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: {name}}}
+spec:
+  clusterIP: 10.97.0.{number}
+  clusterIPs: [10.97.0.{number}]
+  ports: [{{name: http, port: {PORT}, targetPort: 8080, protocol: TCP}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-0, namespace: {name}, labels: {{kubernetes.io/service-name: web}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080, protocol: TCP}}]
+endpoints: [{{addresses: [10.191.0.{number}], conditions: {{ready: true}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web, namespace: {name}}}
+spec:
+  hosts: [{host}]
+  http: [{{route: [{{destination: {{host: {host}}}}}], timeout: 5s}}]
+",
+        namespace(&name)
+    )
+}
+
 impl Documents {
     pub(super) fn namespace(&self, service: u32) -> u32 {
         service % self.namespaces
@@ -209,6 +251,38 @@ spec:
             self.host(service),
             scope.selector("workloadSelector", "matchLabels"),
             1_000 + u32::from(revision),
+        )
+    }
+
+    /// A certificate for those who reach a service, and the authority that they trust.
+    pub(super) fn secret(&self, service: u32, certificate: &KeyPairPem) -> String {
+        let entry = |key: &str, pem: &str| format!("  {key}: {}\n", serde_json::json!(pem));
+        format!(
+            "apiVersion: v1
+kind: Secret
+metadata: {{name: svc-{service}, namespace: ns-{}}}
+stringData:
+{}{}{}",
+            self.namespace(service),
+            entry("tls.crt", &certificate.cert),
+            entry("tls.key", &certificate.key),
+            entry("ca.crt", &certificate.cert),
+        )
+    }
+
+    /// Makes clients of a service's namespace reach it with its secret: those whose label `app` is this.
+    pub(super) fn secured(&self, service: u32, app: &str) -> String {
+        format!(
+            "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: svc-{service}-tls, namespace: ns-{}}}
+spec:
+  host: {}
+  workloadSelector: {{matchLabels: {{app: {app}}}}}
+  trafficPolicy: {{tls: {{mode: MUTUAL, credentialName: svc-{service}}}}}
+",
+            self.namespace(service),
+            self.host(service),
         )
     }
 
