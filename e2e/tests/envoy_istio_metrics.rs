@@ -16,16 +16,36 @@ const HOST: &str = "web.example";
 const WEB: &str = "web.shop.svc.cluster.local";
 const PRINCIPAL: &str = "spiffe://cluster.local/ns/shop/sa/web";
 
+const OPENED: &str = "istio_tcp_connections_opened_total";
+const OF_THE_END: [&str; 3] =
+    ["istio_tcp_sent_bytes_total", "istio_tcp_received_bytes_total", "istio_tcp_connections_closed_total"];
+
 /// What the sidecar answers with itself: nothing redirects connections here, and its workload would be itself.
 const ANSWER: u16 = 299;
 
-/// A Service whose Pod is the sidecar's, a gateway that leads to it and to plain TCP, and what answers at the sidecar.
-fn objects(http: u16, tcp: u16, inbound: u16) -> String {
+/// What a mesh is like that a test starts.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    /// More of its configuration, indented by four.
+    mesh: &'static str,
+    /// The sidecar's port, by its protocol.
+    port: &'static str,
+    /// The host that the gateway's port for TCP leads to.
+    tcp: &'static str,
+}
+
+const BYTES: &str = "bytes.default.svc.cluster.local";
+const USUAL: Kind = Kind { mesh: "", port: "http", tcp: BYTES };
+
+/// A Service whose Pod is the sidecar's, a gateway that leads to it and to plain TCP, and what answers at the sidecar. What
+/// speaks no mutual TLS is not served.
+fn objects(kind: Kind, http: u16, tcp: u16, inbound: u16) -> String {
+    let Kind { port, tcp: destination, .. } = kind;
     format!(
         r#"apiVersion: v1
 kind: Service
 metadata: {{name: web, namespace: shop}}
-spec: {{clusterIP: 10.96.0.1, selector: {{app: web}}, ports: [{{name: http, port: 80, targetPort: {inbound}}}]}}
+spec: {{clusterIP: 10.96.0.1, selector: {{app: web}}, ports: [{{name: {port}, port: 80, targetPort: {inbound}}}]}}
 ---
 apiVersion: v1
 kind: Pod
@@ -37,7 +57,7 @@ apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {{name: web-0, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}
 addressType: IPv4
-ports: [{{name: http, port: {inbound}}}]
+ports: [{{name: {port}, port: {inbound}}}]
 endpoints:
 - {{addresses: [127.0.0.1], conditions: {{ready: true}}, targetRef: {{kind: Pod, name: web-1, namespace: shop}}}}
 ---
@@ -57,7 +77,12 @@ spec:
   hosts: ["*"]
   gateways: [gateway]
   http: [{{match: [{{port: {http}}}], route: [{{destination: {{host: {WEB}, port: {{number: 80}}}}}}]}}]
-  tcp: [{{match: [{{port: {tcp}}}], route: [{{destination: {{host: bytes.default.svc.cluster.local, port: {{number: 80}}}}}}]}}]
+  tcp: [{{match: [{{port: {tcp}}}], route: [{{destination: {{host: {destination}, port: {{number: 80}}}}}}]}}]
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: strict, namespace: shop}}
+spec: {{mtls: {{mode: STRICT}}}}
 ---
 apiVersion: networking.istio.io/v1alpha3
 kind: EnvoyFilter
@@ -93,16 +118,18 @@ struct Mesh {
 }
 
 impl Mesh {
-    async fn start(more_of_mesh: &str) -> Result<Self> {
+    async fn start(kind: Kind) -> Result<Self> {
         let (http, tcp, inbound, outbound) = (free_port()?, free_port()?, free_port()?, free_port()?);
         let bytes = Upstream::start("bytes", UpstreamOptions { wire: Wire::Tcp, ..UpstreamOptions::default() }).await?;
         let config = ConfigDir::new()?;
-        config.write("objects.yaml", objects(http, tcp, inbound) + &service("bytes", "tcp", &[&bytes]))?;
+        let services = service("bytes", "tcp", &[&bytes]) + &service("nothing", "tcp", &[]);
+        config.write("objects.yaml", objects(kind, http, tcp, inbound) + &services)?;
         config.write(
             "mesh.yaml",
             format!(
                 "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    \
-                 proxyListenPort: {outbound}\n    proxyInboundListenPort: {inbound}\n{more_of_mesh}"
+                 proxyListenPort: {outbound}\n    proxyInboundListenPort: {inbound}\n{}",
+                kind.mesh
             ),
         )?;
         let mizzen = Mizzen::start(MizzenOptions::files(config.path())).await?;
@@ -177,7 +204,7 @@ const SHARED: [(&str, &str); 12] = [
 
 #[tokio::test]
 async fn both_sides_of_mutual_tls_tell_who_asked_whom() -> Result<()> {
-    let mesh = Mesh::start("").await?;
+    let mesh = Mesh::start(USUAL).await?;
     mesh.request().await?;
     let shared = SHARED.to_vec();
     let with = |more: &[(&'static str, &'static str)]| [&shared[..], more].concat();
@@ -212,38 +239,106 @@ async fn both_sides_of_mutual_tls_tell_who_asked_whom() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn bytes_and_connections_are_counted_when_they_end() -> Result<()> {
-    let mesh = Mesh::start("").await?;
-    let said = eventually("a connection through the gateway", PATIENCE, || async {
-        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], mesh.tcp))).await?;
-        stream.write_all(b"hello").await?;
-        stream.shutdown().await?;
-        let mut said = String::new();
-        stream.read_to_string(&mut said).await?;
-        ensure!(!said.is_empty(), "nothing came back");
-        anyhow::Ok(said)
-    })
-    .await?;
-    assert_eq!(said, "bytes\nhello");
-    let labels = [
+/// What a gateway says of connections to a service.
+fn of_connections(service: &'static str, flags: &'static str) -> [(&'static str, &'static str); 5] {
+    [
         ("reporter", "source"),
         ("request_protocol", "tcp"),
         ("source_workload", "gateway"),
-        ("destination_service", "bytes.default.svc.cluster.local"),
-        ("destination_principal", "unknown"),
-        ("response_flags", "-"),
-    ];
-    for metric in ["istio_tcp_sent_bytes_total", "istio_tcp_received_bytes_total", "istio_tcp_connections_closed_total"]
-    {
+        ("destination_service", service),
+        ("response_flags", flags),
+    ]
+}
+
+/// The samples of a metric with these labels, added up.
+async fn sum(pod: &Pod, metric: &str, labels: &[(&str, &str)]) -> Result<f64> {
+    let has = |found: &BTreeMap<String, String>| labels.iter().all(|(k, v)| found.get(*k).is_some_and(|f| f == v));
+    Ok(samples(pod, metric).await?.into_iter().filter(|(found, _)| has(found)).map(|(_, value)| value).sum())
+}
+
+#[tokio::test]
+async fn connections_are_counted_when_they_open_and_once_more_with_their_bytes_when_they_end() -> Result<()> {
+    const LINE: &str = "the connection to ";
+    let mesh = Mesh::start(Kind {
+        mesh: "    accessLogFile: /dev/stdout\n    accessLogFormat: the connection to %UPSTREAM_CLUSTER_RAW% %ACCESS_LOG_TYPE%\n",
+        ..USUAL
+    })
+    .await?;
+    let mut stream = eventually("a connection through the gateway", PATIENCE, || async {
+        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], mesh.tcp))).await?;
+        let mut greeting = [0; 6];
+        stream.read_exact(&mut greeting).await?;
+        ensure!(&greeting == b"bytes\n", "{greeting:?}");
+        anyhow::Ok(stream)
+    })
+    .await?;
+    let labels = of_connections(BYTES, "-");
+    counted(&mesh.gateway, OPENED, &labels).await?;
+    // What is told of its end is told with what is told of its beginning, or later.
+    for metric in OF_THE_END {
+        assert_eq!(sum(&mesh.gateway, metric, &labels).await?, 0.0, "{metric}");
+    }
+    assert!(!mesh.gateway.log().contains(LINE), "{}", mesh.gateway.log());
+    stream.write_all(b"hello").await?;
+    stream.shutdown().await?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await?;
+    assert_eq!(said, "hello");
+    for metric in OF_THE_END {
         counted(&mesh.gateway, metric, &labels).await?;
+    }
+    let opened = sum(&mesh.gateway, OPENED, &labels).await?;
+    let [sent, received, closed] = OF_THE_END;
+    assert_eq!((opened, sum(&mesh.gateway, closed, &labels).await?), (1.0, 1.0));
+    assert_eq!(sum(&mesh.gateway, sent, &labels).await?, 11.0);
+    assert_eq!(sum(&mesh.gateway, received, &labels).await?, 5.0);
+    let line = format!("{LINE}outbound|80||{BYTES} TcpConnectionEnd");
+    mesh.gateway.logs(&line).await?;
+    assert_eq!(mesh.gateway.log().matches(LINE).count(), 1, "{}", mesh.gateway.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn both_sides_of_mutual_tls_count_a_connection_that_opens() -> Result<()> {
+    let mesh = Mesh::start(Kind { port: "tcp", tcp: WEB, ..USUAL }).await?;
+    eventually("a connection to the sidecar", PATIENCE, || async {
+        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], mesh.tcp))).await?;
+        stream.write_all(b"hello").await?;
+        // The sidecar leads to itself, in plaintext, and takes none: it may be the one or the other end.
+        let _closed = stream.read(&mut [0; 1]).await;
+        counted(&mesh.sidecar, OPENED, &[("reporter", "destination")]).await
+    })
+    .await?;
+    let principals = [("source_principal", PRINCIPAL), ("destination_principal", PRINCIPAL)];
+    let of_client = [&of_connections(WEB, "-")[..], &principals, &[("destination_canonical_service", "web")]].concat();
+    let mut of_server = [&principals[..], &[("destination_service", WEB), ("destination_app", "web")]].concat();
+    of_server.push(("connection_security_policy", "mutual_tls"));
+    counted(&mesh.gateway, OPENED, &of_client).await?;
+    counted(&mesh.sidecar, OPENED, &of_server).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_in_vain_opens_and_ends_at_once() -> Result<()> {
+    const NOTHING: &str = "nothing.default.svc.cluster.local";
+    let mesh = Mesh::start(Kind { tcp: NOTHING, ..USUAL }).await?;
+    eventually("a connection to the gateway", PATIENCE, || async {
+        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], mesh.tcp))).await?;
+        let _closed = stream.read(&mut [0; 1]).await;
+        anyhow::Ok(())
+    })
+    .await?;
+    let labels = of_connections(NOTHING, "UH");
+    for metric in [OPENED, OF_THE_END[2]] {
+        counted(&mesh.gateway, metric, &labels).await?;
+        assert_eq!(sum(&mesh.gateway, metric, &labels).await?, 1.0, "{metric}");
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_mesh_without_a_provider_of_metrics_has_none() -> Result<()> {
-    let mesh = Mesh::start("    defaultProviders: {metrics: []}\n").await?;
+    let mesh = Mesh::start(Kind { mesh: "    defaultProviders: {metrics: []}\n", ..USUAL }).await?;
     mesh.request().await?;
     eventually("other statistics of the request", PATIENCE, || async {
         let text = mesh.gateway.page(&Request::get("/stats/prometheus")).await?.text();

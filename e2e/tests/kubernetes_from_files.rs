@@ -3,7 +3,8 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Client, Cluster, Mizzen, NODE_ADDRESS, PATIENCE, Request, eventually};
+use mizzen_e2e::{Client, Cluster, Deployment, Mizzen, NODE_ADDRESS, PATIENCE, Request, eventually};
+use serde_json::json;
 
 /// The images by the names in the files; the cluster has them by others.
 const IMAGES: [&str; 2] = ["mizzen", "mizzen-proxy"];
@@ -12,23 +13,15 @@ const KINDS: &str = "serviceaccounts,clusterroles,clusterrolebindings,roles,role
                      poddisruptionbudgets,deployments,pods,horizontalpodautoscalers,mutatingwebhookconfigurations,\
                      validatingwebhookconfigurations,namespaces";
 
-const WEB: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{name: echo, image: 'echo:local', readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
+fn web() -> String {
+    Deployment::new("web", "echo")
+        .ending_at_once()
+        .ready_at(8080)
+        .service("web", json!({"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}))
+        .yaml()
+}
+
+const ROUTES: &str = "
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: web}
@@ -103,7 +96,7 @@ fn name_images(cluster: &Cluster) -> Result<()> {
 
 async fn it_injects_and_serves(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(&["label", "namespace", "from-files", "istio-injection=enabled"])?;
-    cluster.apply(WEB)?;
+    cluster.apply(&(web() + ROUTES))?;
     cluster.wait_ready()?;
     let ready = cluster.kubectl(&["get", "pods", "--no-headers"])?;
     ensure!(ready.contains(" 2/2 "), "{ready}");

@@ -1,26 +1,19 @@
 //! The cluster of `e2e/cluster` itself: what tests of a mesh rely on. Each test has a namespace of its own.
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Client, Cluster, NODE_ADDRESS, PATIENCE, Request, eventually, free_port};
+use mizzen_e2e::{Client, Cluster, Deployment, NODE_ADDRESS, PATIENCE, Request, eventually, free_port};
 use serde_json::{Value, json};
 
 /// nginx behind a service, and a client.
-const WEB: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers: [{name: nginx, image: 'nginx:local', ports: [{containerPort: 80}], readinessProbe: {tcpSocket: {port: 80}}}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {type: NodePort, selector: {app: web}, ports: [{port: 80}]}
----
+fn web() -> String {
+    let web = Deployment::new("web", "nginx")
+        .container("ports", json!([{"containerPort": 80}]))
+        .ready_at(80)
+        .service("web", json!({"type": "NodePort", "ports": [{"port": 80}]}));
+    format!("{web}{CLIENT}")
+}
+
+const CLIENT: &str = "
 apiVersion: v1
 kind: Pod
 metadata: {name: client}
@@ -35,7 +28,7 @@ fn get(url: &str) -> [&str; 6] {
 #[tokio::test]
 async fn a_service_answers_by_its_name_in_a_pod_and_by_its_node_port() -> Result<()> {
     let cluster = Cluster::namespace("a-service")?;
-    cluster.apply(WEB)?;
+    cluster.apply(&web())?;
     cluster.wait_ready()?;
     for host in ["web", "web.a-service", "web.a-service.svc.cluster.local"] {
         // The endpoint reaches kube-proxy a moment after the pod is ready.
@@ -57,7 +50,7 @@ async fn a_service_answers_by_its_name_in_a_pod_and_by_its_node_port() -> Result
 #[tokio::test]
 async fn the_api_server_reaches_services_and_pods() -> Result<()> {
     let cluster = Cluster::namespace("reached")?;
-    cluster.apply(WEB)?;
+    cluster.apply(&web())?;
     cluster.wait_ready()?;
     let path = "/api/v1/namespaces/reached/services/http:web:80/proxy/";
     let answer = eventually("the service behind the API server", PATIENCE, || async {
@@ -98,17 +91,12 @@ spec:
     # It fails for good when the sidecar is not there first. A log has whole lines only.
     command: [bash, -ec, 'curl -sS --fail localhost:7000/first; echo; sleep infinity']
   restartPolicy: Never
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec: {containers: [{name: curl, image: 'curl:local'}]}
-";
+---";
 
 #[tokio::test]
 async fn an_init_container_redirects_and_a_native_sidecar_is_there_first() -> Result<()> {
     let cluster = Cluster::namespace("redirected")?;
-    cluster.apply(REDIRECTED)?;
+    cluster.apply(&[REDIRECTED, CLIENT].concat())?;
     cluster.wait_ready()?;
     let first = eventually("the first answer", PATIENCE, || async {
         let log = cluster.kubectl(&["logs", "redirected", "-c", "main"])?;
@@ -176,7 +164,7 @@ spec:
 #[tokio::test]
 async fn controllers_do_their_work() -> Result<()> {
     let cluster = Cluster::namespace("controllers")?;
-    cluster.apply(WEB)?;
+    cluster.apply(&web())?;
     cluster.apply(POLICIES)?;
     // The autoscaler wants two, the budget counts both, and the slice has both.
     eventually("two healthy pods", PATIENCE * 2, || async {

@@ -33,18 +33,26 @@ pub fn hosts(namespace: &str, revision: &str, custom: &[String]) -> Vec<String> 
     hosts
 }
 
+/// The same with the host of the mesh configuration's `discoveryAddress`, if there is one.
+#[must_use]
+pub fn with_discovery_host<'a>(hosts: &'a [String], host: &'a str) -> Vec<&'a str> {
+    let known = hosts.iter().map(String::as_str);
+    let is_new = !host.is_empty() && hosts.iter().all(|known| known != host);
+    known.chain(is_new.then_some(host)).collect()
+}
+
 /// Issues one.
 ///
 /// # Errors
 /// A name cannot stand in a certificate, or the authority does not sign.
 pub fn issue(
     signer: &Signer,
-    hosts: &[String],
+    hosts: &[&str],
     lifetime: Duration,
     now: SystemTime,
 ) -> Result<ServingCertificate, SignerError> {
     let key = PrivateKey::generate(KeyKind::EcdsaP256)?;
-    let names = Names::hosts(hosts.iter().map(String::as_str)).ok_or(SignerError::Name)?;
+    let names = Names::hosts(hosts.iter().copied()).ok_or(SignerError::Name)?;
     let leaf = signer.sign(&Leaf { public_key: &key, names: &names, validity: lifetime }, now)?;
     let left = leaf.not_after().duration_since(now).unwrap_or_default();
     let chain = leaf.pem() + &signer.intermediates().iter().map(|c| c.pem()).collect::<String>();

@@ -221,10 +221,13 @@ impl Names {
         uris.into_iter().map(uri).collect::<Option<_>>().map(Self)
     }
 
-    /// Names of hosts; `None` when one is not of ASCII.
+    /// Names of hosts, or their addresses; `None` when one is not of ASCII.
     #[must_use]
     pub fn hosts<'a>(hosts: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let host = |host: &str| Some(SanType::DnsName(Ia5String::try_from(host).ok()?));
+        let host = |host: &str| match host.parse() {
+            Ok(address) => Some(SanType::IpAddress(address)),
+            Err(_) => Some(SanType::DnsName(Ia5String::try_from(host).ok()?)),
+        };
         hosts.into_iter().map(host).collect::<Option<_>>().map(Self)
     }
 }

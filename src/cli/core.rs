@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     attach::Attach,
-    authority::{Certificates, Connected, MeshRead, Task},
+    authority::{Certificates, Connected, Mesh, MeshRead, Task},
     debug::Debug,
     feedback::{ChangeTimes, Refusals},
     intake::ToEngine,
@@ -70,7 +70,10 @@ pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
     let trust_domain = Arc::new(TrustDomain::default());
     let writes_status = cluster.clone().zip(settings.status.clone());
     let moves = writes_status.as_ref().map(|_| status::Moves::default());
-    let observer = observer(problems.clone(), metrics.clone(), times.clone(), trust_domain.clone(), moves.clone());
+    let discovery_host = watch::Sender::new(Arc::from(""));
+    let names = discovery_host.subscribe();
+    let of_mesh = OfMesh { trust_domain: trust_domain.clone(), discovery_host };
+    let observer = observer(problems.clone(), metrics.clone(), times.clone(), of_mesh, moves.clone());
     let (engine, thread) = Engine::start(observer)?;
     let initial = reconcilers.initial();
     engine.change(move |db| initial.apply(db));
@@ -80,7 +83,8 @@ pub(super) fn build(mut parts: Parts) -> anyhow::Result<Core> {
     let mut servers: Vec<Task> = Vec::new();
     let certificates = settings.authority.clone().zip(cluster.clone()).map(|(authority, client)| {
         let mesh = MeshRead { read: mesh_read.subscribe(), engine: engine.clone() };
-        let (certificates, task) = Certificates::new(&parts, authority, client, mesh, trust_domain.subscribe());
+        let mesh = Mesh { first: mesh, trust_domain: trust_domain.subscribe(), discovery_host: names };
+        let (certificates, task) = Certificates::new(&parts, authority, client, mesh);
         servers.push(task);
         certificates
     });
@@ -170,17 +174,36 @@ fn reconcilers(settings: &Settings, problems: &Problems) -> anyhow::Result<Recon
     Ok(Reconcilers::new(base, source))
 }
 
+/// What others than the engine follow of the mesh configuration.
+struct OfMesh {
+    trust_domain: Arc<TrustDomain>,
+    discovery_host: watch::Sender<Arc<str>>,
+}
+
+impl OfMesh {
+    fn tell(&self, report: &Report<'_>) {
+        report.trust_domain.iter().for_each(|now| self.trust_domain.set(now));
+        if let Some(now) = &report.discovery_host {
+            self.discovery_host.send_if_modified(|known| {
+                let differs = **known != **now;
+                known.clone_from(now);
+                differs
+            });
+        }
+    }
+}
+
 fn observer(
     problems: Arc<Problems>,
     metrics: Arc<Metrics>,
     times: Arc<ChangeTimes>,
-    trust_domain: Arc<TrustDomain>,
+    mesh: OfMesh,
     moves: Option<status::Moves>,
 ) -> crate::engine::Observer {
     let pace = Pace::current();
     Box::new(move |report: &Report<'_>| {
         moves.iter().for_each(|moves| moves.tell(report));
-        report.trust_domain.iter().for_each(|now| trust_domain.set(now));
+        mesh.tell(report);
         times.closed(report.generation);
         metrics.services.set(report.services as i64);
         metrics.virtual_services.set(report.virtual_services as i64);

@@ -84,6 +84,8 @@ pub struct Report<'a> {
     pub virtual_services: usize,
     /// The trust domain of the mesh; `None` before there is any configuration of the mesh.
     pub trust_domain: Option<Arc<str>>,
+    /// The host by which proxies know the control plane; as above.
+    pub discovery_host: Option<Arc<str>>,
 }
 
 /// Is told after each round, on the engine's thread: the next round begins when it returns, with all that came until then.
@@ -244,6 +246,7 @@ impl Worker {
                 services: self.db.input_count::<ServiceKey>(),
                 virtual_services: self.db.input_count::<VirtualServices>(),
                 trust_domain: self.db.input_value(&Mesh(())).map(|mesh| mesh.trust_domain.clone()),
+                discovery_host: self.db.input_value(&Mesh(())).map(|mesh| mesh.discovery_host.clone()),
             });
         }
     }

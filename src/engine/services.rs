@@ -13,12 +13,14 @@ use super::{
     stage,
 };
 use crate::model::{
-    DestinationRule, ExportDefaults, Host, Labels, MergedRule, MeshConfig, Namespace, Service, VirtualService,
-    Visibility,
+    DestinationRule, ExportDefaults, Host, Labels, MergedRule, MeshConfig, Namespace, ObjectRef, Service,
+    VirtualService, Visibility,
     destination_rule::{Candidates, NamespaceRules, host_patterns},
     service::{Registry, TrafficDistribution},
     workload::selects,
 };
+
+const DESTINATION_RULE: &str = "DestinationRule";
 
 /// The mesh configuration, or the defaults while there is none.
 pub(super) fn mesh<Q: Query>(cx: &mut Cx<'_, Q>) -> Arc<MeshConfig> {
@@ -197,6 +199,11 @@ impl Query for Exceptions {
         }
         Arc::new(all)
     }
+
+    /// Who differs from whom, not how.
+    fn has(_: &Self::Value, _: &ObjectRef) -> bool {
+        false
+    }
 }
 
 /// What a client sees of a host. `labels` are those of the client's that configuration looks at; `None` is a
@@ -242,5 +249,11 @@ impl Query for Outlook {
             label_rules = candidates.selective(client);
         }
         Some(Arc::new(Seen { key, service, rule, label_rules }))
+    }
+
+    /// Of the rules about the host, those that the client follows.
+    fn has(seen: &Self::Value, object: &ObjectRef) -> bool {
+        let follows = |seen: &Arc<Seen>| seen.rule.iter().any(|rule| rule.objects.contains(object));
+        object.kind != DESTINATION_RULE || seen.as_ref().is_some_and(follows)
     }
 }

@@ -36,6 +36,8 @@ pub enum AccessLogEncoding {
 pub struct MeshConfig {
     /// The trust domain of identities.
     pub trust_domain: Arc<str>,
+    /// The host by which proxies know the control plane (`defaultConfig.discoveryAddress`); empty where nothing is said.
+    pub discovery_host: Arc<str>,
     /// The namespace of mesh-wide configuration.
     pub root_namespace: Namespace,
     /// The suffix of Kubernetes host names (`--domain`).
@@ -117,6 +119,7 @@ impl Default for MeshConfig {
     fn default() -> Self {
         Self {
             trust_domain: "cluster.local".into(),
+            discovery_host: "".into(),
             root_namespace: "istio-system".into(),
             domain_suffix: "cluster.local".into(),
             proxy_listen_port: 15001,

@@ -368,7 +368,10 @@ fn traffic(mesh: &mut MeshConfig, field: &mut Field<'_>) -> bool {
         "meshMTLS" => field.inside(&mut |inner| mesh_mtls(mesh, inner)),
         "tlsDefaults" => field.inside(&mut |inner| tls_defaults(mesh, inner)),
         // What Pods are injected with.
-        "defaultConfig" => field.look(proxy::check),
+        "defaultConfig" => {
+            field.look(proxy::check);
+            mesh.discovery_host = proxy::discovery_host(field.value).unwrap_or_default().into();
+        }
         "enablePrometheusMerge" => {}
         _ => return others(field),
     }

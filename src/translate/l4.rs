@@ -135,6 +135,7 @@ fn target(clusters: Vec<(L4Cluster, u32)>, weighted_stat_prefix: Arc<str>) -> Tc
         max_connection_duration: pool.and_then(|p| p.max_connection_duration),
         hash_source_ip,
         tunnel: policy.and_then(|p| p.tunnel.clone()),
+        after_handshake: false,
         clusters: clusters.into_iter().map(|(c, weight)| (c.name, weight)).collect(),
     }
 }

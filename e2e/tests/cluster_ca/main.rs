@@ -1,6 +1,7 @@
 //! The certificate authority on a real API server: who gets which certificate, where its root is kept, and how it is
 //! renewed.
 
+mod names;
 mod nodes;
 mod plugged_in;
 mod streams;

@@ -38,7 +38,7 @@ async fn requests_go_on_without_the_control_plane_and_pods_are_injected_when_it_
     sidecar.more(40).await?;
     let (sidecar, gateway) = (sidecar.stop_unharmed().await?, gateway.stop_unharmed().await?);
     report(&format!("absence: sidecar {sidecar}; gateway {gateway}"))?;
-    ensure!(sidecar.requests() > 1000 && gateway.replies() > 1000, "too few requests");
+    ensure!(sidecar.requests() > 500 && gateway.replies() > 500, "too few requests");
     Ok(())
 }
 

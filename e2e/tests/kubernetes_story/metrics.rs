@@ -1,40 +1,28 @@
 //! The page of an injected Pod has Istio's metrics of its proxy, the workload's own ones, and the agent's.
 
 use anyhow::{Result, ensure};
-use mizzen_e2e::{Client, PATIENCE, Request, eventually};
+use mizzen_e2e::{Client, Deployment, PATIENCE, Request, eventually};
+use serde_json::json;
 
 use super::world::World;
 
 /// A workload that has metrics of its own: a file of nginx.
-pub(crate) const PAGE: &str = "
+pub(crate) fn workload() -> String {
+    let workload = Deployment::new("page", "nginx")
+        .annotated(&[("prometheus.io/scrape", "true"), ("prometheus.io/port", "80")])
+        .ending_at_once()
+        .container("readinessProbe", json!({"httpGet": {"path": "/metrics", "port": 80}, "periodSeconds": 1}))
+        .container("volumeMounts", json!([{"name": "page", "mountPath": "/var/www/html"}]))
+        .pod("volumes", json!([{"name": "page", "configMap": {"name": "page"}}]))
+        .service("page", json!({"ports": [{"name": "http", "port": 80}]}));
+    format!("{workload}{FILE}")
+}
+
+const FILE: &str = "
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: page}
 data: {metrics: \"# TYPE wishes_total counter\\nwishes_total 7\\n\"}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: page}
-spec:
-  selector: {matchLabels: {app: page}}
-  template:
-    metadata:
-      labels: {app: page}
-      annotations: {prometheus.io/scrape: 'true', prometheus.io/port: '80'}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: nginx
-        image: nginx:local
-        imagePullPolicy: IfNotPresent
-        readinessProbe: {httpGet: {path: /metrics, port: 80}, periodSeconds: 1}
-        volumeMounts: [{name: page, mountPath: /var/www/html}]
-      volumes: [{name: page, configMap: {name: page}}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: page}
-spec: {selector: {app: page}, ports: [{name: http, port: 80}]}
 ---
 ";
 

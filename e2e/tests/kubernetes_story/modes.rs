@@ -2,7 +2,8 @@
 //! of both sides log of it.
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Client, Echo, PATIENCE, Request, eventually};
+use mizzen_e2e::{Client, Deployment, Echo, PATIENCE, Request, eventually};
+use serde_json::json;
 
 use super::{
     metrics, names,
@@ -15,47 +16,35 @@ const CERTIFICATE: &str = "x-forwarded-client-cert";
 
 /// A Pod whose ports are of a declared protocol, sniffed, plain TCP, of a headless Service, and of none (8083); and one that is
 /// not of the mesh and has no Service.
-const SERVERS: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: server}
-spec:
-  selector: {matchLabels: {app: server}}
-  template:
-    metadata: {labels: {app: server}}
-    spec:
-      hostname: one
-      subdomain: alone
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: echo
-        image: echo:local
-        imagePullPolicy: IfNotPresent
-        args: ['http1:8080', 'http1:8081', 'http1:8082', 'http1:8083', 'tcp:9000']
-        readinessProbe: {tcpSocket: {port: 9000}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  selector: {app: server}
-  ports: [{name: http, port: 80, targetPort: 8080}, {name: http-more, port: 81, targetPort: 8081}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: any}
-spec: {selector: {app: server}, ports: [{name: any, port: 8000, targetPort: 8082}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: bytes}
-spec: {selector: {app: server}, ports: [{name: tcp, port: 9000}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: alone}
-spec: {clusterIP: None, selector: {app: server}, ports: [{name: http, port: 8080}, {name: tcp, port: 9000}]}
----
+fn servers() -> String {
+    let server = Deployment::new("server", "echo")
+        .ending_at_once()
+        .pod("hostname", "one")
+        .pod("subdomain", "alone")
+        .container("args", json!(["http1:8080", "http1:8081", "http1:8082", "http1:8083", "tcp:9000"]))
+        .ready_at(9000)
+        .service(
+            "web",
+            json!({"ports": [
+                {"name": "http", "port": 80, "targetPort": 8080},
+                {"name": "http-more", "port": 81, "targetPort": 8081},
+            ]}),
+        )
+        .service("any", json!({"ports": [{"name": "any", "port": 8000, "targetPort": 8082}]}))
+        .service("bytes", json!({"ports": [{"name": "tcp", "port": 9000}]}))
+        .service(
+            "alone",
+            json!({"clusterIP": "None", "ports": [{"name": "http", "port": 8080}, {"name": "tcp", "port": 9000}]}),
+        );
+    let outsider = Deployment::new("outsider", "echo")
+        .label("sidecar.istio.io/inject", "false")
+        .ending_at_once()
+        .container("args", json!(["http1:80", "http1:8090"]))
+        .ready_at(80);
+    format!("{server}{outsider}{PICKED}")
+}
+
+const PICKED: &str = "
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: picked}
@@ -66,22 +55,6 @@ spec:
   location: MESH_INTERNAL
   resolution: STATIC
   workloadSelector: {labels: {app: server}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: outsider}
-spec:
-  selector: {matchLabels: {app: outsider}}
-  template:
-    metadata: {labels: {app: outsider, sidecar.istio.io/inject: 'false'}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: echo
-        image: echo:local
-        imagePullPolicy: IfNotPresent
-        args: ['http1:80', 'http1:8090']
-        readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
 ---
 ";
 
@@ -112,7 +85,7 @@ spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
 #[tokio::test]
 async fn requests_go_as_each_mode_says() -> Result<()> {
     let world = World::enter(NAMESPACE).await?;
-    world.run(&[&client(), SERVERS, metrics::PAGE, names::RESOLVER].concat())?;
+    world.run(&[client(), servers(), metrics::workload(), names::resolver()].concat())?;
     let modes = Modes { server: world.pod_address("app=server")?, outsider: world.pod_address("app=outsider")?, world };
     modes.services_are_reached_by_mutual_tls().await?;
     modes.what_no_service_has_is_passed_through().await?;

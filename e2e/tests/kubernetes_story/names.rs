@@ -1,7 +1,7 @@
 //! Names that only the mesh knows, for a Pod that asks its usual resolver (`ISTIO_META_DNS_CAPTURE`).
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{PATIENCE, eventually};
+use mizzen_e2e::{Deployment, PATIENCE, eventually};
 
 use super::world::World;
 
@@ -9,21 +9,10 @@ const HOST: &str = "only.mesh.example";
 const ADDRESS: &str = "240.250.0.1";
 
 /// A Pod whose questions the agent answers. Its proxy's settings are given as many people give them: for the Pod alone.
-pub(crate) const RESOLVER: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: resolver}
-spec:
-  selector: {matchLabels: {app: resolver}}
-  template:
-    metadata:
-      labels: {app: resolver}
-      annotations: {proxy.istio.io/config: \"{proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}}\"}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{name: curl, image: 'curl:local', imagePullPolicy: IfNotPresent}]
----
-";
+pub(crate) fn resolver() -> String {
+    let captured = [("proxy.istio.io/config", "{proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true'}}")];
+    Deployment::new("resolver", "curl").annotated(&captured).ending_at_once().yaml()
+}
 
 /// The host is known to the one Pod, and to no other; what the mesh does not know is asked of the cluster's server.
 pub(crate) async fn a_host_of_the_mesh_resolves(world: &World, endpoint: &str) -> Result<()> {

@@ -12,8 +12,10 @@ use super::{
 };
 
 /// An ordinary container that the workload waits for.
-const CLASSIC: &str = "{sidecar.istio.io/nativeSidecar: 'false', \
-                        proxy.istio.io/config: '{holdApplicationUntilProxyStarts: true}'}";
+const CLASSIC: &[(&str, &str)] = &[
+    ("sidecar.istio.io/nativeSidecar", "false"),
+    ("proxy.istio.io/config", "{holdApplicationUntilProxyStarts: true}"),
+];
 /// A Pod that does not end in this time is killed.
 const GRACE: Duration = Duration::from_secs(30);
 

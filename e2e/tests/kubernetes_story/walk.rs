@@ -3,37 +3,20 @@
 use std::{io::ErrorKind, net::TcpStream, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use mizzen_e2e::{PATIENCE, Request, eventually};
+use mizzen_e2e::{Deployment, PATIENCE, Request, eventually};
 use serde_json::{Value, json};
 
 use super::world::World;
 
-const NGINX: &str = "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: nginx}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: nginx}
-spec:
-  selector: {matchLabels: {app: nginx}}
-  template:
-    metadata: {labels: {app: nginx}}
-    spec:
-      serviceAccountName: nginx
-      containers:
-      - name: nginx
-        image: nginx:local
-        imagePullPolicy: IfNotPresent
-        ports: [{containerPort: 80}]
-        readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: svc-clusterip}
-spec: {selector: {app: nginx}, ports: [{name: svc-webport, port: 80}]}
-";
+/// nginx behind a Service whose port does not tell its protocol.
+fn nginx() -> String {
+    Deployment::new("nginx", "nginx")
+        .with_account()
+        .container("ports", json!([{"containerPort": 80}]))
+        .container("readinessProbe", json!({"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}))
+        .service("svc-clusterip", json!({"ports": [{"name": "svc-webport", "port": 80}]}))
+        .yaml()
+}
 
 const ROUTES: &str = "
 apiVersion: networking.istio.io/v1
@@ -56,7 +39,7 @@ async fn nginx_is_served_through_the_gateway() -> Result<()> {
     the_gateway_is_an_agent_with_an_envoy(&world)?;
     its_bootstrap_is_that_of_the_contract(&world)?;
     nothing_listens_before_there_is_a_gateway(&world).await?;
-    world.run(NGINX)?;
+    world.run(&nginx())?;
     the_pod_has_two_containers(&world)?;
     world.cluster.apply(ROUTES)?;
     objects_are_shown_with_their_columns(&world)?;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use mizzen_e2e::{Client, Cluster, Installed, NODE_ADDRESS, PATIENCE, Request, eventually};
-use serde_json::Value;
+use mizzen_e2e::{Client, Cluster, Deployment, Installed, NODE_ADDRESS, PATIENCE, Request, eventually};
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -121,8 +121,8 @@ pub(crate) fn openssl(args: &[&str]) -> Result<String> {
 }
 
 /// Annotations of Pods whose certificates live for a minute, and are renewed when a tenth of that is over.
-pub(crate) const SHORT_LIVES: &str =
-    "{proxy.istio.io/config: \"{proxyMetadata: {SECRET_TTL: 60s, SECRET_GRACE_PERIOD_RATIO: '0.9'}}\"}";
+pub(crate) const SHORT_LIVES: &[(&str, &str)] =
+    &[("proxy.istio.io/config", "{proxyMetadata: {SECRET_TTL: 60s, SECRET_GRACE_PERIOD_RATIO: '0.9'}}")];
 
 /// Connections between proxies have a few requests each.
 pub(crate) fn many_handshakes(name: &str) -> String {
@@ -134,73 +134,34 @@ pub(crate) fn many_handshakes(name: &str) -> String {
 
 /// A client within the mesh; its image has curl.
 pub(crate) fn client() -> String {
-    client_with("{}")
+    client_with(&[])
 }
 
 /// The same, with annotations of its Pod.
-pub(crate) fn client_with(annotations: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: client}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: client}}
-spec:
-  selector: {{matchLabels: {{app: client}}}}
-  template:
-    metadata: {{labels: {{app: client}}, annotations: {annotations}}}
-    spec:
-      serviceAccountName: client
-      terminationGracePeriodSeconds: 1
-      containers: [{{name: curl, image: 'curl:local', imagePullPolicy: IfNotPresent}}]
----
-"
-    )
+pub(crate) fn client_with(annotations: &[(&str, &str)]) -> String {
+    Deployment::new("client", "curl").with_account().annotated(annotations).ending_at_once().yaml()
 }
 
 /// Pods that answer with what they saw of a request, and a Service of the same name: HTTP on port 80, HTTP/2 on 81. They
 /// have a service account of that name, and a preStop of three seconds.
 pub(crate) fn echo(name: &str, replicas: usize) -> String {
-    echo_with(name, replicas, "{}")
+    echo_with(name, replicas, &[])
 }
 
 /// The same, with annotations of the Pods.
-pub(crate) fn echo_with(name: &str, replicas: usize, annotations: &str) -> String {
-    format!(
-        "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: {name}}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}}}
-spec:
-  replicas: {replicas}
-  selector: {{matchLabels: {{app: {name}}}}}
-  template:
-    metadata: {{labels: {{app: {name}}}, annotations: {annotations}}}
-    spec:
-      serviceAccountName: {name}
-      containers:
-      - name: echo
-        image: echo:local
-        imagePullPolicy: IfNotPresent
-        readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}
-        lifecycle: {{preStop: {{exec: {{command: [sleep, '3']}}}}}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec:
-  selector: {{app: {name}}}
-  ports: [{{name: http, port: 80, targetPort: 8080}}, {{name: http2, port: 81, targetPort: 8081}}]
----
-"
-    )
+pub(crate) fn echo_with(name: &str, replicas: usize, annotations: &[(&str, &str)]) -> String {
+    let ports = json!([
+        {"name": "http", "port": 80, "targetPort": 8080},
+        {"name": "http2", "port": 81, "targetPort": 8081},
+    ]);
+    Deployment::new(name, "echo")
+        .with_account()
+        .replicas(replicas)
+        .annotated(annotations)
+        .ready_at(8080)
+        .container("lifecycle", json!({"preStop": {"exec": {"command": ["sleep", "3"]}}}))
+        .service(name, json!({"ports": ports}))
+        .yaml()
 }
 
 /// Leads requests for `<name>.example.dev` that come to the gateway to port 80 of a Service; `more` is said of the route.

@@ -18,7 +18,7 @@ use crate::{
         service::{Callers, CertificateService},
     },
     cli::control_plane::{AuthoritySettings, Parts},
-    engine::{Engine, inputs::Mesh},
+    engine::{Engine, inputs},
     telemetry::ready::Guard,
     xds::{Peer, Proof, Tokens, auth::Access},
 };
@@ -30,28 +30,32 @@ pub(super) type Task = (&'static str, BoxFuture<'static, anyhow::Result<()>>);
 pub(super) struct Certificates {
     pub(super) settings: AuthoritySettings,
     pub(super) authority: Authority,
+    /// The host by which proxies know the control plane; empty where nothing is said.
+    pub(super) discovery_host: watch::Receiver<Arc<str>>,
     client: Client,
     reviewer: Arc<Reviewer>,
 }
 
+/// What of the mesh configuration matters here.
+pub(super) struct Mesh {
+    pub(super) first: MeshRead,
+    pub(super) trust_domain: watch::Receiver<Arc<str>>,
+    pub(super) discovery_host: watch::Receiver<Arc<str>>,
+}
+
 impl Certificates {
     /// What the settings and the cluster give, and the task that brings it to life. Streams wait for that.
-    pub(super) fn new(
-        parts: &Parts,
-        settings: AuthoritySettings,
-        client: Client,
-        mesh: MeshRead,
-        trust_domain: watch::Receiver<Arc<str>>,
-    ) -> (Self, Task) {
+    pub(super) fn new(parts: &Parts, settings: AuthoritySettings, client: Client, mesh: Mesh) -> (Self, Task) {
+        let Mesh { first, trust_domain, discovery_host } = mesh;
         let (publisher, authority) = Publisher::new(parts.metrics.clone());
         let audiences = settings.token_audiences.clone();
         let cluster = parts.settings.cluster_id.clone();
         let reviewer = Arc::new(Reviewer::new(client.clone(), audiences, cluster, trust_domain));
         let guard = parts.readiness.guard("certificate authority");
         let (source, shutdown) = (settings.source.clone(), parts.shutdown.clone());
-        let run = obtain(source, client.clone(), mesh, publisher, guard);
+        let run = obtain(source, client.clone(), first, publisher, guard);
         let task = async move { shutdown.run_until_cancelled(run).await.unwrap_or(Ok(())) };
-        (Self { settings, authority, client, reviewer }, ("certificate authority", task.boxed()))
+        (Self { settings, authority, discovery_host, client, reviewer }, ("certificate authority", task.boxed()))
     }
 
     /// Whose tokens are, for streams.
@@ -89,7 +93,8 @@ impl MeshRead {
     /// The trust domain, once it is known.
     async fn trust_domain(mut self) -> anyhow::Result<Arc<str>> {
         self.read.wait_for(|read| *read).await.context("the mesh configuration is not read any more")?;
-        let mesh = self.engine.ask(|db| db.input_value(&Mesh(())).map(|mesh| mesh.trust_domain.clone())).await?;
+        let mesh =
+            self.engine.ask(|db| db.input_value(&inputs::Mesh(())).map(|mesh| mesh.trust_domain.clone())).await?;
         mesh.context("there is no mesh configuration")
     }
 }

@@ -72,6 +72,7 @@ pub(super) fn with_certificate<F: Future<Output = anyhow::Result<()>> + Send + '
     let mut own = Own {
         authority: certificates.authority.clone(),
         hosts: certificates.settings.hosts.clone(),
+        discovery_host: certificates.discovery_host.clone(),
         lifetime: certificates.settings.source.root_lifetime,
         demands,
         identifies,

@@ -60,10 +60,10 @@ pub(super) async fn follow_files(
     }
 }
 
-/// Ready when there is another authority; never without one.
-async fn changed(authority: Option<&mut Authority>) {
-    if let Some(authority) = authority
-        && authority.changed().await.is_ok()
+/// Ready when there is another one; never without one.
+async fn changed<T>(followed: Option<&mut watch::Receiver<T>>) {
+    if let Some(followed) = followed
+        && followed.changed().await.is_ok()
     {
         return;
     }
@@ -79,7 +79,10 @@ fn trusted(current: Option<&Current>) -> (Option<&[u8]>, Option<&[u8]>) {
 /// A certificate of our own.
 pub(super) struct Own {
     pub(super) authority: Authority,
+    /// Its names whatever the mesh configuration says.
     pub(super) hosts: Vec<String>,
+    /// And by which that has proxies know it; empty where nothing is said.
+    pub(super) discovery_host: watch::Receiver<Arc<str>>,
     pub(super) lifetime: Duration,
     pub(super) demands: Demands,
     /// Whether clients may prove who they are by a certificate.
@@ -94,12 +97,13 @@ impl Own {
         Ok((watch::Sender::new(config), renew_at))
     }
 
-    /// Issues another one when the authority changes, and in time.
+    /// Issues another one when the authority or its name changes, and in time.
     pub(super) async fn follow(mut self, newest: watch::Sender<Config>, mut renew_at: SystemTime) {
         loop {
             let left = renew_at.duration_since(time_of_day()).unwrap_or_default();
             tokio::select! {
                 () = changed(Some(&mut self.authority)) => {}
+                () = changed(Some(&mut self.discovery_host)) => {}
                 () = tokio::time::sleep(left) => {}
             }
             match self.issue() {
@@ -118,7 +122,9 @@ impl Own {
 
     fn issue(&mut self) -> anyhow::Result<(Config, SystemTime)> {
         let current = self.authority.borrow_and_update().clone().context("there is no authority")?;
-        let made = serving::issue(&current.signer, &self.hosts, self.lifetime, time_of_day())?;
+        let told = self.discovery_host.borrow_and_update().clone();
+        let hosts = serving::with_discovery_host(&self.hosts, &told);
+        let made = serving::issue(&current.signer, &hosts, self.lifetime, time_of_day())?;
         let (roots, crl) = trusted(Some(&current).filter(|_| self.identifies));
         let config = tls::server_config(made.chain.as_bytes(), made.key.as_bytes(), roots, crl, &self.demands)?;
         Ok((config, made.renew_at))

@@ -31,6 +31,11 @@ pub trait Query: Key {
     const STAGE: u8;
     /// Computes the result.
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value;
+    /// Whether something of an object that was looked at is in a result. What reads results without it is not made of the
+    /// object.
+    fn has(_result: &Self::Value, _object: &ObjectRef) -> bool {
+        true
+    }
 }
 
 /// Records what one evaluation of the query `Q` reads and reports.

@@ -1,5 +1,7 @@
 //! Whom an object concerns.
 
+use serde_json::{Value, json};
+
 use super::{
     objects::{annotated, governance, object, rule},
     world::World,
@@ -33,6 +35,35 @@ fn an_object_concerns_those_who_have_something_made_of_it() {
     assert!(world.reach(&on_gateway).1.is_empty());
 }
 
+/// The DestinationRule of service `s32`, with more of its `spec`.
+fn rule_with(more: &[(&str, Value)]) -> crate::api::Object {
+    let mut rule = governance(32, 7);
+    more.iter().for_each(|(field, value)| rule["spec"][field] = value.clone());
+    object(rule)
+}
+
+#[test]
+fn a_rule_concerns_those_who_follow_it() {
+    let mut world = World::with_proxies(100);
+    let of_namespace = ObjectRef::new("DestinationRule", "ns2", "d32");
+    let own = ["b", "whole"];
+    world.apply_all(&[rule_with(&[("exportTo", json!(["."]))])]);
+    assert_eq!(world.reach(&of_namespace).1, own.into());
+    world.apply_all(&[rule_with(&[("exportTo", json!(["ns1"]))])]);
+    assert_eq!(world.reach(&of_namespace).1, ["a", "a too"].into());
+    // Nobody has the label.
+    world.apply_all(&[rule_with(&[("workloadSelector", json!({"matchLabels": {"app": "other"}}))])]);
+    assert_eq!(world.reach(&of_namespace).1, [].into());
+    // Of one that clients of a namespace have replaced for themselves, what they share with all others is made too.
+    let mut others = governance(32, 8);
+    others["metadata"] = json!({"name": "theirs", "namespace": "ns1"});
+    others["spec"]["exportTo"] = json!(["."]);
+    world.apply_all(&[rule_with(&[]), object(others)]);
+    let theirs = ObjectRef::new("DestinationRule", "ns1", "theirs");
+    assert_eq!(world.reach(&theirs).1, ["a", "a too"].into());
+    assert_eq!(world.reach(&of_namespace).1, OF_MESH.into_iter().chain(["gateway"]).collect());
+}
+
 #[test]
 fn only_what_an_object_says_counts_as_a_change_of_it() {
     let mut world = World::with_proxies(100);
@@ -52,7 +83,7 @@ fn only_what_an_object_says_counts_as_a_change_of_it() {
 fn what_is_wrong_with_an_object_is_known() {
     let mut world = World::with_proxies(100);
     let mut bad = governance(32, 7);
-    bad["spec"]["trafficPolicy"]["outlierDetection"] = serde_json::json!({"consecutiveErrors": 5});
+    bad["spec"]["trafficPolicy"]["outlierDetection"] = json!({"consecutiveErrors": 5});
     world.apply_all(&[object(bad)]);
     let (reach, _) = world.reach(&ObjectRef::new("DestinationRule", "ns2", "d32"));
     let [problem] = &reach.problems[..] else { panic!("{reach:?}") };

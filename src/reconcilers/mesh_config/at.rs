@@ -86,20 +86,21 @@ impl<'a> At<'a> {
     /// `host:port`, where `$(HOST_IP)` may stand for the address of the node.
     pub(super) fn address(&self, problems: &mut Problems) {
         let Some(text) = self.text(problems) else { return };
-        if let Err(why) = check_address(&text.replacen("$(HOST_IP)", "127.0.0.1", 1)) {
+        if let Err(why) = host_of(&text.replacen("$(HOST_IP)", "127.0.0.1", 1)) {
             self.wrong(Code::ProxyAddressInvalid, format!("{text:?} {why}"), problems);
         }
     }
 }
 
-fn check_address(text: &str) -> Result<(), &'static str> {
+/// The host of `host:port`, without brackets, or why it is none.
+pub(super) fn host_of(text: &str) -> Result<&str, &'static str> {
     let (host, port) = text.rsplit_once(':').ok_or("is not of the form host:port")?;
     if port.parse::<u16>().ok().is_none_or(|port| port == 0) {
         return Err("has a port that is not one of 1 to 65535");
     }
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if rules::domain(host).is_ok() || inner.parse::<std::net::IpAddr>().is_ok() {
-        return Ok(());
+        return Ok(inner);
     }
     Err("has a host that is neither a DNS name nor an IP address")
 }

@@ -1,6 +1,11 @@
 //! `defaultConfig`: what proxies start with unless they are told otherwise (translation §9.4).
 
-use super::{super::Problems, at::At};
+use serde_json::Value;
+
+use super::{
+    super::Problems,
+    at::{At, host_of},
+};
 use crate::model::Code;
 
 /// Variables that something else replaces.
@@ -87,6 +92,11 @@ pub(super) fn check(config: &At<'_>, problems: &mut Problems) {
             _ => field.wrong(Code::UnknownField, "a ProxyConfig has no such field", problems),
         }
     }
+}
+
+/// The host by which proxies know the control plane; nothing where none is said, or not as it should be.
+pub(super) fn discovery_host(config: &Value) -> Option<&str> {
+    host_of(config.get("discoveryAddress")?.as_str()?).ok()
 }
 
 /// Envoy takes it in whole seconds.

@@ -67,10 +67,16 @@ pub fn of_http(mesh: &MeshConfig, reporter: Reporter) -> Vec<AccessLog> {
     file_log(mesh).into_iter().chain(metrics::http_logger(reporter, mesh)).collect()
 }
 
-/// The same of a TCP proxy, which nobody may report.
+/// The same of a TCP proxy, which nobody may report, and whether it must log when a connection has reached its upstream,
+/// not only at its end.
 #[must_use]
-pub fn of_tcp(mesh: &MeshConfig, reporter: Option<Reporter>) -> Vec<AccessLog> {
-    file_log(mesh).into_iter().chain(reporter.and_then(|reporter| metrics::tcp_logger(reporter, mesh))).collect()
+pub fn of_tcp(mesh: &MeshConfig, reporter: Option<Reporter>) -> (Vec<AccessLog>, bool) {
+    let file = file_log(mesh);
+    match reporter.and_then(|reporter| metrics::tcp_loggers(reporter, mesh)) {
+        None => (file.into_iter().collect(), false),
+        // A connection is one line of the file.
+        Some(loggers) => (file.map(metrics::at_the_end).into_iter().chain(loggers).collect(), true),
+    }
 }
 
 /// The access log of a listener: only connections that no filter chain takes, which no filter can log.
@@ -147,6 +153,7 @@ fn value(json: serde_json::Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use envoy_types::pb::envoy::data::accesslog::v3::AccessLogType;
     use prost::Message as _;
 
     use super::*;
@@ -173,10 +180,25 @@ mod tests {
     #[test]
     fn off_without_a_file() {
         let silent = MeshConfig { metrics: false, ..MeshConfig::default() };
-        assert!(of_http(&silent, Reporter::Source).is_empty() && of_tcp(&silent, Some(Reporter::Source)).is_empty());
+        assert!(of_http(&silent, Reporter::Source).is_empty());
+        assert_eq!(of_tcp(&silent, Some(Reporter::Source)), (Vec::new(), false));
         assert!(of_listener(&MeshConfig::default()).is_empty());
         let log = of_listener(&mesh(AccessLogEncoding::Text, "")).remove(0);
         assert!(log.filter.is_some());
+    }
+
+    #[test]
+    fn a_connection_is_one_line() {
+        let mesh = mesh(AccessLogEncoding::Text, "");
+        let (alone, early) = of_tcp(&mesh, None);
+        assert!(alone[0].filter.is_none() && !early);
+        let (logs, early) = of_tcp(&mesh, Some(Reporter::Source));
+        assert_eq!((logs.len(), early), (3, true));
+        let Some(FilterSpecifier::LogTypeFilter(types)) = logs[0].filter.clone().and_then(|f| f.filter_specifier)
+        else {
+            panic!("lines of all times")
+        };
+        assert_eq!(types.types, [i32::from(AccessLogType::TcpConnectionEnd)]);
     }
 
     #[test]

@@ -8,7 +8,11 @@ use std::sync::LazyLock;
 
 use envoy_types::pb::{
     envoy::{
-        config::accesslog::v3::{AccessLog, access_log::ConfigType},
+        config::accesslog::v3::{
+            AccessLog, AccessLogFilter, LogTypeFilter, OrFilter, ResponseFlagFilter, access_log::ConfigType,
+            access_log_filter::FilterSpecifier,
+        },
+        data::accesslog::v3::AccessLogType,
         extensions::access_loggers::stats::v3::{
             Config,
             config::{Counter, Histogram, Stat, Tag, histogram::Unit},
@@ -59,16 +63,26 @@ const REQUEST: [Label; 2] = [("response_code", "%RESPONSE_CODE%"), ("grpc_respon
 /// Each is the same in every listener: made and packed once.
 static OF_HTTP: [LazyLock<AccessLog>; 2] =
     [LazyLock::new(|| of_http(&SOURCE)), LazyLock::new(|| of_http(&DESTINATION))];
-static OF_TCP: [LazyLock<AccessLog>; 2] = [LazyLock::new(|| of_tcp(&SOURCE)), LazyLock::new(|| of_tcp(&DESTINATION))];
+static OF_TCP: [LazyLock<[AccessLog; 2]>; 2] =
+    [LazyLock::new(|| of_tcp(&SOURCE)), LazyLock::new(|| of_tcp(&DESTINATION))];
+
+/// Response flags of connections that never reached an upstream: refused or in vain, no endpoint, no cluster, too many.
+const NEVER_OPENED: [&str; 4] = ["UF", "UH", "NC", "UO"];
 
 /// The logger of an HTTP connection manager, unless the mesh has no metrics.
 pub(super) fn http_logger(reporter: Reporter, mesh: &MeshConfig) -> Option<AccessLog> {
     mesh.metrics.then(|| OF_HTTP[reporter as usize].clone())
 }
 
-/// The logger of a TCP proxy, unless the mesh has no metrics.
-pub(super) fn tcp_logger(reporter: Reporter, mesh: &MeshConfig) -> Option<AccessLog> {
+/// The loggers of a TCP proxy, unless the mesh has no metrics. One of them wants to be told when a connection has reached
+/// its upstream, so that others beside it are to be for [`the end`](at_the_end).
+pub(super) fn tcp_loggers(reporter: Reporter, mesh: &MeshConfig) -> Option<[AccessLog; 2]> {
     mesh.metrics.then(|| OF_TCP[reporter as usize].clone())
+}
+
+/// The same log, of connections that end.
+pub(super) fn at_the_end(log: AccessLog) -> AccessLog {
+    when(of_type(AccessLogType::TcpConnectionEnd), log)
 }
 
 fn of_http(side: &[Label]) -> AccessLog {
@@ -81,20 +95,39 @@ fn of_http(side: &[Label]) -> AccessLog {
     logger(vec![one("requests_total", &labels)], vec![duration])
 }
 
-/// Connections are counted when they end.
-fn of_tcp(side: &[Label]) -> AccessLog {
+/// Connections are counted when they are there, and when they end, and bytes when they end: what a connection has sent is
+/// known in all, and not since it was told last.
+fn of_tcp(side: &[Label]) -> [AccessLog; 2] {
     let labels: Vec<Label> = side.iter().chain([&FLAGS]).copied().collect();
     let bytes = |name: &str, format: &str| Counter {
         stat: stat(name, &labels),
         value_format: format.to_owned(),
         ..Counter::default()
     };
-    let counters = vec![
+    let ended = vec![
         bytes("tcp_sent_bytes_total", "%BYTES_SENT%"),
         bytes("tcp_received_bytes_total", "%BYTES_RECEIVED%"),
         one("tcp_connections_closed_total", &labels),
     ];
-    logger(counters, Vec::new())
+    let opened = vec![one("tcp_connections_opened_total", &labels)];
+    [at_the_end(logger(ended, Vec::new())), when(is_opened(), logger(opened, Vec::new()))]
+}
+
+/// Each connection once: with its upstream, or at its end when it never had one, as Istio counts them.
+fn is_opened() -> FilterSpecifier {
+    let flags = NEVER_OPENED.map(str::to_owned).to_vec();
+    let never = FilterSpecifier::ResponseFlagFilter(ResponseFlagFilter { flags });
+    let either = [of_type(AccessLogType::TcpUpstreamConnected), never];
+    let filters = either.map(|filter| AccessLogFilter { filter_specifier: Some(filter) }).to_vec();
+    FilterSpecifier::OrFilter(OrFilter { filters })
+}
+
+fn of_type(kind: AccessLogType) -> FilterSpecifier {
+    FilterSpecifier::LogTypeFilter(LogTypeFilter { types: vec![kind.into()], exclude: false })
+}
+
+fn when(filter: FilterSpecifier, log: AccessLog) -> AccessLog {
+    AccessLog { filter: Some(AccessLogFilter { filter_specifier: Some(filter) }), ..log }
 }
 
 fn one(name: &str, labels: &[Label]) -> Counter {
@@ -139,15 +172,19 @@ mod tests {
         let source = config(http_logger(Reporter::Source, &mesh));
         assert_eq!(labels(&source.counters[0].stat), labels(&source.histograms[0].stat));
         assert_eq!(source.counters[0].stat.as_ref().expect("a name").tags[0].value_format, "source");
-        let destination = config(tcp_logger(Reporter::Destination, &mesh));
         let expected = ["reporter", "upstream_service", "source_principal", "response_flags"];
-        assert!(destination.counters.iter().all(|counter| labels(&counter.stat) == expected));
-        assert_eq!((destination.counters.len(), destination.histograms.len()), (3, 0));
+        let [ended, opened] = tcp_loggers(Reporter::Destination, &mesh).expect("loggers");
+        for (logger, counters) in [(ended, 3), (opened, 1)] {
+            assert!(logger.filter.is_some(), "told of at one time only");
+            let destination = config(Some(logger));
+            assert!(destination.counters.iter().all(|counter| labels(&counter.stat) == expected));
+            assert_eq!((destination.counters.len(), destination.histograms.len()), (counters, 0));
+        }
     }
 
     #[test]
     fn a_mesh_without_metrics_has_no_loggers() {
         let mesh = MeshConfig { metrics: false, ..MeshConfig::default() };
-        assert_eq!((http_logger(Reporter::Source, &mesh), tcp_logger(Reporter::Source, &mesh)), (None, None));
+        assert_eq!((http_logger(Reporter::Source, &mesh), tcp_loggers(Reporter::Source, &mesh)), (None, None));
     }
 }

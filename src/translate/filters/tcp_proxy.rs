@@ -2,16 +2,22 @@
 
 use std::{net::Ipv6Addr, sync::Arc, time::Duration};
 
-use envoy_types::pb::envoy::{
-    config::listener::v3::{Filter, filter::ConfigType},
-    extensions::filters::network::tcp_proxy::v3::{
-        TcpProxy,
-        tcp_proxy::{ClusterSpecifier, TunnelingConfig, WeightedCluster, weighted_cluster::ClusterWeight},
+use envoy_types::pb::{
+    envoy::{
+        config::listener::v3::{Filter, filter::ConfigType},
+        extensions::filters::network::tcp_proxy::v3::{
+            TcpProxy, UpstreamConnectMode,
+            tcp_proxy::{
+                ClusterSpecifier, TcpAccessLogOptions, TunnelingConfig, WeightedCluster,
+                weighted_cluster::ClusterWeight,
+            },
+        },
+        r#type::v3::{
+            HashPolicy,
+            hash_policy::{PolicySpecifier, SourceIp},
+        },
     },
-    r#type::v3::{
-        HashPolicy,
-        hash_policy::{PolicySpecifier, SourceIp},
-    },
+    google::protobuf::UInt32Value,
 };
 
 use super::{access_log, metrics::Reporter};
@@ -34,6 +40,9 @@ pub struct TcpTarget {
     pub max_connection_duration: Option<Duration>,
     /// `consistentHash.useSourceIp`.
     pub hash_source_ip: bool,
+    /// Nobody is connected to before the client has shown its certificate: a workload hears nothing of others, and who was
+    /// there can be told when the connection opens.
+    pub after_handshake: bool,
     /// `tunnel`: connections go inside of HTTP requests.
     pub tunnel: Option<Arc<Tunnel>>,
 }
@@ -80,14 +89,24 @@ pub fn filter(target: &TcpTarget, reporter: Option<Reporter>, mesh: &MeshConfig)
         }
     };
     let source_ip = HashPolicy { policy_specifier: Some(PolicySpecifier::SourceIp(SourceIp {})) };
+    let mode = match target.after_handshake {
+        true => UpstreamConnectMode::OnDownstreamTlsHandshake,
+        false => UpstreamConnectMode::Immediate,
+    };
+    let (access_log, logs_early) = access_log::of_tcp(mesh, reporter);
+    let early = TcpAccessLogOptions { flush_access_log_on_connected: true, ..TcpAccessLogOptions::default() };
     let config = TcpProxy {
         stat_prefix,
         cluster_specifier: Some(specifier),
-        access_log: access_log::of_tcp(mesh, reporter),
+        access_log,
+        access_log_options: logs_early.then_some(early),
         idle_timeout: target.idle_timeout.and_then(wire::duration),
         max_downstream_connection_duration: target.max_connection_duration.and_then(wire::duration),
         hash_policy: target.hash_source_ip.then_some(source_ip).into_iter().collect(),
         tunneling_config: target.tunnel.as_deref().map(tunneling),
+        upstream_connect_mode: mode.into(),
+        // Envoy demands it with this mode; what comes early waits in the socket.
+        max_early_data_bytes: target.after_handshake.then_some(UInt32Value { value: 0 }),
         ..TcpProxy::default()
     };
     Some(Filter {

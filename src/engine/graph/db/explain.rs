@@ -59,18 +59,24 @@ impl Db {
         None
     }
 
-    /// The watched queries that depend on an input, directly or through others, and the round of the input's last change;
-    /// `None` when it has no value. Costs what depends on it. For explanations, not for the way of a change.
+    /// The watched queries that are made of an input, directly or through others, and the round of its last change; `None`
+    /// when it has no value. Costs what depends on it. For explanations, not for the way of a change.
     pub fn dependants<I: Input>(&mut self, key: &I) -> Option<(Generation, Vec<Watched>)> {
         let start = self.input_node(key);
         self.collect_later(start);
         let changed = *self.changed.get(&start)?;
+        let object = key.object();
+        let has = |id: NodeId| {
+            let node = self.node(id);
+            object.as_ref().is_none_or(|object| (self.kinds[node.kind as usize].has)(self, node.row, object))
+        };
         let (mut found, mut seen, mut queue) = (Vec::new(), HashSet::from([start]), vec![start]);
         while let Some(id) = queue.pop() {
             if self.watched.contains_key(&id) {
                 found.push(Watched(id));
             }
-            queue.extend(self.node(id).readers.to_vec().into_iter().filter(|reader| seen.insert(*reader)));
+            let readers = self.node(id).readers.to_vec().into_iter();
+            queue.extend(readers.filter(|reader| seen.insert(*reader) && has(*reader)));
         }
         Some((changed, found))
     }

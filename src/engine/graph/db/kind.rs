@@ -20,6 +20,8 @@ pub(super) struct Kind {
     pub(super) item_changed: fn(&mut Db, NodeId, NodeId),
     /// The object that an input stands for.
     pub(super) object: fn(&Db, u32) -> Option<ObjectRef>,
+    /// Whether something of an object is in what a node has.
+    pub(super) has: fn(&Db, u32, &ObjectRef) -> bool,
     /// The resource that a query results in.
     pub(super) resource: fn(&Db, u32) -> Option<Arc<Resource>>,
     /// The resource of a name in the part that a query assembles.
@@ -39,6 +41,7 @@ impl Kind {
             holds: |_, _| false,
             item_changed: |_, _, _| {},
             object: |_, _| None,
+            has: |_, _, _| true,
             resource: |_, _| None,
             assembled: |_, _, _| None,
             items: |_, _, _| Vec::new(),

@@ -83,6 +83,9 @@ impl Db {
     pub(super) fn query_node<Q: Query>(&mut self, key: &Q) -> NodeId {
         let kind = self.kind::<QueryTable<Q>>(|| Kind {
             run: Self::run_query::<Q>,
+            has: |db, row, object| {
+                db.peek_table::<QueryTable<Q>>().row(row).payload.as_ref().is_none_or(|value| Q::has(value, object))
+            },
             resource: |db, row| {
                 let value = db.peek_table::<QueryTable<Q>>().row(row).payload.as_ref();
                 value.and_then(|v| (v as &dyn Any).downcast_ref::<Slot>().cloned().flatten())

@@ -12,6 +12,7 @@ use crate::{
             hcm::{self, HcmClass, HcmInput, RouteSource},
             metrics::Reporter,
             rbac,
+            tcp_proxy::TcpTarget,
         },
         listeners::{
             Chain, RefSet,
@@ -107,7 +108,9 @@ fn chain(target: &Target<'_>, port: Option<u16>, kind: Kind, input: &InboundInpu
     let (filters, refs) = if kind.http {
         (vec![http_filter(target, &cluster, input)], cluster_ref(&cluster))
     } else {
-        let (proxy, refs) = TcpRoute::to_cluster(&cluster).proxy(Some(Reporter::Destination), input.mesh)?;
+        let target = TcpTarget { after_handshake: kind.mtls, ..TcpTarget::cluster(&cluster) };
+        let route = TcpRoute { target, ..TcpRoute::default() };
+        let (proxy, refs) = route.proxy(Some(Reporter::Destination), input.mesh)?;
         let denied = input.deny_all.then(rbac::network_deny_all);
         (denied.into_iter().chain([proxy]).collect::<Vec<Filter>>(), refs)
     };
