@@ -15,7 +15,7 @@ const LISTED_READERS: usize = 16;
 #[derive(Debug)]
 pub(super) enum Readers {
     Few(SmallVec<[NodeId; 4]>),
-    /// In a box: few nodes have many, and each has room for the larger form.
+    #[expect(clippy::box_collection, reason = "few nodes have many, and each has room for the larger form")]
     Many(Box<HashSet<NodeId, FixedState>>),
 }
 

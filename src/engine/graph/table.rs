@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn the_last_row_moves_into_a_gap_and_is_found_there() {
         let mut table = Table::<u32, u32>::default();
-        (0..5).for_each(|n| drop(table.insert(n, n + 100, n)));
+        (0..5).for_each(|n| _ = table.insert(n, n + 100, n));
         let (removed, moved) = table.remove(1);
         assert_eq!((removed.key, moved), (1, Some(104)));
         assert_eq!(table.row(1).key, 4);
@@ -123,10 +123,10 @@ mod tests {
     #[test]
     fn memory_returns_when_rows_go() {
         let mut table = Table::<u32, u32>::default();
-        (0..10_000).for_each(|n| drop(table.insert(n, n, n)));
-        (0..9_900).for_each(|_| drop(table.remove(0)));
+        (0..10_000).for_each(|n| _ = table.insert(n, n, n));
+        (0..9_900).for_each(|_| _ = table.remove(0));
         assert!(table.capacity() <= 1_000, "{}", table.capacity());
-        (0..100).for_each(|_| drop(table.remove(0)));
+        (0..100).for_each(|_| _ = table.remove(0));
         assert_eq!(table.capacity(), 0);
     }
 }

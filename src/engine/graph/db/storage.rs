@@ -95,7 +95,7 @@ impl Db {
                 (value as &dyn Any).downcast_ref::<OwnPart>()?.0.map.get(name).cloned().flatten()
             },
             ..Kind::inert(std::any::type_name::<Q>(), Q::STAGE, |db, row| {
-                drop(db.remove_row::<Q, Option<Q::Value>>(row))
+                drop(db.remove_row::<Q, Option<Q::Value>>(row));
             })
         });
         self.keyed_query_node::<Q>(kind, key)
