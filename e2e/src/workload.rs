@@ -94,7 +94,8 @@ pub fn openssl(args: &[&str], input: &str) -> Result<String> {
     let output = Command::new("openssl").args(args).stdin(fs::File::open(&stdin)?).output().context("run openssl")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "openssl {args:?}: {} {said}", String::from_utf8_lossy(&output.stdout));
-    Ok(String::from_utf8(output.stdout)?)
+    // After a handshake it prints what the server says too, which is no text.
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Asks for a certificate, with or without a token.
