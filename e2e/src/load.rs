@@ -7,11 +7,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use tokio::task::JoinSet;
+use tokio::{runtime, sync::oneshot, task::JoinSet};
 
 use crate::{
     client::{Client, Request},
@@ -62,10 +63,12 @@ impl fmt::Display for Tally {
 }
 
 /// A constant load: each connection is kept alive and sends one request after another.
+///
+/// It has a thread of its own, so that requests keep coming while a test waits for a command.
 pub struct Load {
     tally: Arc<Mutex<Tally>>,
     stop: Arc<AtomicBool>,
-    workers: JoinSet<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Load {
@@ -80,13 +83,20 @@ impl Load {
     pub fn paced(client: &Client, request: &Request, connections: usize, pause: Duration) -> Self {
         let tally = Arc::new(Mutex::new(Tally::default()));
         let stop = Arc::new(AtomicBool::new(false));
-        let mut workers = JoinSet::new();
-        for _ in 0..connections {
-            let (client, request) = (client.clone(), request.clone());
-            let worker = Worker { client, request, pause, tally: tally.clone(), stop: stop.clone() };
-            workers.spawn(worker.run());
-        }
-        Self { tally, stop, workers }
+        let (done, ended) = oneshot::channel();
+        let worker = Worker {
+            client: client.clone(),
+            request: request.clone(),
+            pause,
+            tally: tally.clone(),
+            stop: stop.clone(),
+        };
+        thread::spawn(move || {
+            worker.run_all(connections);
+            // Nobody waits for a load that was dropped.
+            let _ = done.send(());
+        });
+        Self { tally, stop, ended }
     }
 
     /// What came of it so far.
@@ -113,9 +123,12 @@ impl Load {
     }
 
     /// Ends the load; requests that are under way are finished first.
+    ///
+    /// # Panics
+    /// When the load did.
     pub async fn stop(mut self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
-        while self.workers.join_next().await.is_some() {}
+        (&mut self.ended).await.expect("the load ends without a panic");
         self.tally()
     }
 
@@ -131,6 +144,13 @@ impl Load {
     }
 }
 
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone)]
 struct Worker {
     client: Client,
     request: Request,
@@ -140,6 +160,15 @@ struct Worker {
 }
 
 impl Worker {
+    /// Runs so many of it until the load stops.
+    fn run_all(&self, connections: usize) {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a thread can have a runtime");
+        runtime.block_on(async {
+            let workers: JoinSet<()> = (0..connections).map(|_| self.clone().run()).collect();
+            workers.join_all().await;
+        });
+    }
+
     async fn run(self) {
         while !self.stop.load(Ordering::Relaxed) {
             if let Err(e) = self.one_connection().await {
