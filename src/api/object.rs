@@ -8,7 +8,7 @@ use super::{
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserializer, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_ignored::Path;
 use serde_json::{Value, json};
 use std::fmt;
@@ -81,16 +81,7 @@ macro_rules! objects {
                 match self { $(Self::$kind(object) => &mut object.metadata,)* }
             }
 
-            fn look(kind: Kind, value: &Value) -> Result<(Self, Vec<String>), (String, String)> {
-                match kind {
-                    $(Kind::$kind => {
-                        let (object, unknown) = read_ref(value)?;
-                        Ok((Self::$kind(Box::new(object)), unknown))
-                    })*
-                }
-            }
-
-            fn read(kind: Kind, value: Value) -> Result<(Self, Vec<String>), (String, String)> {
+            fn read(kind: Kind, value: &Value) -> Result<(Self, Vec<String>), (String, String)> {
                 match kind {
                     $(Kind::$kind => {
                         let (object, unknown) = read(value)?;
@@ -144,7 +135,7 @@ pub fn decode(mut value: Value) -> Result<(Object, Vec<String>), DecodeError> {
     if kind.is_custom() && !kind.needs_spec() && value.get("spec").is_none_or(Value::is_null) {
         value["spec"] = json!({});
     }
-    Object::read(kind, value).map_err(|(path, reason)| DecodeError::Field { kind, object, path, reason })
+    Object::read(kind, &value).map_err(|(path, reason)| DecodeError::Field { kind, object, path, reason })
 }
 
 /// Reads an object as one of a kind, whatever it says of its version and name.
@@ -160,11 +151,11 @@ pub fn decode_as(kind: Kind, value: &Value) -> Result<(Object, Vec<String>), (St
     }
     let lacks_spec = kind.is_custom() && !kind.needs_spec() && value.get("spec").is_none_or(Value::is_null);
     if !lacks_spec {
-        return Object::look(kind, value);
+        return Object::read(kind, value);
     }
     let mut value = value.clone();
     value["spec"] = json!({});
-    Object::read(kind, value)
+    Object::read(kind, &value)
 }
 
 /// The kind that a value says it is of, if that and the version exist.
@@ -194,25 +185,9 @@ fn name_of(value: &Value) -> String {
 ///
 /// # Errors
 /// The path of what is of another type than it should be, and a reason.
-pub fn read<T: DeserializeOwned>(value: Value) -> Result<(T, Vec<String>), (String, String)> {
-    read_from(value)
-}
-
-/// The same of a value that is only looked at.
-///
-/// # Errors
-/// As of [`read`].
-fn read_ref<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<String>), (String, String)> {
-    read_from(value)
-}
-
-fn read_from<'de, T: DeserializeOwned>(
-    value: impl Deserializer<'de, Error = serde_json::Error>,
-) -> Result<(T, Vec<String>), (String, String)> {
+pub fn read<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<String>), (String, String)> {
     let mut unknown = Vec::new();
     let mut noted = 0;
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
     let mut note = |path: Path<'_>| {
         // Many of long paths would take more memory than the value.
         if noted > MAX_NOTED {
@@ -228,16 +203,23 @@ fn read_from<'de, T: DeserializeOwned>(
     // Erased, or the compiler makes a copy of both wrappers for every type of Kubernetes' and Istio's APIs: that was
     // most of the time that a release build took.
     let object = {
-        let noting = serde_ignored::Deserializer::new(tracked, &mut note);
+        let noting = serde_ignored::Deserializer::new(value, &mut note);
         erased_serde::deserialize(&mut <dyn erased_serde::Deserializer<'_>>::erase(noting))
     };
     match object {
         Ok(object) => Ok((object, unknown)),
-        Err(error) => {
-            let path = track.path().to_string();
-            Err((if path == "." { String::new() } else { path }, error.to_string()))
-        }
+        Err(error) => Err((path_of_error::<T>(value), error.to_string())),
     }
+}
+
+/// Where the first value is that cannot be read; empty for the whole. To keep track of paths costs more than to read, so
+/// what cannot be read is read twice.
+fn path_of_error<T: DeserializeOwned>(value: &Value) -> String {
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
+    let read = erased_serde::deserialize::<T>(&mut <dyn erased_serde::Deserializer<'_>>::erase(tracked));
+    let path = track.path().to_string();
+    if read.is_ok() || path == "." { String::new() } else { path }
 }
 
 /// Writes paths as `spec.http[0].match`.

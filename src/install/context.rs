@@ -55,7 +55,7 @@ impl Context {
             settle(components, &values);
         }
         let (object, unknown) =
-            read::<IstioOperator>(tree).map_err(|(path, reason)| InstallError::Value { path, reason })?;
+            read::<IstioOperator>(&tree).map_err(|(path, reason)| InstallError::Value { path, reason })?;
         warnings.extend(unknown.iter().map(|path| format!("{path} is not known or not supported, and has no effect")));
         let IstioOperator { metadata, spec } = object;
         warn_of_components(&spec, warnings);
@@ -100,8 +100,8 @@ fn read_values(raw: &Value, warnings: &mut Vec<String>) -> Result<Values, Instal
         path: format!("spec.values.{path}").trim_end_matches('.').to_owned(),
         reason,
     };
-    let (values, unknown) = read::<Values>(raw.clone()).map_err(wrong)?;
-    let (_, unknown_to_injection) = read::<inject::Values>(raw.clone()).map_err(wrong)?;
+    let (values, unknown) = read::<Values>(raw).map_err(wrong)?;
+    let (_, unknown_to_injection) = read::<inject::Values>(raw).map_err(wrong)?;
     let covers = |all: &[String], path: &str| {
         all.iter().any(|known| {
             path.strip_prefix(known.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

@@ -1,4 +1,4 @@
-//! Protobuf's encoding. The length of what holds something is known only when that is written: it is put before it then.
+//! Protobuf's encoding. The length of what holds something is known only when that is written: room is left for it.
 
 use prost::encoding::{self, WireType, encode_key, encode_varint};
 use prost_reflect::{Kind, Value};
@@ -11,11 +11,16 @@ pub(super) fn nested<E>(
 ) -> Result<(), E> {
     encode_key(number, WireType::LengthDelimited, out);
     let start = out.len();
+    // Most is short, and its length has one byte: then nothing moves.
+    out.push(0);
     write(out)?;
-    let len = out.len() - start;
-    encode_varint(len as u64, out);
-    let moved = out.len() - start - len;
-    out[start..].rotate_right(moved);
+    let len = out.len() - start - 1;
+    let more = encoding::encoded_len_varint(len as u64) - 1;
+    if more > 0 {
+        out.resize(out.len() + more, 0);
+        out.copy_within(start + 1..start + 1 + len, start + 1 + more);
+    }
+    encode_varint(len as u64, &mut &mut out[start..]);
     Ok(())
 }
 
