@@ -58,11 +58,12 @@ pub struct Args {
     /// Changes in each second, when changes keep coming.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate: u32,
-    /// Instead of events, change everything for so long (as `30s` or `20m`), undo it, and fail unless memory stays and
-    /// all clients have the same in the end.
+    /// Instead of events, change everything for so long (as `30s` or `20m`), undo it each minute, and fail unless memory
+    /// stays and all clients have the same in the end.
     #[arg(long, value_parser = parse_duration, conflicts_with_all = ["events", "target", "table"])]
     pub soak: Option<Duration>,
-    /// By how many kilobytes (1,000 bytes) each minute resident memory may grow over the second half of `--soak`.
+    /// By how many kilobytes (1,000 bytes) each minute of changes memory may grow over the second half of `--soak`: what
+    /// is resident, and what is in use, each time that all is undone.
     #[arg(long, default_value_t = 300.0, requires = "soak")]
     pub most_growth: f64,
     /// Run what the goals are for, also with whole route configurations and with the diverse profile, and print each goal

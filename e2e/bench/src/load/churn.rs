@@ -196,6 +196,11 @@ impl Churn {
         Self { mix: Mix::new(args), period, next: Instant::now(), count: 0 }
     }
 
+    /// Goes on from now: what was not made during a pause is not made up for.
+    pub(super) fn go_on(&mut self) {
+        self.next = Instant::now();
+    }
+
     /// Makes changes until then. What cannot be made in time is made late, one after the other.
     pub(super) async fn run_until(&mut self, end: Instant, config: &mut Config, crew: &mut Crew) -> Result<()> {
         while self.next < end {

@@ -1,4 +1,7 @@
 //! Whether anything leaks while changes keep coming for long, and whether all clients have the same in the end.
+//!
+//! What is there at a moment amid changes takes more memory or less: a Sidecar object alone takes megabytes. So the changes
+//! come in laps: after each all is undone, and what memory is held then is compared with the laps before.
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +27,10 @@ use super::{
 /// Between two looks at the memory.
 const SAMPLE: Duration = Duration::from_secs(1);
 
+/// How long changes keep coming before they are undone; less where there would be too few laps to draw a line through.
+const LAP: Duration = Duration::from_secs(60);
+const LEAST_LAPS: u32 = 6;
+
 /// Between two looks at whether the server has let go of everything.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -41,16 +48,16 @@ const MEGABYTE: f64 = 1e6;
 /// What came of it.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Outcome {
+    /// How long changes were made, without the time after each lap.
     seconds: f64,
     changes: u64,
-    /// Resident bytes: once all were connected, at the end of the changes, and the most between.
-    first_bytes: u64,
-    last_bytes: u64,
-    peak_bytes: u64,
-    /// Bytes in use, as the allocator counts them: once all were connected, and when everything was undone.
-    used_before: u64,
-    used_after: u64,
-    /// How resident memory grew over the second half of the time, and how what was in use did.
+    /// Bytes once all were connected.
+    first: Held,
+    /// Bytes when everything was undone for the last time.
+    last: Held,
+    /// The most, amid the changes.
+    peak: Held,
+    /// How that which is held after a lap grew over the second half of the laps, by each minute of changes.
     kilobytes_per_minute: f64,
     used_kilobytes_per_minute: f64,
     most_kilobytes_per_minute: f64,
@@ -84,23 +91,17 @@ impl Outcome {
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let rate = self.changes as f64 / self.seconds;
         writeln!(out, "{} changes in {:.0} s: {rate:.1} each second", self.changes, self.seconds)?;
-        writeln!(
-            out,
-            "resident memory: {:.1} MB at first, {:.1} MB at last, {:.1} MB at most",
-            megabytes(self.first_bytes),
-            megabytes(self.last_bytes),
-            megabytes(self.peak_bytes)
-        )?;
-        writeln!(
-            out,
-            "memory in use: {:.1} MB at first, {:.1} MB when all was undone",
-            megabytes(self.used_before),
-            megabytes(self.used_after)
-        )?;
+        for (what, figure) in [("resident", Held::resident as fn(&Held) -> u64), ("in use", Held::used)] {
+            let [first, last, peak] = [&self.first, &self.last, &self.peak].map(|held| megabytes(figure(held)));
+            writeln!(
+                out,
+                "memory {what}: {first:.1} MB at first, {peak:.1} MB at most, {last:.1} MB when all was undone"
+            )?;
+        }
         for (what, slope) in [("resident", self.kilobytes_per_minute), ("in use", self.used_kilobytes_per_minute)] {
             let most = self.most_kilobytes_per_minute;
             let verdict = verdict(slope <= most);
-            writeln!(out, "slope of the second half, {what}: {slope:.0} KB/min, at most {most:.0}: {verdict}")?;
+            writeln!(out, "growth over the second half, {what}: {slope:.0} KB/min, at most {most:.0}: {verdict}")?;
         }
         writeln!(
             out,
@@ -118,42 +119,40 @@ impl Outcome {
     }
 }
 
-/// Connects all, makes changes for so long, undoes them, and looks at what is left.
+/// Connects all, makes changes for so long and undoes them, again and again, and looks at what is left.
 pub(super) async fn run(events: &mut Events<'_>, monitoring: SocketAddr, duration: Duration) -> Result<Outcome> {
     let args = events.args;
     events.connect().await?;
     events.idle().await?;
+    events.settled_memory().await?;
     let before = gauges(monitoring).await?;
-    let mut samples = vec![sample(events.meter.as_ref(), monitoring).await?];
+    let first = held(events.meter.as_ref(), monitoring).await?;
     let mut churn = Churn::new(args);
-    let start = Instant::now();
-    while start.elapsed() < duration {
-        let end = (Instant::now() + SAMPLE).min(start + duration);
-        churn.run_until(end, &mut events.config, &mut events.crew).await?;
-        samples.push(sample(events.meter.as_ref(), monitoring).await?);
+    let (laps, lap) = laps(duration);
+    let (mut peak, mut levels) = (first, Vec::new());
+    for _ in 0..laps {
+        let most = run_lap(events, monitoring, &mut churn, lap).await?;
+        churn.undo(&mut events.config, &mut events.crew).await?;
+        events.idle().await?;
+        returned(monitoring, &before, args.patience).await?;
+        events.settled_memory().await?;
+        let level = held(events.meter.as_ref(), monitoring).await?;
+        peak = peak.or_more(most).or_more(level);
+        levels.push(level);
     }
-    let seconds = start.elapsed().as_secs_f64();
-    churn.undo(&mut events.config, &mut events.crew).await?;
     let last_change = last_change(events, args).await?;
     let after = returned(monitoring, &before, args.patience).await?;
     let (strayed, stray) = strayed(events, last_change).await?;
-    events.settled_memory().await?;
-    let used_after = used(monitoring).await?;
-    let bytes = || samples.iter().map(|sample| sample.resident);
-    let later = second_half(&samples, start);
-    let slope_of =
-        |figure: fn(&Sample) -> u64| slope(&later.iter().map(|s| point(s, figure, start)).collect::<Vec<_>>());
     let look = events.crew.look().await?;
+    let grown = |figure: fn(&Held) -> u64| growth(&levels, figure, lap);
     Ok(Outcome {
-        seconds,
+        seconds: duration.as_secs_f64(),
         changes: churn.count,
-        first_bytes: bytes().next().unwrap_or_default(),
-        last_bytes: bytes().next_back().unwrap_or_default(),
-        peak_bytes: bytes().max().unwrap_or_default(),
-        used_before: samples.first().map(|sample| sample.used).unwrap_or_default(),
-        used_after,
-        kilobytes_per_minute: slope_of(|sample| sample.resident),
-        used_kilobytes_per_minute: slope_of(|sample| sample.used),
+        first,
+        last: levels.last().copied().unwrap_or(first),
+        peak,
+        kilobytes_per_minute: grown(Held::resident),
+        used_kilobytes_per_minute: grown(Held::used),
         most_kilobytes_per_minute: args.most_growth,
         clients: args.clients,
         strayed,
@@ -161,6 +160,25 @@ pub(super) async fn run(events: &mut Events<'_>, monitoring: SocketAddr, duratio
         broken: look.counts.broken,
         gauges: after.into_iter().map(|(name, n)| (name.clone(), (of(&before, &name), n))).collect(),
     })
+}
+
+/// How many laps there are, and how long each is.
+fn laps(duration: Duration) -> (u32, Duration) {
+    let whole = u32::try_from(duration.as_secs() / LAP.as_secs()).unwrap_or(u32::MAX);
+    let laps = whole.max(LEAST_LAPS);
+    (laps, duration / laps)
+}
+
+/// Makes changes for so long; tells the most that was held.
+async fn run_lap(events: &mut Events<'_>, monitoring: SocketAddr, churn: &mut Churn, lap: Duration) -> Result<Held> {
+    let (end, mut most) = (Instant::now() + lap, Held::default());
+    churn.go_on();
+    while Instant::now() < end {
+        let until = (Instant::now() + SAMPLE).min(end);
+        churn.run_until(until, &mut events.config, &mut events.crew).await?;
+        most = most.or_more(held(events.meter.as_ref(), monitoring).await?);
+    }
+    Ok(most)
 }
 
 /// Changes something for everyone who sees the last service, and waits until all have it; returns one who has not.
@@ -207,17 +225,31 @@ async fn strayed(events: &mut Events<'_>, waiting: Option<String>) -> Result<(us
     Ok((strayed, told.or(example)))
 }
 
-/// Memory in bytes at a moment.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    at: Instant,
+/// Bytes of memory at a moment.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Held {
     resident: u64,
+    /// As the allocator counts what is in use.
     used: u64,
 }
 
-async fn sample(meter: Option<&Meter>, monitoring: SocketAddr) -> Result<Sample> {
+impl Held {
+    fn resident(&self) -> u64 {
+        self.resident
+    }
+
+    fn used(&self) -> u64 {
+        self.used
+    }
+
+    fn or_more(self, other: Self) -> Self {
+        Self { resident: self.resident.max(other.resident), used: self.used.max(other.used) }
+    }
+}
+
+async fn held(meter: Option<&Meter>, monitoring: SocketAddr) -> Result<Held> {
     let (used, resident) = (used(monitoring).await?, meter.map(|meter| meter.memory().resident).unwrap_or_default());
-    Ok(Sample { at: Instant::now(), resident, used })
+    Ok(Held { resident, used })
 }
 
 /// The bytes that the server's allocator counts as in use.
@@ -228,17 +260,12 @@ async fn used(monitoring: SocketAddr) -> Result<u64> {
     value.map(|bytes| bytes as u64).with_context(|| format!("no metric {IN_USE}"))
 }
 
-fn second_half(samples: &[Sample], start: Instant) -> Vec<Sample> {
-    let Some(end) = samples.last() else { return Vec::new() };
-    let half = start + end.at.saturating_duration_since(start) / 2;
-    samples.iter().filter(|sample| sample.at >= half).copied().collect()
-}
-
-/// Minutes since the start and kilobytes.
-fn point(sample: &Sample, figure: fn(&Sample) -> u64, start: Instant) -> (f64, f64) {
-    #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
-    let kilobytes = figure(sample) as f64 / KILOBYTE;
-    (sample.at.saturating_duration_since(start).as_secs_f64() / 60.0, kilobytes)
+/// By how many kilobytes what is held after a lap grew each minute, over the second half of the laps.
+fn growth(levels: &[Held], figure: fn(&Held) -> u64, lap: Duration) -> f64 {
+    let later = &levels[levels.len() / 2..];
+    #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes, and there are few laps")]
+    let point = |(at, held): (usize, &Held)| (at as f64 * lap.as_secs_f64() / 60.0, figure(held) as f64 / KILOBYTE);
+    slope(&later.iter().enumerate().map(point).collect::<Vec<_>>())
 }
 
 /// How steep the straight line is that fits best (least squares).
@@ -303,6 +330,16 @@ mod tests {
         let level: Vec<_> = [5.0, 7.0, 7.0, 5.0].into_iter().enumerate().map(|(x, y)| (x as f64, y)).collect();
         assert!(slope(&level).abs() < 1e-9);
         assert!(slope(&[]).abs() < 1e-9 && slope(&[(1.0, 1.0)]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_held_after_each_lap_grows_by_the_minutes_of_changes() {
+        assert_eq!(laps(Duration::from_secs(1200)), (20, LAP));
+        assert_eq!(laps(Duration::from_secs(30)), (LEAST_LAPS, Duration::from_secs(5)));
+        let held = |used| Held { used, ..Held::default() };
+        let levels = [900_000, 0, 700_000, 800_000].map(held);
+        assert!((growth(&levels, Held::used, LAP / 2) - 200.0).abs() < 1e-9, "only the second half counts");
+        assert!(growth(&levels, Held::resident, LAP).abs() < 1e-9);
     }
 
     #[test]
