@@ -31,6 +31,10 @@ impl Machine {
         // A client answers in order, so what was sent before is settled too.
         let mut settled: Vec<InFlight> = watch.in_flight.drain(..at + usize::from(complete)).collect();
         let newest = watch.in_flight.is_empty();
+        if newest {
+            // Nothing is under way most of the time, and there are thousands of streams: the room is given back.
+            watch.in_flight.shrink_to_fit();
+        }
         let last = if complete { settled.pop() } else { None };
         settled.into_iter().for_each(|f| self.accepted(t, &f));
         if let Some(last) = last {

@@ -179,7 +179,8 @@ fn assignments(clusters: &[Sent]) -> impl Iterator<Item = &Name> {
     clusters.iter().filter_map(|item| item.resource.as_ref()?.refs.endpoints.as_ref())
 }
 
-pub(super) type Watches = TypeMap<Option<Watch>>;
+/// What a stream asks for, of each type. In boxes: a client asks for half of the types.
+pub(super) type Watches = TypeMap<Option<Box<Watch>>>;
 
 /// What leads to clusters.
 const LEADING: [ResourceType; 3] = [ResourceType::Listener, ResourceType::Route, ResourceType::VirtualHost];
@@ -266,7 +267,7 @@ impl Barriers {
                 let current = snapshot.views[ResourceType::Route].get(config);
                 let have = routes.lagging.get(config).map_or_else(|| Have::of(current), |lag| lag.have.clone());
                 before.used.add(ResourceType::Route, &have);
-                if let Some(lagging) = hosts::lagging(watches[ResourceType::VirtualHost].as_ref(), config) {
+                if let Some(lagging) = hosts::lagging(watches[ResourceType::VirtualHost].as_deref(), config) {
                     lagging.for_each(|have| before.used.add(ResourceType::VirtualHost, have));
                     before.add_hosts(config, snapshot);
                 }
@@ -341,10 +342,11 @@ fn settled(name: &str, watches: &Watches, snapshot: &Snapshot) -> bool {
         return false;
     }
     let Some(listener) = snapshot.views[ResourceType::Listener].get(name) else { return true };
-    let routes = watches[ResourceType::Route].as_ref();
+    let routes = watches[ResourceType::Route].as_deref();
     listener.refs.routes.iter().all(|r| answered(routes, r) && hosts::answered(watches, snapshot, r))
         && listener.refs.secrets.iter().all(|s| {
-            snapshot.views[ResourceType::Secret].get(s).is_some() && answered(watches[ResourceType::Secret].as_ref(), s)
+            snapshot.views[ResourceType::Secret].get(s).is_some()
+                && answered(watches[ResourceType::Secret].as_deref(), s)
         })
 }
 

@@ -71,14 +71,14 @@ impl Machine {
         let void = if t == ResourceType::Endpoint { std::mem::take(&mut self.barriers.void) } else { Void::default() };
         let mark = if void.is_empty() { self.mark(t, request) } else { None };
         if let Some(names) = mark.and_then(|mark| self.resumptions.recall(t, &self.snapshot, mark)) {
-            self.watches[t] = Some(Watch { names, fresh: false, ..watch });
+            self.watches[t] = Some(Box::new(Watch { names, fresh: false, ..watch }));
             return;
         }
         self.take_request(t, request, &void, &mut watch);
         if let Some(mark) = mark.filter(|_| watch.lagging.is_empty()) {
             self.resumptions.keep(t, &self.snapshot, mark, &watch.names);
         }
-        self.watches[t] = Some(watch);
+        self.watches[t] = Some(Box::new(watch));
     }
 
     /// What a client asks for first, and what of it it has, compared with the snapshot.

@@ -56,11 +56,11 @@ impl Machine {
         let mark = self.host_mark(request);
         if let Some(names) = mark.and_then(|mark| self.resumptions.recall(HOST, &self.snapshot, mark)) {
             watch.names = names;
-            self.watches[HOST] = Some(watch);
+            self.watches[HOST] = Some(Box::new(watch));
             return;
         }
         let claims = claims(&request.versions);
-        self.watches[HOST] = Some(watch);
+        self.watches[HOST] = Some(Box::new(watch));
         if self.watches[ResourceType::Route].is_some() {
             self.take_claims(&claims);
             if let (Some(mark), Some(watch)) = (mark, self.watches[HOST].as_ref().filter(|w| w.lagging.is_empty())) {
@@ -228,7 +228,7 @@ impl Machine {
         if !watch.subscribed(name) {
             return false;
         }
-        let routes = self.watches[ResourceType::Route].as_ref();
+        let routes = self.watches[ResourceType::Route].as_deref();
         let had = |w: &Watch| {
             let lag = w.lagging.get(config).map(|lag| &lag.have);
             lag.into_iter().chain(w.in_flight_as(config).map(|i| &i.have)).any(|have| matches!(have, Have::Unknown))

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Permission, Request,
-    barriers::{Barriers, InUse, Settings},
+    barriers::{Barriers, InUse, Settings, Watches},
     batch::Batch,
     hosts::{Hosts, one_config},
     last_good::{Evidence, LastGood},
@@ -95,7 +95,7 @@ pub(super) enum Step {
 pub struct Machine {
     protocol: Protocol,
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) watches: TypeMap<Option<Watch>>,
+    pub(super) watches: Watches,
     pub(super) barriers: Barriers,
     /// What streams share.
     pub(super) names: Arc<NameSets>,
@@ -452,7 +452,7 @@ impl Machine {
         let ordered = matches!(t, ResourceType::Cluster | ResourceType::Endpoint | ResourceType::Route);
         let view = &self.snapshot.views[t];
         let removals = |w: &Watch| w.lagging.iter().any(|(n, l)| !l.have.is_nothing() && view.get(n).is_none());
-        if !ordered || !self.watches[t].as_ref().is_some_and(removals) {
+        if !ordered || !self.watches[t].as_deref().is_some_and(removals) {
             return Gone::default();
         }
         let lags = self.watches[ResourceType::Cluster].iter().flat_map(|w| w.lagging.values());

@@ -60,7 +60,7 @@ impl Machine {
             let names = watch.names.add(names.map(|n| self.intern(t, n)));
             names.iter().for_each(|n| watch.ask(Arc::clone(n)));
         }
-        self.watches[t] = Some(watch);
+        self.watches[t] = Some(Box::new(watch));
     }
 
     /// Whether the first answer to a client that resumes has to wait. A full set takes from it what it does not hold, and
@@ -102,7 +102,7 @@ impl Machine {
         let mut has_all = true;
         clusters.for_each(|c| has_all &= c.refs.endpoints.as_ref().is_none_or(|e| endpoints.names.contains(e)));
         let some_are_gone = endpoints.names.iter().any(|name| assignments.get(name).is_none());
-        let let_go = listeners.at_rest() && self.watches[ResourceType::Route].as_ref().is_none_or(Watch::at_rest);
+        let let_go = listeners.at_rest() && self.watches[ResourceType::Route].as_deref().is_none_or(Watch::at_rest);
         Some(has_all && some_are_gone && !let_go)
     }
 

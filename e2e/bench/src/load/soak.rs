@@ -68,6 +68,9 @@ pub(super) struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     stray: Option<String>,
     broken: u64,
+    /// Why the last of them did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    complaint: String,
     /// What the server counted before and after.
     gauges: BTreeMap<String, (f64, f64)>,
 }
@@ -111,7 +114,8 @@ impl Outcome {
             verdict(self.strayed == 0),
             self.stray.as_ref().map(|client| format!(" (not {client})")).unwrap_or_default()
         )?;
-        writeln!(out, "streams that broke: {}: {}", self.broken, verdict(self.broken == 0))?;
+        let reason = if self.complaint.is_empty() { String::new() } else { format!(" ({})", self.complaint) };
+        writeln!(out, "streams that broke: {}: {}{reason}", self.broken, verdict(self.broken == 0))?;
         for (name, (before, after)) in &self.gauges {
             writeln!(out, "{name}: {before} before, {after} after: {}", verdict(after <= before))?;
         }
@@ -158,6 +162,7 @@ pub(super) async fn run(events: &mut Events<'_>, monitoring: SocketAddr, duratio
         strayed,
         stray,
         broken: look.counts.broken,
+        complaint: look.complaint,
         gauges: after.into_iter().map(|(name, n)| (name.clone(), (of(&before, &name), n))).collect(),
     })
 }
