@@ -53,8 +53,8 @@ pub(super) struct Outcome {
     changes: u64,
     /// Bytes once all were connected.
     first: Held,
-    /// Bytes when everything was undone for the last time.
-    last: Held,
+    /// Bytes when everything was undone, after each lap.
+    laps: Vec<Held>,
     /// The most, amid the changes.
     peak: Held,
     /// How that which is held after a lap grew over the second half of the laps, by each minute of changes.
@@ -95,7 +95,8 @@ impl Outcome {
         let rate = self.changes as f64 / self.seconds;
         writeln!(out, "{} changes in {:.0} s: {rate:.1} each second", self.changes, self.seconds)?;
         for (what, figure) in [("resident", Held::resident as fn(&Held) -> u64), ("in use", Held::used)] {
-            let [first, last, peak] = [&self.first, &self.last, &self.peak].map(|held| megabytes(figure(held)));
+            let last = self.laps.last().unwrap_or(&self.first);
+            let [first, last, peak] = [&self.first, last, &self.peak].map(|held| megabytes(figure(held)));
             writeln!(
                 out,
                 "memory {what}: {first:.1} MB at first, {peak:.1} MB at most, {last:.1} MB when all was undone"
@@ -133,7 +134,7 @@ pub(super) async fn run(events: &mut Events<'_>, monitoring: SocketAddr, duratio
     let first = held(events.meter.as_ref(), monitoring).await?;
     let mut churn = Churn::new(args);
     let (laps, lap) = laps(duration);
-    let (mut peak, mut levels) = (first, Vec::new());
+    let (mut peak, mut held_after) = (first, Vec::new());
     for _ in 0..laps {
         let most = run_lap(events, monitoring, &mut churn, lap).await?;
         churn.undo(&mut events.config, &mut events.crew).await?;
@@ -142,21 +143,21 @@ pub(super) async fn run(events: &mut Events<'_>, monitoring: SocketAddr, duratio
         events.settled_memory().await?;
         let level = held(events.meter.as_ref(), monitoring).await?;
         peak = peak.or_more(most).or_more(level);
-        levels.push(level);
+        held_after.push(level);
     }
     let last_change = last_change(events, args).await?;
     let after = returned(monitoring, &before, args.patience).await?;
     let (strayed, stray) = strayed(events, last_change).await?;
     let look = events.crew.look().await?;
-    let grown = |figure: fn(&Held) -> u64| growth(&levels, figure, lap);
+    let grown = |figure: fn(&Held) -> u64| growth(&held_after, figure, lap);
     Ok(Outcome {
         seconds: duration.as_secs_f64(),
         changes: churn.count,
         first,
-        last: levels.last().copied().unwrap_or(first),
         peak,
         kilobytes_per_minute: grown(Held::resident),
         used_kilobytes_per_minute: grown(Held::used),
+        laps: held_after,
         most_kilobytes_per_minute: args.most_growth,
         clients: args.clients,
         strayed,
