@@ -200,7 +200,7 @@ pub fn read<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<String>), (Str
             unknown.push(path);
         }
     };
-    // Erased, or the compiler makes a copy of both wrappers for every type of Kubernetes' and Istio's APIs: that was
+    // Erased, or the compiler makes a copy of the wrapper for every type of Kubernetes' and Istio's APIs: that was
     // most of the time that a release build took.
     let object = {
         let noting = serde_ignored::Deserializer::new(value, &mut note);
