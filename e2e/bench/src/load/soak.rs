@@ -134,9 +134,11 @@ pub(super) async fn run(events: &mut Events<'_>, monitoring: SocketAddr, duratio
     let first = held(events.meter.as_ref(), monitoring).await?;
     let mut churn = Churn::new(args);
     let (laps, lap) = laps(duration);
-    let (mut peak, mut held_after) = (first, Vec::new());
+    let (mut peak, mut held_after, mut changing) = (first, Vec::new(), Duration::ZERO);
     for _ in 0..laps {
+        let begun = Instant::now();
         let most = run_lap(events, monitoring, &mut churn, lap).await?;
+        changing += begun.elapsed();
         churn.undo(&mut events.config, &mut events.crew).await?;
         events.idle().await?;
         returned(monitoring, &before, args.patience).await?;
@@ -149,9 +151,9 @@ pub(super) async fn run(events: &mut Events<'_>, monitoring: SocketAddr, duratio
     let after = returned(monitoring, &before, args.patience).await?;
     let (strayed, stray) = strayed(events, last_change).await?;
     let look = events.crew.look().await?;
-    let grown = |figure: fn(&Held) -> u64| growth(&held_after, figure, lap);
+    let grown = |figure: fn(&Held) -> u64| growth(&held_after, figure, changing / laps);
     Ok(Outcome {
-        seconds: duration.as_secs_f64(),
+        seconds: changing.as_secs_f64(),
         changes: churn.count,
         first,
         peak,
