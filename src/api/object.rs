@@ -3,15 +3,12 @@
 use super::{
     AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, Kind, PeerAuthentication, ProxyConfig,
     RequestAuthentication, ServiceEntry, Sidecar, Telemetry, TrafficExtension, VirtualService, WasmPlugin,
-    WorkloadEntry, WorkloadGroup,
+    WorkloadEntry, WorkloadGroup, read,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::DeserializeOwned;
-use serde_ignored::Path;
 use serde_json::{Value, json};
-use std::fmt;
 
 /// Why a value is not an object that is read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,9 +115,6 @@ objects!(
     TrafficExtension,
 );
 
-/// As many bytes of paths of unknown fields are told.
-const MAX_NOTED: usize = 1 << 20;
-
 /// Reads an object of any kind and any of its versions. Returns with it the paths of fields that it should not have.
 ///
 /// # Errors
@@ -178,64 +172,6 @@ fn name_of(value: &Value) -> String {
     match metadata["namespace"].as_str() {
         Some(namespace) => format!("{namespace}/{name}"),
         None => name.into(),
-    }
-}
-
-/// Reads one type, and tells the paths of what it does not know.
-///
-/// # Errors
-/// The path of what is of another type than it should be, and a reason.
-pub fn read<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<String>), (String, String)> {
-    let mut unknown = Vec::new();
-    let mut noted = 0;
-    let mut note = |path: Path<'_>| {
-        // Many of long paths would take more memory than the value.
-        if noted > MAX_NOTED {
-            return;
-        }
-        let path = FieldPath(&path).to_string();
-        // The type is known already, and what controllers say about an object is theirs.
-        if !matches!(path.as_str(), "apiVersion" | "kind") && !path.starts_with("status.") {
-            noted += path.len();
-            unknown.push(path);
-        }
-    };
-    // Erased, or the compiler makes a copy of the wrapper for every type of Kubernetes' and Istio's APIs: that was
-    // most of the time that a release build took.
-    let object = {
-        let noting = serde_ignored::Deserializer::new(value, &mut note);
-        erased_serde::deserialize(&mut <dyn erased_serde::Deserializer<'_>>::erase(noting))
-    };
-    match object {
-        Ok(object) => Ok((object, unknown)),
-        Err(error) => Err((path_of_error::<T>(value), error.to_string())),
-    }
-}
-
-/// Where the first value is that cannot be read; empty for the whole. To keep track of paths costs more than to read, so
-/// what cannot be read is read twice.
-fn path_of_error<T: DeserializeOwned>(value: &Value) -> String {
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-    let read = erased_serde::deserialize::<T>(&mut <dyn erased_serde::Deserializer<'_>>::erase(tracked));
-    let path = track.path().to_string();
-    if read.is_ok() || path == "." { String::new() } else { path }
-}
-
-/// Writes paths as `spec.http[0].match`.
-struct FieldPath<'a>(&'a Path<'a>);
-
-impl fmt::Display for FieldPath<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Path::Root => Ok(()),
-            Path::Seq { parent, index } => write!(f, "{}[{index}]", FieldPath(parent)),
-            Path::Map { parent: Path::Root, key } => f.write_str(key),
-            Path::Map { parent, key } => write!(f, "{}.{key}", FieldPath(parent)),
-            Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
-                FieldPath(parent).fmt(f)
-            }
-        }
     }
 }
 

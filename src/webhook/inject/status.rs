@@ -161,12 +161,15 @@ pub(super) fn note(context: &Context<'_>, base: Option<Template>, before: &Pod, 
         annotate("kubectl.kubernetes.io/default-logs-container", first.clone());
     }
     settings.injected_annotations.iter().for_each(|(name, value)| annotate(name, value.clone()));
-    let json = |value: &dyn erased_serde::Serialize| serde_json::to_string(value).unwrap_or_default();
     annotations.insert("istio.io/rev".to_owned(), revision.to_owned());
     annotations.insert(STATUS.to_owned(), json(&status));
     if !own.is_empty() {
         annotations.insert(OVERRIDES.to_owned(), json(own));
     }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// What the Pod has now and had not before.
