@@ -23,6 +23,7 @@ mod machine;
 mod names;
 pub mod node;
 mod openings;
+mod pieces;
 mod quarantine;
 #[cfg(test)]
 mod random_tests;

@@ -46,6 +46,11 @@ impl View {
         Self { layers: layers.into() }
     }
 
+    /// Of which parts it is made, the deciding one first.
+    pub fn parts(&self) -> impl Iterator<Item = PartId> {
+        self.layers.iter().map(|layer| layer.id)
+    }
+
     /// The resource of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {

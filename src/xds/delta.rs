@@ -124,7 +124,7 @@ impl Machine {
         });
         // Of equal names the last one counts: it was asked for.
         watch.lagging = match watch.fresh {
-            true => self.openings.lagging(t, &snapshot, lagging),
+            true => self.openings.lagging(t, view, lagging),
             false => lagging.into_iter().collect(),
         };
         watch.names.add(asked_for);

@@ -159,7 +159,7 @@ impl Machine {
             }
         }
         match watch.lagging.is_empty() {
-            true => watch.lagging = self.openings.lagging(HOST, &snapshot, owed),
+            true => watch.lagging = self.openings.lagging(HOST, &snapshot.views[HOST], owed),
             false => owed.into_iter().for_each(|(name, lag)| _ = watch.lagging.entry(name).or_insert(lag)),
         }
         watch.names.add(configs);

@@ -1,11 +1,13 @@
-//! First answers: what proxies of a class are sent when they connect is the same, thousands of resources, and made once.
+//! First answers: what proxies are sent when they connect is the same for all who see the same of a type, thousands of
+//! resources, and made once. (Classes differ in less than they share: of clusters and listeners each workload has its own,
+//! of assignments and virtual hosts hardly any.)
 //!
 //! When all proxies connect at once, each would else hold lists of its own until it has acknowledged what they name.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -14,14 +16,14 @@ use super::{
     batch::Batch,
     subscription::{Lag, Lagging},
 };
-use crate::snapshot::{Name, ResourceType, Snapshot};
+use crate::snapshot::{Name, PartId, ResourceType, View};
 
-/// A snapshot is known by its address, which stays taken as long as somebody refers to it, even weakly.
-type Key = (ResourceType, usize);
+/// A view is known by its parts: of their states the newest that was asked for is kept.
+type Key = (ResourceType, Box<[PartId]>);
 
 #[derive(Debug)]
 struct Opening {
-    _snapshot: Weak<Snapshot>,
+    view: View,
     /// The names in the order in which they were found, and whether the client asked for each by name.
     asked: Vec<(Name, bool)>,
     batch: Arc<Batch>,
@@ -30,36 +32,36 @@ struct Opening {
 }
 
 impl Opening {
-    fn is_for(&self, owed: &[(Name, Lag)]) -> bool {
+    fn is_for(&self, view: &View, owed: &[(Name, Lag)]) -> bool {
         let same = |((a, forced), (b, lag)): (&(Name, bool), &(Name, Lag))| Arc::ptr_eq(a, b) && *forced == lag.forced;
-        self.asked.len() == owed.len() && self.asked.iter().zip(owed).all(same)
+        self.view.same_as(view) && self.asked.len() == owed.len() && self.asked.iter().zip(owed).all(same)
     }
 }
 
-/// The last answer of each type that clients without anything were given of a snapshot.
+/// The last answer of each type that clients without anything were given of a view.
 #[derive(Debug, Default)]
 pub struct Openings(Mutex<HashMap<Key, Arc<Opening>>>);
 
 impl Openings {
     /// What a client without anything lags behind by, which asks for these names.
-    pub(super) fn lagging(&self, t: ResourceType, snapshot: &Arc<Snapshot>, owed: Vec<(Name, Lag)>) -> Lagging {
+    pub(super) fn lagging(&self, t: ResourceType, view: &View, owed: Vec<(Name, Lag)>) -> Lagging {
         // Each client has secrets of its own, and may not have all of them.
         if owed.is_empty() || t == ResourceType::Secret {
             return owed.into_iter().collect();
         }
-        let key = (t, Arc::as_ptr(snapshot).addr());
+        let key = (t, view.parts().collect());
         let known = self.all().get(&key).cloned();
-        if let Some(opening) = known.filter(|opening| opening.is_for(&owed)) {
+        if let Some(opening) = known.filter(|opening| opening.is_for(view, &owed)) {
             opening.used.store(true, Ordering::Relaxed);
             return Arc::clone(&opening.batch).into();
         }
         let asked = owed.iter().map(|(name, lag)| (Arc::clone(name), lag.forced)).collect();
         let owed: BTreeMap<_, _> = owed.into_iter().collect();
-        let Some(batch) = Batch::of_all(&owed, &snapshot.views[t]).map(Arc::new) else {
+        let Some(batch) = Batch::of_all(&owed, view).map(Arc::new) else {
             return owed.into_iter().collect();
         };
         let used = AtomicBool::new(true);
-        let opening = Opening { _snapshot: Arc::downgrade(snapshot), asked, batch: Arc::clone(&batch), used };
+        let opening = Opening { view: view.clone(), asked, batch: Arc::clone(&batch), used };
         self.all().insert(key, opening.into());
         batch.into()
     }
@@ -83,9 +85,12 @@ mod tests {
     use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
     use super::*;
-    use crate::xds::{
-        Machine, Protocol, Response,
-        testing::{Script, give, snapshot},
+    use crate::{
+        snapshot::Snapshot,
+        xds::{
+            Machine, Protocol, Response,
+            testing::{Script, give, snapshot},
+        },
     };
 
     const CONTENT: &str = "cds a@1 eds=a | cds b@1 eds=b | eds a@1 | eds b@1 | eds c@1";
@@ -124,6 +129,20 @@ mod tests {
         assert_eq!(openings.all().len(), 2, "they were given out since");
         openings.sweep();
         assert!(openings.all().is_empty());
+    }
+
+    #[test]
+    fn classes_that_see_the_same_of_a_type_share_its_answer() {
+        let (openings, one) = (Arc::<Openings>::default(), snapshot(CONTENT));
+        let mut views = one.views.clone();
+        views[ResourceType::Cluster] = snapshot("cds a@2 eds=a").views[ResourceType::Cluster].clone();
+        let classes = [one, Snapshot::new(7, views)].map(Arc::new);
+        for (t, names, shared) in
+            [(ResourceType::Cluster, &[][..], false), (ResourceType::Endpoint, &["a", "b", "c"], true)]
+        {
+            let [one, other] = classes.each_ref().map(|class| answer(&mut client(&openings, class, t, names)));
+            assert_eq!(Arc::ptr_eq(&one.resources, &other.resources), shared, "{t:?}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ use super::{
     body::GrpcBody,
     keepalive::Patience,
     listen::{Connection, Socket, connections},
+    pieces::Pieces,
     server::Ads,
 };
 
@@ -105,6 +106,7 @@ async fn run(connection: Connection, services: Services, limits: Transport, shut
     let (begun, peer) = (Streams::default(), connection.peer.clone());
     let patience = Patience { activity: connection.activity.clone(), limit: limits.keepalive_timeout };
     let builder = builder(&limits, begun.clone(), patience);
+    let connection = if limits.http1 { Pieces::whole(connection) } else { Pieces::new(connection) };
     let http = builder.serve_connection(TokioIo::new(connection), Dispatch { services, peer });
     let mut http = std::pin::pin!(http);
     // Each is polled only when it has been woken: waiting costs nothing while others move.
