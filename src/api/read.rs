@@ -70,6 +70,11 @@ impl Notes {
             self.unknown.push(path);
         }
     }
+
+    /// Something could not be read: the innermost place says so first.
+    fn fail(&mut self, path: &Path<'_>) {
+        self.failed.get_or_insert_with(|| path.to_string());
+    }
 }
 
 /// A value at its place.
@@ -103,8 +108,8 @@ fn at<'de, S: DeserializeSeed<'de>>(
     notes: &mut Notes,
 ) -> Result<S::Value, Error> {
     let read = seed.deserialize(Reader { value, path, notes });
-    if read.is_err() && notes.failed.is_none() {
-        notes.failed = Some(path.to_string());
+    if read.is_err() {
+        notes.fail(path);
     }
     read
 }
@@ -234,7 +239,12 @@ impl<'de> MapAccess<'de> for Fields<'de, '_> {
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
         self.current = self.fields.next().map(|(key, value)| (key.as_str(), value));
-        self.current.map(|(key, _)| seed.deserialize(Key(key))).transpose()
+        let Some((key, _)) = self.current else { return Ok(None) };
+        let read = seed.deserialize(Key(key));
+        if read.is_err() {
+            self.notes.fail(&Path::Field(self.path, key));
+        }
+        read.map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
