@@ -5,8 +5,9 @@ use super::rules::{at_most_one, keep_unknown, oneof, rule};
 use super::{is_unset, null_is_unset};
 use kube::CustomResource;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
 
 const WAYPOINT_MATCH: &str = "has(self.waypoint) == (has(self.context) && self.context == 'WAYPOINT')";
 
@@ -323,12 +324,18 @@ pub struct Patch {
     #[serde(default, deserialize_with = "null_is_unset", skip_serializing_if = "is_unset")]
     pub operation: Operation,
     /// The Envoy configuration, in JSON form.
-    #[serde(default, deserialize_with = "null_is_unset", skip_serializing_if = "is_unset")]
-    #[schemars(transform = keep_unknown)]
-    pub value: FreeForm,
+    #[serde(default, deserialize_with = "shared", skip_serializing_if = "is_unset")]
+    #[schemars(with = "FreeForm", transform = keep_unknown)]
+    pub value: Arc<Value>,
     /// Where filters are inserted when no match says it.
     #[serde(default, deserialize_with = "null_is_unset", skip_serializing_if = "is_unset")]
     pub filter_class: FilterClass,
+}
+
+/// An object of any form, null when it is empty. It may be most of what there is of an EnvoyFilter, and is kept as it is.
+fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Value>, D::Error> {
+    let given = Option::<FreeForm>::deserialize(from)?.filter(|fields| !fields.is_empty());
+    Ok(given.map_or(Value::Null, Value::Object).into())
 }
 
 /// How a patch's value is used.

@@ -2,7 +2,7 @@
 
 use std::{
     hash::{Hash, Hasher},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use regex::Regex;
@@ -60,7 +60,7 @@ pub struct Patch {
     /// How.
     pub operation: Operation,
     /// The value; null when none is given.
-    pub value: serde_json::Value,
+    pub value: Arc<serde_json::Value>,
 }
 
 /// What a patch applies to.

@@ -3,6 +3,8 @@
 
 mod filter_match;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{
@@ -215,17 +217,17 @@ impl Reader<'_> {
         })
     }
 
-    fn value(&mut self, operation: Operation, change: &spec::Patch) -> Option<Value> {
+    fn value(&mut self, operation: Operation, change: &spec::Patch) -> Option<Arc<Value>> {
         if change.filter_class != spec::FilterClass::Unspecified {
             self.add(Code::FieldNotHonoured, "patch.filterClass", "not honoured yet; the operation says the place");
         }
-        match (operation, change.value.is_empty()) {
+        match (operation, change.value.is_null()) {
             (Operation::Remove, false) => {
                 self.add(Code::FieldWithoutEffect, "patch.value", "has no effect with REMOVE");
-                Some(Value::Null)
+                Some(Arc::default())
             }
-            (Operation::Remove, true) => Some(Value::Null),
-            (_, false) => Some(Value::Object(change.value.clone())),
+            (Operation::Remove, true) => Some(Arc::default()),
+            (_, false) => Some(Arc::clone(&change.value)),
             (_, true) => {
                 self.refuse(Code::PatchIncomplete, "patch.value", &format!("is missing for {}", operation.as_str()))
             }

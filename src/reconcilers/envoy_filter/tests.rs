@@ -86,7 +86,7 @@ fn a_local_rate_limit_is_read() {
 #[test]
 fn what_translation_makes_of_a_local_rate_limit_has_no_problem() {
     let filter = converted(LOCAL_RATE_LIMIT).0.unwrap();
-    let (_, problems) = crate::translate::filters::envoy_filter::compile(&std::sync::Arc::new(filter));
+    let (_, problems) = crate::translate::filters::envoy_filter::compile(&Arc::new(filter));
     assert_eq!(problems, []);
 }
 
@@ -154,7 +154,7 @@ fn what_has_no_effect_is_said() {
         "{applyTo: HTTP_FILTER, match: {listener: {portName: http, listenerFilter: tls}}, \
          patch: {operation: REMOVE, filterClass: AUTHZ, value: {name: a}}}",
     );
-    assert_eq!(patches[0].value, Value::Null);
+    assert_eq!(*patches[0].value, Value::Null);
     let problems: Vec<_> =
         problems.iter().filter_map(|p| p.strip_prefix("EnvoyFilter shop/f: spec.configPatches[0].")).collect();
     assert_eq!(

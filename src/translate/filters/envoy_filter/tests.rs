@@ -85,7 +85,7 @@ fn http(operation: Operation, anchor: Option<&str>, value: Json) -> Patch {
         listener: ListenerMatch { chain, ..ListenerMatch::default() },
         cluster: ClusterMatch::default(),
         operation,
-        value,
+        value: value.into(),
     }
 }
 
