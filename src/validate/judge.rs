@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Context, path};
 use crate::{
     api::{Kind, Object, decode_as},
-    model::{Code, Gateway, IpFamilies, MeshConfig, ObjectRef, Problem},
+    model::{Code, Gateway, IpFamilies, MeshConfig, ObjectRef, Problem, Severity},
     reconcilers::{
         ConvertContext, authorization_policy, destination_rule, endpoint_slice, envoy_filter, gateway, mesh_config,
         metadata, namespace, peer_authentication, pod, proxy_config, request_authentication, secret, service,
@@ -45,10 +45,8 @@ pub(super) fn problems(object: &Value, context: &Context) -> Vec<Problem> {
             Problem { object: of.clone(), field, reason, code: Code::UnknownField }
         }));
         problems.extend(metadata::check(&decoded));
-        // What goes together cannot be told of an object of which something is missing.
-        if undecodable.is_empty() {
-            problems.extend(of_kind(&decoded, &of, context));
-        }
+        let told = of_kind(&decoded, &of, context).into_iter();
+        problems.extend(told.filter(|problem| undecodable.iter().all(|taken| is_apart(problem, taken))));
     }
     problems.extend(undecodable);
     problems
@@ -80,6 +78,14 @@ fn decode(kind: Kind, object: &Value, of: &ObjectRef) -> (Option<(Object, Vec<St
             return (None, found);
         }
     }
+}
+
+/// Whether a problem is one whatever the value was that was taken out. So are errors elsewhere when it was within an item
+/// of a list, as a rule, a server or a patch: nothing there asks what this one says, but for its ports' names.
+fn is_apart(problem: &Problem, taken: &Problem) -> bool {
+    let item = path::item_around(&taken.field).filter(|item| !item.starts_with("spec.ports["));
+    let is_elsewhere = |item| !path::holds(item, &problem.field) && !path::holds(&problem.field, item);
+    problem.code.severity() == Severity::Error && item.is_some_and(is_elsewhere)
 }
 
 /// Reported already.

@@ -67,6 +67,17 @@ pub(super) fn holds(outer: &str, inner: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || outer.is_empty() || rest.starts_with(['.', '[']))
 }
 
+/// The outermost item of a list that holds a value and is not the value.
+pub(super) fn item_around(path: &str) -> Option<&str> {
+    let begins = path.match_indices('[').map(|(at, _)| at);
+    let ends = begins.filter_map(|at| {
+        let (index, _) = path[at + 1..].split_once(']')?;
+        let is_index = !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
+        is_index.then_some(at + 1 + index.len() + 1)
+    });
+    ends.take(1).find(|end| *end < path.len()).map(|end| &path[..end])
+}
+
 /// Whether a value has no more parts than that.
 pub(super) fn is_small(value: &Value, most: usize) -> bool {
     fn spend(value: &Value, left: usize) -> Option<usize> {
@@ -190,6 +201,10 @@ mod tests {
         assert!(holds("a", "a.b") && holds("a", "a[0]") && holds("a", "a") && holds("", "a"));
         assert!(!holds("a.b", "a") && !holds("a", "ab"));
         assert!(is_small(&object, 8) && !is_small(&object, 7));
+        let around =
+            ["a.b[0].c[1].d", "a.b[0].c", "a.b[0]", "a[x].b", "a[\"0\"].b[12].c", "a", "", "[", "a[]"].map(item_around);
+        let expected = [Some("a.b[0]"), Some("a.b[0]"), None, None, Some("a[\"0\"].b[12]"), None, None, None, None];
+        assert_eq!(around, expected);
     }
 
     #[test]
