@@ -5,14 +5,14 @@
 //! they are erased, which costs as much again. This one reads serde_json's values alone: paths are lists on the stack, of
 //! names that the value has.
 
-use std::fmt;
-
 use serde::{
     Deserializer,
     de::{self, DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor},
     forward_to_deserialize_any,
 };
 use serde_json::{Error, Map, Value};
+
+use super::Path;
 
 /// As many bytes of paths of unknown fields are told.
 const MAX_NOTED: usize = 1 << 20;
@@ -26,25 +26,6 @@ pub fn read<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<String>), (Str
     match T::deserialize(Reader { value, path: &Path::Root, notes: &mut notes }) {
         Ok(read) => Ok((read, notes.unknown)),
         Err(error) => Err((notes.failed.unwrap_or_default(), error.to_string())),
-    }
-}
-
-/// Where a value is.
-enum Path<'p> {
-    Root,
-    Field(&'p Path<'p>, &'p str),
-    Item(&'p Path<'p>, usize),
-}
-
-/// As `spec.http[0].match`.
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Field(Self::Root, name) => f.write_str(name),
-            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
-            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
-        }
     }
 }
 
