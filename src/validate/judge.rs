@@ -80,10 +80,13 @@ fn decode(kind: Kind, object: &Value, of: &ObjectRef) -> (Option<(Object, Vec<St
     }
 }
 
-/// Whether a problem is one whatever the value was that was taken out. So are errors elsewhere when it was within an item
-/// of a list, as a rule, a server or a patch: nothing there asks what this one says, but for its ports' names.
+/// Lists of whose items no error is about another one: rules and patches. Listeners and servers are in order, or share
+/// ports, and ports are named elsewhere.
+const APART: [&str; 5] = ["spec.http[", "spec.tls[", "spec.tcp[", "spec.rules[", "spec.configPatches["];
+
+/// Whether a problem is one whatever the value was that was taken out: an error outside of the rule or patch that had it.
 fn is_apart(problem: &Problem, taken: &Problem) -> bool {
-    let item = path::item_around(&taken.field).filter(|item| !item.starts_with("spec.ports["));
+    let item = path::item_around(&taken.field).filter(|item| APART.iter().any(|list| item.starts_with(list)));
     let is_elsewhere = |item| !path::holds(item, &problem.field) && !path::holds(&problem.field, item);
     problem.code.severity() == Severity::Error && item.is_some_and(is_elsewhere)
 }
