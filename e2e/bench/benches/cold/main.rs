@@ -90,7 +90,7 @@ fn cases() -> [Case; 5] {
         Case { name, proxy, objects, pure: sidecar::everything, expected: Counts::new(expected) }
     };
     // Besides what services and rules have, a gateway has one cluster; a sidecar has three, the virtual listeners with
-    // five chains, and in the routes of a port a virtual host for all other hosts. Listeners of HTTP and of sniffed
+    // eight chains, and in the routes of a port a virtual host for all other hosts. Listeners of HTTP and of sniffed
     // ports have a second chain, for other bytes.
     [
         router("1000 VirtualServices on one Gateway", objects::one_gateway(1_000), [1_001, 1, 1, 1, 1_000]),
@@ -99,9 +99,9 @@ fn cases() -> [Case; 5] {
             objects::many_gateways(1_000),
             [1_001, 1, 1_000, 1_000, 1_000],
         ),
-        sidecar("100 HTTP services", "http", [103, 3, 7, 1, 101]),
-        sidecar("100 services of sniffed protocol", "any", [103, 102, 205, 100, 100]),
-        sidecar("100 TCP services", "tcp", [103, 102, 105, 0, 0]),
+        sidecar("100 HTTP services", "http", [103, 3, 10, 1, 101]),
+        sidecar("100 services of sniffed protocol", "any", [103, 102, 208, 100, 100]),
+        sidecar("100 TCP services", "tcp", [103, 102, 108, 0, 0]),
     ]
 }
 

@@ -18,6 +18,12 @@ const KILOBYTE: f64 = 1e3;
 /// So much of what an event took of memory may be kept: everything is freed, but pages stay that hold something else too.
 const MOST_KEPT: f64 = 0.5;
 
+/// The server may grow by so many bytes with each further client of a known class, its connection included.
+const MOST_PER_CLIENT: u64 = 40_000;
+
+/// With fewer clients, pages that something else took or left would count for much.
+const CLIENTS_TO_JUDGE: usize = 100;
+
 /// One round of an event.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Row {
@@ -118,7 +124,13 @@ impl Row {
 
     fn is_good(&self) -> bool {
         let arrived = self.missing == 0 && self.received.broken == 0 && (self.mixed || self.received.strays == 0);
-        arrived && self.kept_share.is_none_or(|share| share <= MOST_KEPT)
+        arrived
+            && self.kept_share.is_none_or(|share| share <= MOST_KEPT)
+            && !self.grew_too_much()
+    }
+
+    fn grew_too_much(&self) -> bool {
+        self.concerned >= CLIENTS_TO_JUDGE && self.bytes_per_client.is_some_and(|bytes| bytes > MOST_PER_CLIENT)
     }
 }
 
@@ -303,6 +315,10 @@ fn complaint(row: &Row) -> String {
                 MOST_KEPT * 100.0
             )
         }
+        row if row.grew_too_much() => {
+            let grown = row.bytes_per_client.unwrap_or_default();
+            format!("the server grew by {grown} bytes with each client, at most {MOST_PER_CLIENT} it may")
+        }
         row => format!("{} resources and removals were sent to clients that nothing was to be", row.received.strays),
     }
 }
@@ -315,4 +331,19 @@ fn megabytes(bytes: Option<u64>) -> Option<f64> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_grows_too_much_with_each_of_many_clients_is_not_good() {
+        let row = |concerned, bytes| Row { concerned, bytes_per_client: Some(bytes), ..Row::new("more") };
+        assert!(row(400, MOST_PER_CLIENT).is_good());
+        let grown = row(400, MOST_PER_CLIENT + 1);
+        assert!(!grown.is_good());
+        assert!(complaint(&grown).contains("grew by 40001 bytes with each client"), "{}", complaint(&grown));
+        assert!(row(CLIENTS_TO_JUDGE - 1, 10 * MOST_PER_CLIENT).is_good(), "too few to tell");
+    }
 }
