@@ -46,6 +46,7 @@ pub use reach::Reach;
 fn register(db: &mut graph::Db) {
     index::register(db);
     sidecars::register(db);
+    scope::register(db);
     clusters::register(db);
     sidecar_listeners::register(db);
     sidecar_routes::register(db);

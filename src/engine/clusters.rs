@@ -10,7 +10,7 @@ use super::{
     index::ServicesByHost,
     inputs::{DestinationRules, NamespacedName},
     members::{Identities, Members},
-    scope::{ClusterKey, ClusterLayer, ClusterLayerItem, FacetsIn, Family, Scope},
+    scope::{ClusterKey, ClusterLayer, ClusterLayerItem, Family, Scope},
     services::{Exceptions, Outlook, Seen, mesh},
     sidecars::{ImportedRules, Imports, imported_ports},
     stage,
@@ -94,38 +94,22 @@ fn outlook(host: &Host, client: Option<&Namespace>, labels: Option<&ClientFacts>
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct EmitClusters(Host);
 
-/// Says which facets those layers distinguish.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EmitFacets(Host);
-
 /// The same for one host that a Sidecar object imports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct EmitImportedClusters(Imports, Host);
-
-/// The same for one host that a Sidecar object imports.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EmitImportedFacets(Imports, Host);
 
 /// The same for where a VirtualService leads that a Sidecar object imports, whether it imports that or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct EmitRuledClusters(ImportedRules, NamespacedName);
 
-/// The same for where a VirtualService leads that a Sidecar object imports.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EmitRuledFacets(ImportedRules, NamespacedName);
-
 /// Registers the emitters of clusters.
 pub(super) fn register(db: &mut Db) {
     db.emit_for_elements::<ServicesByHost, EmitClusters>(|set, _| EmitClusters(set.0.clone()));
-    db.emit_for_elements::<ServicesByHost, EmitFacets>(|set, _| EmitFacets(set.0.clone()));
     db.emit_for_elements::<Imports, EmitImportedClusters>(|set, i| EmitImportedClusters(set.clone(), i.host.clone()));
-    db.emit_for_elements::<Imports, EmitImportedFacets>(|set, i| EmitImportedFacets(set.clone(), i.host.clone()));
     db.emit_for_elements::<ImportedRules, EmitRuledClusters>(|set, key| EmitRuledClusters(set.clone(), key.clone()));
-    db.emit_for_elements::<ImportedRules, EmitRuledFacets>(|set, key| EmitRuledFacets(set.clone(), key.clone()));
 }
 
 type ClusterElements = Vec<(ClusterLayer, ClusterKey)>;
-type FacetElements = Vec<(FacetsIn, Arc<Facets>)>;
 
 impl Emit for EmitClusters {
     type Into = ClusterLayer;
@@ -133,15 +117,6 @@ impl Emit for EmitClusters {
     fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> ClusterElements {
         let plans = plans(cx, &self.0);
         plans.iter().flat_map(|(client, plan)| elements(&Scope::of(client.as_ref()), &self.0, client, plan)).collect()
-    }
-}
-
-impl Emit for EmitFacets {
-    type Into = FacetsIn;
-    const STAGE: u8 = stage::LAYER_EMIT;
-    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> FacetElements {
-        let plans = plans(cx, &self.0);
-        plans.iter().flat_map(|(client, plan)| facets(&Scope::of(client.as_ref()), plan)).collect()
     }
 }
 
@@ -154,15 +129,6 @@ impl Emit for EmitImportedClusters {
     }
 }
 
-impl Emit for EmitImportedFacets {
-    type Into = FacetsIn;
-    const STAGE: u8 = stage::LAYER_EMIT;
-    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> FacetElements {
-        let (_, plan) = imported(cx, &self.0, &self.1);
-        facets(&Scope::Sidecar(self.0.0.clone()), &plan)
-    }
-}
-
 impl Emit for EmitRuledClusters {
     type Into = ClusterLayer;
     const STAGE: u8 = stage::LAYER_EMIT;
@@ -170,15 +136,6 @@ impl Emit for EmitRuledClusters {
         let scope = Scope::Sidecar(self.0.0.clone());
         let plans = ruled(cx, &self.0, &self.1);
         plans.iter().flat_map(|(host, client, plan)| elements(&scope, host, client, plan)).collect()
-    }
-}
-
-impl Emit for EmitRuledFacets {
-    type Into = FacetsIn;
-    const STAGE: u8 = stage::LAYER_EMIT;
-    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> FacetElements {
-        let scope = Scope::Sidecar(self.0.0.clone());
-        ruled(cx, &self.0, &self.1).iter().flat_map(|(_, _, plan)| facets(&scope, plan)).collect()
     }
 }
 
@@ -231,14 +188,6 @@ fn elements(scope: &Scope, host: &Host, client: &Option<Namespace>, plan: &[Plan
     each.collect()
 }
 
-fn facets(scope: &Scope, plan: &[Planned]) -> FacetElements {
-    let each = plan.iter().flat_map(|p| {
-        [(Family::Clusters, &p.cluster), (Family::Assignments, &p.assignment)]
-            .map(|(family, facets)| (FacetsIn { family, scope: scope.clone() }, facets.clone()))
-    });
-    each.collect()
-}
-
 /// What a cluster or assignment is made of.
 struct Ingredients {
     seen: Arc<Seen>,
@@ -263,7 +212,7 @@ impl Ingredients {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClusterItem {
     pub(super) key: ClusterKey,
-    pub(super) client: ClientFacts,
+    pub(super) client: Arc<ClientFacts>,
 }
 
 impl ClusterItem {
@@ -331,7 +280,7 @@ impl ClusterItem {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AssignmentItem {
     pub(super) key: ClusterKey,
-    pub(super) client: ClientFacts,
+    pub(super) client: Arc<ClientFacts>,
 }
 
 impl AssignmentItem {

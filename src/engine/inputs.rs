@@ -1,6 +1,6 @@
 //! The relations that reconcilers fill.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use super::graph::Input;
 use crate::model::{
@@ -36,13 +36,32 @@ impl NamespacedName {
     }
 }
 
-/// A service: an object and one of its hosts.
+/// A service: an object and one of its hosts. It is shared: twenty keys and elements have it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceKey {
+pub struct ServiceKey(Arc<ServiceId>);
+
+/// See [`ServiceKey`].
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceId {
     /// The host.
     pub host: Host,
     /// The Service or ServiceEntry.
     pub object: ObjectRef,
+}
+
+impl ServiceKey {
+    /// Of a host and an object that has it.
+    #[must_use]
+    pub fn new(host: Host, object: ObjectRef) -> Self {
+        Self(Arc::new(ServiceId { host, object }))
+    }
+}
+
+impl Deref for ServiceKey {
+    type Target = ServiceId;
+    fn deref(&self) -> &ServiceId {
+        &self.0
+    }
 }
 
 impl Input for ServiceKey {

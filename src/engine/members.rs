@@ -69,7 +69,7 @@ impl Emit for CheckSlice {
         let (name, namespace) = (&slice.service, &slice.namespace);
         let host = format!("{name}.{namespace}.svc.{}", mesh(cx).domain_suffix).into();
         let object = ObjectRef::new("Service", namespace, name);
-        let service = cx.input(&ServiceKey { host, object });
+        let service = cx.input(&ServiceKey::new(host, object));
         if let Some(service) = service.filter(|s| s.primary_ipv6 != slice.ipv6) {
             let [first, other] = if slice.ipv6 { ["IPv4", "IPv6"] } else { ["IPv6", "IPv4"] };
             let reason =
@@ -117,7 +117,7 @@ impl Query for OfEntry {
     const STAGE: u8 = stage::FACT;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let Some(external) = cx.input(&External(self.0.clone())) else { return Arc::default() };
-        let one = ServiceKey { host: external.host.clone(), object: external.object.clone() };
+        let one = ServiceKey::new(external.host.clone(), external.object.clone());
         let Some(service) = cx.input(&one) else { return Arc::default() };
         let mut all = of_external(cx, &external, &service);
         keep_healthiest(&mut all);

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Part {
     /// Clusters or assignments that it shares by scope and facets.
-    Clusters(ClusterLayer, ClientFacts),
+    Clusters(ClusterLayer, Arc<ClientFacts>),
     /// The clusters that every proxy of its kind has.
     Builtin(BuiltinClusters),
     /// What gateways of its class have.
@@ -83,7 +83,7 @@ impl Query for Enrol {
             for (family, t) in shared {
                 for facets in cx.set(&FacetsIn { family, scope: scope.clone() }).iter() {
                     let layer = ClusterLayer { family, scope: scope.clone(), facets: facets.clone() };
-                    parts[t].push(Part::Clusters(layer, facets.of(&proxy)));
+                    parts[t].push(Part::Clusters(layer, Arc::new(facets.of(&proxy))));
                 }
             }
         }

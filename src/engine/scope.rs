@@ -1,10 +1,10 @@
 //! Where resources are shared: scopes, and the layers made of them.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use super::{
     clusters::{AssignmentItem, ClusterItem},
-    graph::{Cx, Layer, Query, Set},
+    graph::{Cx, Db, Emission, Emit, Layer, Query, Set},
     inputs::NamespacedName,
     stage,
 };
@@ -25,13 +25,32 @@ pub(super) enum Scope {
     Sidecar(SidecarScope),
 }
 
-/// A Sidecar object as seen from a namespace (its own, or any for one of the root namespace).
+/// A Sidecar object as seen from a namespace (its own, or any for one of the root namespace). It is shared: each of the
+/// thousands of keys beneath it has one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct SidecarScope {
+pub(super) struct SidecarScope(Arc<SidecarView>);
+
+/// See [`SidecarScope`].
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SidecarView {
     /// The object.
     pub(super) sidecar: NamespacedName,
     /// The namespace of the proxies.
     pub(super) namespace: Namespace,
+}
+
+impl SidecarScope {
+    /// An object, seen from a namespace.
+    pub(super) fn new(sidecar: NamespacedName, namespace: Namespace) -> Self {
+        Self(Arc::new(SidecarView { sidecar, namespace }))
+    }
+}
+
+impl Deref for SidecarScope {
+    type Target = SidecarView;
+    fn deref(&self) -> &SidecarView {
+        &self.0
+    }
 }
 
 impl Scope {
@@ -101,9 +120,9 @@ impl Query for ClusterLayerItem {
 }
 
 impl Layer for ClusterLayer {
-    type Facets = ClientFacts;
+    type Facets = Arc<ClientFacts>;
     type Item = ClusterLayerItem;
-    fn item(&self, elem: &ClusterKey, client: &ClientFacts) -> (Name, ClusterLayerItem) {
+    fn item(&self, elem: &ClusterKey, client: &Arc<ClientFacts>) -> (Name, ClusterLayerItem) {
         let name = crate::translate::clusters::cluster_name(elem.port, &elem.subset, &elem.host).into();
         let (key, client) = (elem.clone(), client.clone());
         let item = match self.family {
@@ -123,5 +142,23 @@ pub(super) struct FacetsIn {
 
 impl Set for FacetsIn {
     type Elem = Arc<Facets>;
-    const STAGE: u8 = stage::LAYER;
+    const STAGE: u8 = stage::LAYERS;
+}
+
+/// Says of a layer that it has something.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct EmitFacets(ClusterLayer);
+
+impl Emit for EmitFacets {
+    type Into = FacetsIn;
+    const STAGE: u8 = stage::LAYERS_EMIT;
+    fn run(&self, _: &mut Cx<'_, Emission<Self>>) -> Vec<(FacetsIn, Arc<Facets>)> {
+        let ClusterLayer { family, scope, facets } = &self.0;
+        vec![(FacetsIn { family: *family, scope: scope.clone() }, facets.clone())]
+    }
+}
+
+/// Registers what tells layers apart.
+pub(super) fn register(db: &mut Db) {
+    db.emit_for_sets::<ClusterLayer, EmitFacets>(|layer| EmitFacets(layer.clone()));
 }

@@ -76,7 +76,7 @@ struct HostLabels(Scope, u16);
 
 impl Set for HostLabels {
     type Elem = Arc<[Arc<str>]>;
-    const STAGE: u8 = stage::LAYER;
+    const STAGE: u8 = stage::LAYERS;
 }
 
 /// The ports of a scope that have virtual hosts.
@@ -85,7 +85,7 @@ struct HostPorts(Scope);
 
 impl Set for HostPorts {
     type Elem = u16;
-    const STAGE: u8 = stage::LISTENER_LAYER;
+    const STAGE: u8 = stage::LAYERS;
 }
 
 /// The route configurations of a scope.
@@ -111,7 +111,7 @@ struct OpenPorts(Scope);
 
 impl Set for OpenPorts {
     type Elem = u16;
-    const STAGE: u8 = stage::LISTENER_LAYER;
+    const STAGE: u8 = stage::LAYERS;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -126,14 +126,16 @@ impl Emit for EmitHosts {
     }
 }
 
+/// Says of a layer that it has something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EmitLabels(Source);
+struct EmitLabels(HostLayer);
 
 impl Emit for EmitLabels {
     type Into = HostLabels;
-    const STAGE: u8 = stage::LAYER_EMIT;
-    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(HostLabels, Arc<[Arc<str>]>)> {
-        self.0.plan(cx).iter().map(|p| (HostLabels(p.scope.clone(), p.port), p.labels.clone())).collect()
+    const STAGE: u8 = stage::LAYERS_EMIT;
+    fn run(&self, _: &mut Cx<'_, Emission<Self>>) -> Vec<(HostLabels, Arc<[Arc<str>]>)> {
+        let HostLayer { scope, port, labels } = &self.0;
+        vec![(HostLabels(scope.clone(), *port), labels.clone())]
     }
 }
 
@@ -155,13 +157,13 @@ impl Emit for EmitConfigs {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EmitPort(HostLabels);
+struct EmitPort(HostLayer);
 
 impl Emit for EmitPort {
     type Into = HostPorts;
-    const STAGE: u8 = stage::ITEM;
+    const STAGE: u8 = stage::LAYERS_EMIT;
     fn run(&self, _: &mut Cx<'_, Emission<Self>>) -> Vec<(HostPorts, u16)> {
-        vec![(HostPorts(self.0.0.clone()), self.0.1)]
+        vec![(HostPorts(self.0.scope.clone()), self.0.port)]
     }
 }
 
@@ -170,7 +172,7 @@ struct EmitOpenPort(Configs, ConfigKey);
 
 impl Emit for EmitOpenPort {
     type Into = OpenPorts;
-    const STAGE: u8 = stage::ITEM;
+    const STAGE: u8 = stage::LAYERS_EMIT;
     fn run(&self, _: &mut Cx<'_, Emission<Self>>) -> Vec<(OpenPorts, u16)> {
         match self.1 {
             ConfigKey::Port(port) => vec![(OpenPorts(self.0.0.clone()), port)],
@@ -184,18 +186,15 @@ pub(super) fn register(db: &mut Db) {
     plan::register(db);
     discovery::register(db);
     db.emit_for_elements::<ServicesByHost, EmitHosts>(|set, _| EmitHosts(Source::Service(set.0.clone())));
-    db.emit_for_elements::<ServicesByHost, EmitLabels>(|set, _| EmitLabels(Source::Service(set.0.clone())));
     db.emit_for_elements::<ServicesByHost, EmitConfigs>(|set, _| EmitConfigs(Source::Service(set.0.clone())));
     db.emit_for_elements::<Imports, EmitHosts>(|set, i| EmitHosts(Source::imported(set, i)));
-    db.emit_for_elements::<Imports, EmitLabels>(|set, i| EmitLabels(Source::imported(set, i)));
     db.emit_for_elements::<Imports, EmitConfigs>(|set, i| EmitConfigs(Source::imported(set, i)));
     db.emit_for_elements::<MeshRoutesByHost, EmitHosts>(|set, _| EmitHosts(Source::Ruled(set.0.clone())));
-    db.emit_for_elements::<MeshRoutesByHost, EmitLabels>(|set, _| EmitLabels(Source::Ruled(set.0.clone())));
     db.emit_for_elements::<MeshRoutesByHost, EmitConfigs>(|set, _| EmitConfigs(Source::Ruled(set.0.clone())));
     db.emit_for_elements::<ImportedRuleHosts, EmitHosts>(|set, h| EmitHosts(Source::imported_ruled(set, h)));
-    db.emit_for_elements::<ImportedRuleHosts, EmitLabels>(|set, h| EmitLabels(Source::imported_ruled(set, h)));
     db.emit_for_elements::<ImportedRuleHosts, EmitConfigs>(|set, h| EmitConfigs(Source::imported_ruled(set, h)));
-    db.emit_for_elements::<HostLabels, EmitPort>(|set, _| EmitPort(set.clone()));
+    db.emit_for_sets::<HostLayer, EmitLabels>(|layer| EmitLabels(layer.clone()));
+    db.emit_for_sets::<HostLayer, EmitPort>(|layer| EmitPort(layer.clone()));
     db.emit_for_elements::<Configs, EmitOpenPort>(|set, key| EmitOpenPort(set.clone(), key.clone()));
 }
 

@@ -57,7 +57,7 @@ impl Emit for EmitImporters {
         let root = mesh(cx).root_namespace == sidecar.namespace && sidecar.workload_selector.is_none();
         let namespaces = if root { cx.set(&ClientNamespaces) } else { Arc::from([sidecar.namespace.clone()]) };
         let views = namespaces.iter().flat_map(|namespace| {
-            let scope = SidecarScope { sidecar: self.0.0.clone(), namespace: namespace.clone() };
+            let scope = SidecarScope::new(self.0.0.clone(), namespace.clone());
             places(&sidecar, namespace).into_iter().map(move |place| (Importers(place), scope.clone()))
         });
         views.collect()
@@ -240,7 +240,7 @@ pub(super) fn selected<Q: Query>(
     namespace: &Namespace,
     labels: &Labels,
 ) -> Option<(SidecarScope, Arc<Sidecar>)> {
-    let scope = |name: &NamespacedName| SidecarScope { sidecar: name.clone(), namespace: namespace.clone() };
+    let scope = |name: &NamespacedName| SidecarScope::new(name.clone(), namespace.clone());
     let own = all_in(cx, namespace);
     let selecting = own.iter().find(|(_, s)| s.workload_selector.is_some() && s.selects(labels));
     let plain = own.iter().find(|(_, s)| s.workload_selector.is_none());

@@ -28,6 +28,10 @@ pub(super) const LAYER_EMIT: u8 = 10;
 pub(super) const LAYER: u8 = 11;
 /// Resources and pieces of resources; parts of them are one stage above.
 pub(super) const ITEM: u8 = 12;
+/// Emitters that tell which layers there are.
+pub(super) const LAYERS_EMIT: u8 = 12;
+/// Which layers there are, and what they distinguish.
+pub(super) const LAYERS: u8 = 13;
 /// Emitters of listeners, over the contributions to them.
 pub(super) const LISTENER_EMIT: u8 = 12;
 /// Layers of listeners.

@@ -252,7 +252,7 @@ fn put<I: Input>(changes: &mut Changes, key: I, made: (Option<I::Value>, Vec<Pro
 /// Replaces the services of an object: a ServiceEntry has one per host, and they differ in nothing else. Lists that did not
 /// change stay those that are there, so that each host finds so at once, however long they are.
 fn put_services(state: &mut State, of: &ObjectRef, mut services: Vec<Service>, changes: &mut Changes) {
-    let key = |host: &Host| ServiceKey { host: host.clone(), object: of.clone() };
+    let key = |host: &Host| ServiceKey::new(host.clone(), of.clone());
     let former = state.services.remove(of);
     if let (Some(former), Some(first)) = (&former, services.first()) {
         let mut like = first.clone();

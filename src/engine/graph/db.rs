@@ -51,6 +51,7 @@ pub struct Watched(NodeId);
 
 type InputHook = Arc<dyn Fn(&mut Db, &dyn Any, bool) + Send + Sync>;
 type ElementHook = Arc<dyn Fn(&mut Db, &dyn Any, &dyn Any, bool) + Send + Sync>;
+type SetHook = Arc<dyn Fn(&mut Db, &dyn Any, bool) + Send + Sync>;
 
 /// Lists of nodes that are longer than this are not kept for the next round.
 const LONG: usize = 4096;
@@ -72,6 +73,7 @@ pub struct Db {
     input_counts: Map<TypeId, usize>,
     input_hooks: Map<TypeId, Vec<InputHook>>,
     element_hooks: Map<TypeId, Vec<ElementHook>>,
+    set_hooks: Map<TypeId, Vec<SetHook>>,
     watched: Map<NodeId, u32>,
     watched_changed: Vec<Watched>,
     problems_of: Map<NodeId, Vec<Problem>>,
@@ -176,6 +178,16 @@ impl Db {
             db.keep_emitter(make(set, elem), present);
         });
         self.element_hooks.entry(TypeId::of::<S>()).or_default().push(hook);
+    }
+
+    /// Keeps an emitter for every set of a family that has elements, however many. Call before anything is emitted.
+    pub fn emit_for_sets<S: Set, E: Emit>(&mut self, make: fn(&S) -> E) {
+        const { assert!(S::STAGE < E::STAGE, "an emitter of sets comes after them") };
+        let hook: SetHook = Arc::new(move |db, set, present| {
+            let set = set.downcast_ref::<S>().expect("hooks are found by type");
+            db.keep_emitter(make(set), present);
+        });
+        self.set_hooks.entry(TypeId::of::<S>()).or_default().push(hook);
     }
 
     /// Keeps an emitter for every pair of an element of a set and an element of its counterpart in another family. So the
@@ -342,16 +354,26 @@ impl Db {
     pub(super) fn set_insert<S: Set>(&mut self, set: &S, elem: &S::Elem) {
         let id = self.set_node(set);
         let row = self.row(id);
-        if self.table::<SetTable<S>>().row_mut(row).payload.insert(elem.clone()) {
+        let cell = &mut self.table::<SetTable<S>>().row_mut(row).payload;
+        let was_empty = cell.elems.is_empty();
+        if cell.insert(elem.clone()) {
             self.element_moved(set, id, elem, true);
+            if was_empty {
+                self.set_moved(set, true);
+            }
         }
     }
 
     pub(super) fn set_remove<S: Set>(&mut self, set: &S, elem: &S::Elem) {
         let id = self.set_node(set);
         let row = self.row(id);
-        if self.table::<SetTable<S>>().row_mut(row).payload.remove(elem) {
+        let cell = &mut self.table::<SetTable<S>>().row_mut(row).payload;
+        if cell.remove(elem) {
+            let is_empty = cell.elems.is_empty();
             self.element_moved(set, id, elem, false);
+            if is_empty {
+                self.set_moved(set, false);
+            }
         }
         self.collect_later(id);
     }
@@ -365,6 +387,13 @@ impl Db {
         }
         for hook in self.element_hooks.get(&TypeId::of::<S>()).cloned().unwrap_or_default() {
             hook(self, set, elem, present);
+        }
+    }
+
+    /// A set has its first element, or has lost its last one.
+    fn set_moved<S: Set>(&mut self, set: &S, present: bool) {
+        for hook in self.set_hooks.get(&TypeId::of::<S>()).cloned().unwrap_or_default() {
+            hook(self, set, present);
         }
     }
 

@@ -21,7 +21,7 @@ pub trait Set: Key {
 }
 
 /// A query whose result is elements of sets. One exists for each key of what it was registered for
-/// ([`Db::emit_for_input`], [`Db::emit_for_elements`]).
+/// ([`Db::emit_for_input`], [`Db::emit_for_elements`], [`Db::emit_for_sets`]).
 pub trait Emit: Key {
     /// The family of sets that it fills.
     type Into: Set;
@@ -35,8 +35,8 @@ pub trait Emit: Key {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Emission<E>(pub(super) E);
 
-/// What an emitter emits, without duplicates.
-pub(super) type Emitted<E> = Arc<Vec<(<E as Emit>::Into, <<E as Emit>::Into as Set>::Elem)>>;
+/// What an emitter emits, without duplicates. There are as many as nodes, nearly: they have no room to spare.
+pub(super) type Emitted<E> = Arc<[(<E as Emit>::Into, <<E as Emit>::Into as Set>::Elem)]>;
 
 impl<E: Emit> Query for Emission<E> {
     type Value = Emitted<E>;
@@ -46,7 +46,7 @@ impl<E: Emit> Query for Emission<E> {
         let mut all = self.0.run(cx);
         let mut seen: HashSet<_, FixedState> = HashSet::default();
         all.retain(|e| seen.insert(e.clone()));
-        Arc::new(all)
+        all.into()
     }
 }
 
@@ -87,6 +87,10 @@ impl<S: Set> SetRow<S> {
     }
 
     pub(super) fn list(&mut self) -> Arc<[S::Elem]> {
+        // Most sets that are asked for are empty: what does not exist is looked for under many names.
+        if self.elems.is_empty() {
+            return Arc::default();
+        }
         self.listed.get_or_insert_with(|| self.elems.iter().cloned().collect()).clone()
     }
 }

@@ -105,6 +105,34 @@ impl Query for Class {
     }
 }
 
+/// The classes that see something of their own, and `None` when there is something that everybody sees.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Classes;
+impl Set for Classes {
+    type Elem = Option<u32>;
+    const STAGE: u8 = 4;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct EmitClass(Visible);
+impl Emit for EmitClass {
+    type Into = Classes;
+    const STAGE: u8 = 3;
+    fn run(&self, _: &mut Cx<'_, Emission<Self>>) -> Vec<(Classes, Option<u32>)> {
+        vec![(Classes, self.0.0)]
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct AllClasses;
+impl Query for AllClasses {
+    type Value = Arc<[Option<u32>]>;
+    const STAGE: u8 = 5;
+    fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
+        cx.set(&Classes)
+    }
+}
+
 fn db() -> Db {
     let mut db = Db::default();
     db.emit_for_input::<Endpoints, EmitVisible>(|e| EmitVisible(e.0));
@@ -180,6 +208,30 @@ fn an_element_moves_between_sets() {
     db.settle();
     let after = db.value::<Class>(watched);
     assert_eq!((after.0[0].map.len(), bodies(&after.0[1].map)), (0, vec!["4 7".into()]));
+}
+
+#[test]
+fn a_set_has_an_emitter_as_long_as_it_has_elements() {
+    let mut db = db();
+    db.emit_for_sets::<Visible, EmitClass>(|set| EmitClass(set.clone()));
+    fill(&mut db, 3);
+    let (watched, all) = db.watch(&AllClasses);
+    assert_eq!(*all, [None]);
+    let at_rest = db.stats();
+    db.set_input(&Endpoints(3), Some(vec![1]));
+    assert_eq!(db.settle().watched, [], "one more element tells nothing new");
+    assert_eq!(db.stats().queries_run - at_rest.queries_run, 1, "the emitter of the element");
+    for (private, classes) in [(Some(7), &[None, Some(7)][..]), (Some(8), &[None, Some(8)]), (None, &[None])] {
+        db.set_input(&Private(1), private);
+        db.settle();
+        assert_eq!(*db.value::<AllClasses>(watched), *classes, "{private:?}");
+    }
+    (0..4).for_each(|service| db.set_input(&Endpoints(service), None));
+    db.settle();
+    assert_eq!(*db.value::<AllClasses>(watched), []);
+    db.unwatch(watched);
+    db.settle();
+    assert_eq!(db.stats().nodes, 0, "{:?}", db.census());
 }
 
 #[test]

@@ -61,7 +61,7 @@ struct DiscoveredLabels(Scope);
 
 impl Set for DiscoveredLabels {
     type Elem = Arc<[Arc<str>]>;
-    const STAGE: u8 = stage::LAYER;
+    const STAGE: u8 = stage::LAYERS;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,14 +80,15 @@ impl Emit for EmitDiscovered {
     }
 }
 
+/// Says of a layer that it has something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct EmitDiscoveredLabels(Source);
+struct EmitDiscoveredLabels(DiscoveredLayer);
 
 impl Emit for EmitDiscoveredLabels {
     type Into = DiscoveredLabels;
-    const STAGE: u8 = stage::LAYER_EMIT;
-    fn run(&self, cx: &mut Cx<'_, Emission<Self>>) -> Vec<(DiscoveredLabels, Arc<[Arc<str>]>)> {
-        self.0.plan(cx).iter().map(|p| (DiscoveredLabels(p.scope.clone()), p.labels.clone())).collect()
+    const STAGE: u8 = stage::LAYERS_EMIT;
+    fn run(&self, _: &mut Cx<'_, Emission<Self>>) -> Vec<(DiscoveredLabels, Arc<[Arc<str>]>)> {
+        vec![(DiscoveredLabels(self.0.scope.clone()), self.0.labels.clone())]
     }
 }
 
@@ -97,16 +98,7 @@ pub(super) fn register(db: &mut Db) {
     db.emit_for_elements::<Imports, EmitDiscovered>(|set, i| EmitDiscovered(Source::imported(set, i)));
     db.emit_for_elements::<MeshRoutesByHost, EmitDiscovered>(|set, _| EmitDiscovered(Source::Ruled(set.0.clone())));
     db.emit_for_elements::<ImportedRuleHosts, EmitDiscovered>(|set, h| EmitDiscovered(Source::imported_ruled(set, h)));
-    db.emit_for_elements::<ServicesByHost, EmitDiscoveredLabels>(|set, _| {
-        EmitDiscoveredLabels(Source::Service(set.0.clone()))
-    });
-    db.emit_for_elements::<Imports, EmitDiscoveredLabels>(|set, i| EmitDiscoveredLabels(Source::imported(set, i)));
-    db.emit_for_elements::<MeshRoutesByHost, EmitDiscoveredLabels>(|set, _| {
-        EmitDiscoveredLabels(Source::Ruled(set.0.clone()))
-    });
-    db.emit_for_elements::<ImportedRuleHosts, EmitDiscoveredLabels>(|set, h| {
-        EmitDiscoveredLabels(Source::imported_ruled(set, h))
-    });
+    db.emit_for_sets::<DiscoveredLayer, EmitDiscoveredLabels>(|layer| EmitDiscoveredLabels(layer.clone()));
 }
 
 /// The name of the resource of a host's virtual host in the route configuration of a port.

@@ -1,7 +1,9 @@
-//! What is gone is freed.
+//! What there is takes few nodes, and what is gone is freed.
+
+use serde_json::json;
 
 use super::{
-    objects::{all_of, mesh, object},
+    objects::{Traits, address, all_of, mesh, object, service, slice, traits},
     world::{World, sidecar},
 };
 use crate::reconcilers::intake::object_ref;
@@ -51,4 +53,24 @@ fn an_empty_mesh_is_as_it_was() {
         assert!(now <= count, "{kind}: {now} of {count}");
     }
     assert!(after.is_empty(), "{after:?}");
+}
+
+/// Nodes are what the engine's memory is made of, 350 bytes each or so.
+#[test]
+fn a_service_takes_few_nodes() {
+    const EACH: i64 = 42;
+    const IMPORTED: i64 = 9;
+    let plain = (0..).filter(|n| traits(*n) == Traits::Plain);
+    let services: Vec<_> =
+        plain.take(200).flat_map(|n| [service(n), slice(n, &[address(20, n)])]).map(object).collect();
+    let mut world = World::of(0);
+    world.apply_all(&services[..200]);
+    let grown = world.apply_all(&services[200..]).grown;
+    assert!(grown <= 100 * EACH, "{grown} for 100 services");
+    let imports = object(json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": {"name": "all", "namespace": "ns1"},
+        "spec": {"egress": [{"hosts": ["*/*"]}]},
+    }));
+    let grown = world.apply_all(&[imports]).grown;
+    assert!(grown <= 200 * IMPORTED, "{grown} for 200 imported services");
 }

@@ -36,7 +36,7 @@ fn entry(hosts: Range<usize>, note: &str) -> Object {
 }
 
 fn key(host: usize) -> ServiceKey {
-    ServiceKey { host: format!("h{host}.example").into(), object: ObjectRef::new("ServiceEntry", "ns", "e") }
+    ServiceKey::new(format!("h{host}.example").into(), ObjectRef::new("ServiceEntry", "ns", "e"))
 }
 
 fn service(engine: &mut Offline, host: usize) -> Arc<Service> {

@@ -124,9 +124,7 @@ impl Row {
 
     fn is_good(&self) -> bool {
         let arrived = self.missing == 0 && self.received.broken == 0 && (self.mixed || self.received.strays == 0);
-        arrived
-            && self.kept_share.is_none_or(|share| share <= MOST_KEPT)
-            && !self.grew_too_much()
+        arrived && self.kept_share.is_none_or(|share| share <= MOST_KEPT) && !self.grew_too_much()
     }
 
     fn grew_too_much(&self) -> bool {
