@@ -47,7 +47,7 @@ pub(super) struct ClusterPlan {
 }
 
 impl Query for ClusterPlan {
-    type Value = Arc<Vec<Planned>>;
+    type Value = Arc<[Planned]>;
     const STAGE: u8 = stage::PLAN;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let Some(seen) = cx.get(&outlook(&self.host, self.client.as_ref(), None)) else { return Arc::default() };
@@ -64,7 +64,7 @@ impl Query for ClusterPlan {
         subsets.dedup();
         let ports = seen.service.ports.iter().filter(|p| p.protocol != Protocol::Udp);
         let each = ports.flat_map(|port| subsets.iter().map(move |subset| (port, subset)));
-        Arc::new(each.map(|(port, subset)| plan(&seen, port, subset, &mesh)).collect())
+        each.map(|(port, subset)| plan(&seen, port, subset, &mesh)).collect()
     }
 }
 
@@ -140,7 +140,7 @@ impl Emit for EmitRuledClusters {
 }
 
 /// The plan of the mesh and of each namespace that differs.
-fn plans<Q: Query>(cx: &mut Cx<'_, Q>, host: &Host) -> Vec<(Option<Namespace>, Arc<Vec<Planned>>)> {
+fn plans<Q: Query>(cx: &mut Cx<'_, Q>, host: &Host) -> Vec<(Option<Namespace>, Arc<[Planned]>)> {
     let special = cx.get(&Exceptions(host.clone()));
     let clients = std::iter::once(None).chain(special.iter().cloned().map(Some));
     clients

@@ -95,7 +95,7 @@ pub(super) fn register(db: &mut Db) {
 pub(super) struct Members(pub(super) ServiceKey);
 
 impl Query for Members {
-    type Value = Arc<Vec<Arc<Endpoint>>>;
+    type Value = Arc<[Arc<Endpoint>]>;
     const STAGE: u8 = stage::FACT2;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let Some(service) = cx.input(&self.0) else { return Arc::default() };
@@ -104,7 +104,7 @@ impl Query for Members {
             Registry::ServiceEntry => return of_service_entry(cx, &self.0, &service),
         };
         keep_healthiest(&mut all);
-        Arc::new(all)
+        all.into()
     }
 }
 
@@ -113,7 +113,7 @@ impl Query for Members {
 struct OfEntry(NamespacedName);
 
 impl Query for OfEntry {
-    type Value = Arc<Vec<Arc<Endpoint>>>;
+    type Value = Arc<[Arc<Endpoint>]>;
     const STAGE: u8 = stage::FACT;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let Some(external) = cx.input(&External(self.0.clone())) else { return Arc::default() };
@@ -121,7 +121,7 @@ impl Query for OfEntry {
         let Some(service) = cx.input(&one) else { return Arc::default() };
         let mut all = of_external(cx, &external, &service);
         keep_healthiest(&mut all);
-        Arc::new(all)
+        all.into()
     }
 }
 
@@ -196,13 +196,13 @@ fn of_workloads<Q: Query>(cx: &mut Cx<'_, Q>, service: &Service, selector: &Labe
     all
 }
 
-fn of_service_entry(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Service) -> Arc<Vec<Arc<Endpoint>>> {
+fn of_service_entry(cx: &mut Cx<'_, Members>, key: &ServiceKey, service: &Service) -> Arc<[Arc<Endpoint>]> {
     let entry = NamespacedName::of(&key.object);
     let Some(external) = cx.input(&External(entry.clone())) else { return Arc::default() };
     let shared = cx.get(&OfEntry(entry));
     let by_name = matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
     if shared.is_empty() && by_name && external.selector.is_none() && external.endpoints.is_empty() {
-        return Arc::new(of_host(service, &Surroundings::of(cx, &service.namespace).context()));
+        return of_host(service, &Surroundings::of(cx, &service.namespace).context()).into();
     }
     shared
 }

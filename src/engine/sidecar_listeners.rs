@@ -89,7 +89,7 @@ impl Set for ListenerLayer {
 struct PortContributions(ContributingPort);
 
 impl Query for PortContributions {
-    type Value = Arc<Vec<(ListenerKey, Arc<Contribution>)>>;
+    type Value = Arc<[(ListenerKey, Arc<Contribution>)]>;
     const STAGE: u8 = stage::PLAN;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let of = &self.0;
@@ -121,7 +121,7 @@ impl Query for PortContributions {
             IpFamilies::V4V6,
             &mesh,
         );
-        Arc::new(all.into_iter().map(|(key, c)| (key, Arc::new(c))).collect())
+        all.into_iter().map(|(key, c)| (key, Arc::new(c))).collect()
     }
 }
 

@@ -59,7 +59,7 @@ impl Source {
         Self::ImportedRuled(scope.clone(), host.clone())
     }
 
-    pub(super) fn plan<Q: Query>(&self, cx: &mut Cx<'_, Q>) -> Arc<Vec<Planned>> {
+    pub(super) fn plan<Q: Query>(&self, cx: &mut Cx<'_, Q>) -> Arc<[Planned]> {
         match self {
             Self::Service(host) => cx.get(&HostPlan(host.clone())),
             Self::Imported(imports, host) => cx.get(&ImportedPlan(imports.clone(), host.clone())),
@@ -161,7 +161,7 @@ fn special_clients<Q: Query>(cx: &mut Cx<'_, Q>, vs: &VirtualService) -> BTreeSe
 struct HostPlan(Host);
 
 impl Query for HostPlan {
-    type Value = Arc<Vec<Planned>>;
+    type Value = Arc<[Planned]>;
     const STAGE: u8 = stage::PLAN;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let mut clients: BTreeSet<Namespace> = (*cx.get(&Exceptions(self.0.clone()))).clone();
@@ -182,7 +182,7 @@ impl Query for HostPlan {
         }
         let labels = labels_of(rules.iter().chain(&of_aliases));
         let everyone = std::iter::once(None).chain(clients.into_iter().map(Some));
-        Arc::new(everyone.flat_map(|client| planned(cx, &self.0, client.as_ref(), &labels)).collect())
+        everyone.flat_map(|client| planned(cx, &self.0, client.as_ref(), &labels)).collect()
     }
 }
 
@@ -216,7 +216,7 @@ pub(super) fn routed_ports(service: &Service) -> impl Iterator<Item = &ServicePo
 struct ImportedPlan(Imports, Host);
 
 impl Query for ImportedPlan {
-    type Value = Arc<Vec<Planned>>;
+    type Value = Arc<[Planned]>;
     const STAGE: u8 = stage::RULE;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let Self(imports, host) = self;
@@ -236,7 +236,7 @@ impl Query for ImportedPlan {
             key: HostKey { narrowed: narrowed.clone(), ..p.key.clone() },
             ..p.clone()
         };
-        Arc::new(mine.map(scoped).collect())
+        mine.map(scoped).collect()
     }
 }
 
@@ -376,7 +376,7 @@ impl Query for RulePorts {
 struct RulePlan(Host);
 
 impl Query for RulePlan {
-    type Value = Arc<Vec<Planned>>;
+    type Value = Arc<[Planned]>;
     const STAGE: u8 = stage::RULE;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let mut clients = BTreeSet::new();
@@ -394,7 +394,7 @@ impl Query for RulePlan {
             let key = HostKey { host: self.0.clone(), client: client.clone(), narrowed: None, ruled_only: true };
             all.extend(ruled(&Scope::of(client.as_ref()), &key, ports, &labels));
         }
-        Arc::new(all)
+        all.into()
     }
 }
 
@@ -403,7 +403,7 @@ impl Query for RulePlan {
 struct ImportedRulePlan(SidecarScope, Host);
 
 impl Query for ImportedRulePlan {
-    type Value = Arc<Vec<Planned>>;
+    type Value = Arc<[Planned]>;
     const STAGE: u8 = stage::RULE;
     fn run(&self, cx: &mut Cx<'_, Self>) -> Self::Value {
         let Self(scope, host) = self;
@@ -412,7 +412,7 @@ impl Query for ImportedRulePlan {
         let client = Some(scope.namespace.clone());
         let key = HostKey { host: host.clone(), client, narrowed, ruled_only: true };
         let labels = labels_of(&rules_about(cx, host));
-        Arc::new(ruled(&Scope::Sidecar(scope.clone()), &key, ports, &labels).collect())
+        ruled(&Scope::Sidecar(scope.clone()), &key, ports, &labels).collect()
     }
 }
 

@@ -43,7 +43,7 @@ fn service(engine: &mut Offline, host: usize) -> Arc<Service> {
     engine.db().input_value(&key(host)).expect("a service")
 }
 
-fn members(engine: &mut Offline, host: usize) -> Arc<Vec<Arc<Endpoint>>> {
+fn members(engine: &mut Offline, host: usize) -> Arc<[Arc<Endpoint>]> {
     engine.db().watch(&Members(key(host))).1
 }
 
