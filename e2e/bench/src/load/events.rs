@@ -279,7 +279,8 @@ impl<'a> Events<'a> {
         Ok(row)
     }
 
-    /// As many clients again connect, of the same classes, and leave.
+    /// As many clients again connect, of the same classes, and leave. Tells what each takes of memory, and whether the
+    /// server serves them on all its cores.
     async fn more(&mut self) -> Result<Row> {
         let (clients, more) = (self.args.clients, self.args.clients..2 * self.args.clients);
         self.settled_memory().await?;
@@ -287,9 +288,13 @@ impl<'a> Events<'a> {
         let earlier = resident(&self.meter);
         self.crew.aim(Vec::new()).await?;
         let before = self.before().await?;
+        let threads = self.meter.as_mut().map(Meter::threads);
         self.crew.join(more.clone(), true).await?;
         let arrivals = self.crew.wait(before.start, self.args.patience).await?;
         let mut row = self.after(Row::new("as many again connect"), &before, &arrivals).await?;
+        if let Some(share) = self.meter.as_mut().zip(threads).and_then(|(meter, then)| meter.busiest_share(&then)) {
+            row.spread(share);
+        }
         self.settled_memory().await?;
         if let Some((earlier, later)) = earlier.zip(resident(&self.meter)) {
             row.grown(later.saturating_sub(earlier) / clients as u64);

@@ -146,6 +146,22 @@ impl Meter {
         }
     }
 
+    /// The processor time of each thread so far, in nanoseconds.
+    pub(super) fn threads(&mut self) -> HashMap<String, u64> {
+        self.cpu();
+        self.threads.clone()
+    }
+
+    /// Of the processor time since earlier figures, the share of the thread that took most; `None` when there are no
+    /// figures of threads.
+    pub(super) fn busiest_share(&mut self, earlier: &HashMap<String, u64>) -> Option<f64> {
+        self.cpu();
+        let since = |(name, now): (&String, &u64)| now.saturating_sub(earlier.get(name).copied().unwrap_or_default());
+        let (most, all) = (self.threads.iter().map(since).max()?, self.threads.iter().map(since).sum::<u64>());
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        (all > 0).then(|| most as f64 / all as f64)
+    }
+
     /// The 14th and 15th figure of `stat`; the second is the name in brackets, which may hold anything.
     fn ticks(&self) -> Duration {
         let text = fs::read_to_string(self.dir.join("stat")).unwrap_or_default();

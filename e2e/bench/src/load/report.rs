@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    num::NonZero,
     time::Duration,
 };
 
@@ -23,6 +24,9 @@ const MOST_PER_CLIENT: u64 = 40_000;
 
 /// With fewer clients, pages that something else took or left would count for much.
 const CLIENTS_TO_JUDGE: usize = 100;
+
+/// The thread of the server that works most may do so much of all work: with two cores half of it is best.
+const MOST_OF_ONE_THREAD: f64 = 0.75;
 
 /// One round of an event.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -46,6 +50,9 @@ pub(super) struct Row {
     /// By how much the server grew with each client.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_per_client: Option<u64>,
+    /// The share of the server's processor time that its busiest thread took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busiest_share: Option<f64>,
     /// What share of the memory that the event took was kept after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept_share: Option<f64>,
@@ -106,6 +113,12 @@ impl Row {
         self.bytes_per_client = Some(bytes_per_client);
     }
 
+    /// Takes the share of the server's busiest thread, unless there is but one core.
+    pub(super) fn spread(&mut self, busiest_share: f64) {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        self.busiest_share = (cores > 1).then_some(busiest_share);
+    }
+
     /// Takes how many bytes are kept of those that an event took.
     pub(super) fn kept(&mut self, bytes: u64, of: u64) {
         #[expect(clippy::cast_precision_loss, reason = "a share")]
@@ -124,11 +137,16 @@ impl Row {
 
     fn is_good(&self) -> bool {
         let arrived = self.missing == 0 && self.received.broken == 0 && (self.mixed || self.received.strays == 0);
-        arrived && self.kept_share.is_none_or(|share| share <= MOST_KEPT) && !self.grew_too_much()
+        let returned = self.kept_share.is_none_or(|share| share <= MOST_KEPT);
+        arrived && returned && !self.grew_too_much() && !self.kept_to_one_core()
     }
 
     fn grew_too_much(&self) -> bool {
         self.concerned >= CLIENTS_TO_JUDGE && self.bytes_per_client.is_some_and(|bytes| bytes > MOST_PER_CLIENT)
+    }
+
+    fn kept_to_one_core(&self) -> bool {
+        self.concerned >= CLIENTS_TO_JUDGE && self.busiest_share.is_some_and(|share| share > MOST_OF_ONE_THREAD)
     }
 }
 
@@ -247,6 +265,9 @@ impl Report {
         if let Some(kilobytes) = self.medians("").and_then(|all| all.kilobytes_per_client) {
             writeln!(out, "\nmemory for each additional client of a known class: {kilobytes:.1} KB")?;
         }
+        for share in self.rows.iter().filter_map(|row| row.busiest_share) {
+            writeln!(out, "share of the server's busiest thread while they connect: {:.0} %", share * 100.0)?;
+        }
         for share in self.rows.iter().filter_map(|row| row.kept_share) {
             writeln!(out, "\nmemory that is kept of what a storm took: {:.0} %", share * 100.0)?;
         }
@@ -317,6 +338,13 @@ fn complaint(row: &Row) -> String {
             let grown = row.bytes_per_client.unwrap_or_default();
             format!("the server grew by {grown} bytes with each client, at most {MOST_PER_CLIENT} it may")
         }
+        row if row.kept_to_one_core() => {
+            let share = row.busiest_share.unwrap_or_default() * 100.0;
+            format!(
+                "one thread of the server did {share:.0} % of its work, at most {:.0} it may",
+                MOST_OF_ONE_THREAD * 100.0
+            )
+        }
         row => format!("{} resources and removals were sent to clients that nothing was to be", row.received.strays),
     }
 }
@@ -343,5 +371,13 @@ mod tests {
         assert!(!grown.is_good());
         assert!(complaint(&grown).contains("grew by 40001 bytes with each client"), "{}", complaint(&grown));
         assert!(row(CLIENTS_TO_JUDGE - 1, 10 * MOST_PER_CLIENT).is_good(), "too few to tell");
+    }
+
+    #[test]
+    fn a_server_that_keeps_to_one_core_is_not_good() {
+        let row = |share| Row { concerned: 400, busiest_share: Some(share), ..Row::new("more") };
+        assert!(row(0.5).is_good());
+        assert!(!row(0.95).is_good());
+        assert!(complaint(&row(0.95)).contains("one thread of the server did 95 % of its work"));
     }
 }
