@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::{
     core::v3::{CidrRange, TransportSocket},
     listener::v3::{Filter, FilterChain, FilterChainMatch, Listener},
 };
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::wire;
@@ -169,8 +169,8 @@ impl ListenerOutput {
 #[derive(Debug, Default)]
 pub struct ChainSet {
     /// By what a chain takes, its place. (Keys that begin alike, as these do, are slow to order.)
-    taken: HashMap<MatchKey, usize, RandomState>,
-    names: HashSet<String, RandomState>,
+    taken: HashMap<MatchKey, usize, FixedState>,
+    names: HashSet<String, FixedState>,
     chains: Vec<Chain>,
     problems: Vec<Problem>,
 }
